@@ -1,0 +1,17 @@
+/** Every URL of the user interface; the only place that spells one. */
+export const paths = {
+  overview: () => '/',
+  login: () => '/login',
+  setup: () => '/setup',
+  vms: () => '/vms',
+  vmNew: () => '/vms/new',
+  vm: (id: string) => `/vms/${id}`,
+  vmConsole: (id: string) => `/vms/${id}/console`,
+  vmConsoleWindow: (id: string) => `/window/${id}`,
+  vmDefinition: (id: string) => `/vms/${id}/definition`,
+  vmActivity: (id: string) => `/vms/${id}/activity`,
+  images: () => '/images',
+  host: () => '/host',
+  people: () => '/people',
+  activity: () => '/activity',
+} as const

@@ -1,0 +1,25 @@
+/** Identifiers. All are UUIDv7 so that they sort by creation and never clash between hosts. */
+import * as z from 'zod'
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+export const VmId = z.string().regex(UUID).brand('VmId').meta({ id: 'VmId' })
+export type VmId = z.output<typeof VmId>
+
+export const ImageId = z.string().regex(UUID).brand('ImageId').meta({ id: 'ImageId' })
+export type ImageId = z.output<typeof ImageId>
+
+export const UserId = z.string().regex(UUID).brand('UserId').meta({ id: 'UserId' })
+export type UserId = z.output<typeof UserId>
+
+export const TokenId = z.string().regex(UUID).brand('TokenId').meta({ id: 'TokenId' })
+export type TokenId = z.output<typeof TokenId>
+
+export const JobId = z.string().regex(UUID).brand('JobId').meta({ id: 'JobId' })
+export type JobId = z.output<typeof JobId>
+
+/** ISO 8601 instant in UTC. */
+export const Instant = z.iso.datetime().meta({ id: 'Instant' })
+
+/** Optimistic-concurrency counter: 1 at creation, +1 on every stored change. */
+export const Revision = z.int().min(1)

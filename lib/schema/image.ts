@@ -1,0 +1,55 @@
+/** Library images: installers and disks that VMs boot from. */
+import * as z from 'zod'
+import { ImageId, Instant, UserId, VmId } from './ids.ts'
+import { GuestKind } from './vm-spec.ts'
+
+export const ImageKind = z.enum(['iso', 'disk']).meta({ id: 'ImageKind' })
+export const ImageFormat = z.enum(['raw', 'qcow2']).meta({ id: 'ImageFormat' })
+
+export const Image = z
+  .strictObject({
+    id: ImageId,
+    name: z.string(),
+    kind: ImageKind,
+    format: ImageFormat,
+    /** Bytes on disk. */
+    sizeBytes: z.number(),
+    /** Bytes the guest sees. */
+    virtualSizeBytes: z.number(),
+    /** Lower-case hex; null while a registered file is still being read. */
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .nullable(),
+    /** Volume id of an ISO, when it has one. */
+    label: z.string().nullable(),
+    /** Guest kind guessed from the label, or null. */
+    guest: GuestKind.nullable(),
+    /** `upload`: our copy. `registered`: a file that stays where an administrator keeps it. `starter`: shipped by the distribution. */
+    source: z.enum(['upload', 'registered', 'starter']),
+    /** False when the file has gone or changed since it was added. */
+    present: z.boolean(),
+    usedBy: z.array(z.strictObject({ id: VmId, name: z.string() })),
+    addedBy: z.strictObject({ id: UserId, name: z.string() }),
+    addedAt: Instant,
+  })
+  .meta({ id: 'Image' })
+export type Image = z.output<typeof Image>
+
+/** Something bootable that a package of the distribution ships. */
+export const Starter = z
+  .strictObject({
+    id: z.enum(['memtest86plus', 'ipxe', 'grub-rescue', 'debian-netinst']),
+    name: z.string(),
+    purpose: z.string(),
+    package: z.string(),
+    available: z.boolean(),
+    /** Why not, or how to get it; empty when available. */
+    detail: z.string(),
+    installCommand: z.string().nullable(),
+    sizeBytes: z.number().nullable(),
+    /** The library image once added. */
+    image: ImageId.nullable(),
+  })
+  .meta({ id: 'Starter' })
+export type Starter = z.output<typeof Starter>

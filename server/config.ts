@@ -1,0 +1,97 @@
+/** Environment and flags → one frozen configuration. The only reader of `process.env` outside tests. */
+import { join } from 'node:path'
+import * as z from 'zod'
+
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+export interface Config {
+  readonly host: string
+  readonly port: number
+  readonly dataDir: string
+  readonly runDir: string
+  /** Path or name of the system emulator. */
+  readonly qemu: string
+  /** What `auto` may choose from. */
+  readonly accel: 'auto' | 'kvm' | 'tcg'
+  readonly dev: boolean
+  /** Serve the API alone, without pages: for benches and tests. */
+  readonly apiOnly: boolean
+  /** Directories whose files an administrator may register as images. */
+  readonly imageDirs: readonly string[]
+  /** Extra host names the dashboard may be called by (reverse proxy). */
+  readonly allowedHosts: readonly string[]
+  /** Allow plain HTTP on an address other than loopback. */
+  readonly insecureHttp: boolean
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+}
+
+const Environment = z.object({
+  GUESTDECK_HOST: z.string().min(1).default('127.0.0.1'),
+  GUESTDECK_PORT: z.coerce.number().int().min(0).max(65_535).default(8686),
+  GUESTDECK_DATA: z.string().min(1).optional(),
+  GUESTDECK_RUN: z.string().min(1).optional(),
+  GUESTDECK_QEMU: z.string().min(1).default('qemu-system-x86_64'),
+  GUESTDECK_ACCEL: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
+  GUESTDECK_IMAGE_DIRS: z.string().default(''),
+  GUESTDECK_ALLOWED_HOSTS: z.string().default(''),
+  GUESTDECK_INSECURE_HTTP: z.enum(['0', '1', '']).default(''),
+  GUESTDECK_LOG: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  XDG_DATA_HOME: z.string().optional(),
+  XDG_RUNTIME_DIR: z.string().optional(),
+  HOME: z.string().optional(),
+})
+
+export interface Flags {
+  host?: string
+  port?: string
+  data?: string
+  dev?: boolean
+  apiOnly?: boolean
+  insecureHttp?: boolean
+}
+
+const list = (text: string, separator: string) =>
+  text
+    .split(separator)
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+
+/**
+ * Flags win over the environment; both over the defaults.
+ * @throws ConfigError naming the variable at fault
+ */
+export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean): Config {
+  const parsed = Environment.safeParse({
+    ...env,
+    ...(flags.host !== undefined && { GUESTDECK_HOST: flags.host }),
+    ...(flags.port !== undefined && { GUESTDECK_PORT: flags.port }),
+    ...(flags.data !== undefined && { GUESTDECK_DATA: flags.data }),
+  })
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]
+    throw new ConfigError(`${issue?.path.join('.') ?? 'environment'}: ${issue?.message ?? 'invalid'}`)
+  }
+  const e = parsed.data
+  const home = e.HOME ?? '/'
+  const dataDir =
+    e.GUESTDECK_DATA ??
+    (isRoot ? '/var/lib/guestdeck' : join(e.XDG_DATA_HOME ?? join(home, '.local/share'), 'guestdeck'))
+  const runDir =
+    e.GUESTDECK_RUN ?? (isRoot ? '/run/guestdeck' : join(e.XDG_RUNTIME_DIR ?? join(home, '.local/run'), 'guestdeck'))
+  return Object.freeze({
+    host: e.GUESTDECK_HOST,
+    port: e.GUESTDECK_PORT,
+    dataDir,
+    runDir,
+    qemu: e.GUESTDECK_QEMU,
+    accel: e.GUESTDECK_ACCEL,
+    dev: flags.dev === true,
+    apiOnly: flags.apiOnly === true,
+    imageDirs: list(e.GUESTDECK_IMAGE_DIRS, ':'),
+    allowedHosts: list(e.GUESTDECK_ALLOWED_HOSTS, ','),
+    insecureHttp: flags.insecureHttp === true || e.GUESTDECK_INSECURE_HTTP === '1',
+    logLevel: e.GUESTDECK_LOG,
+  })
+}

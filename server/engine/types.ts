@@ -1,0 +1,114 @@
+/**
+ * The engine facade: everything the HTTP side may ask. Inputs and outputs serialise (byte streams aside),
+ * so that the engine can later stand behind a socket or on another host.
+ *
+ * Every method takes the caller first. A VM the caller may not see is `not_found`, checked before anything else.
+ * The HTTP side has already checked the operation's declared privilege; the engine checks ownership.
+ */
+import type { Readable } from 'node:stream'
+import type * as z from 'zod'
+import type { Operations } from '#lib/api/contract.ts'
+import type { DeckEvent } from '#lib/schema/event.ts'
+import type { Role } from '#lib/schema/user.ts'
+import type { TicketGrant } from '#server/console/types.ts'
+
+export interface Caller {
+  readonly userId: string
+  readonly name: string
+  readonly role: Role
+  /** Remote address as text, for the record. */
+  readonly from: string
+  /** Session or token id; ends consoles and event sockets when revoked. */
+  readonly credentialId: string
+  readonly via: 'session' | 'token'
+}
+
+type Out<K extends keyof Operations> = Operations[K] extends { response: infer R extends z.ZodType }
+  ? z.output<R>
+  : void
+type Body<K extends keyof Operations> = Operations[K] extends { body: infer B extends z.ZodType } ? z.output<B> : never
+type Query<K extends keyof Operations> = Operations[K] extends { query: infer Q extends z.ZodType }
+  ? z.output<Q>
+  : never
+
+export interface VmEngine {
+  list(caller: Caller): Promise<Out<'vmList'>>
+  view(caller: Caller, id: string): Promise<Out<'vmView'>>
+  create(caller: Caller, input: Body<'vmCreate'>): Promise<Out<'vmCreate'>>
+  preview(caller: Caller, input: Body<'vmPreview'>): Promise<Out<'vmPreview'>>
+  update(caller: Caller, id: string, patch: Body<'vmUpdate'>, expectedRevision: number | null): Promise<Out<'vmUpdate'>>
+  delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
+  start(caller: Caller, id: string): Promise<Out<'vmStart'>>
+  shutdown(caller: Caller, id: string): Promise<Out<'vmShutdown'>>
+  poweroff(caller: Caller, id: string): Promise<Out<'vmPoweroff'>>
+  reset(caller: Caller, id: string): Promise<Out<'vmReset'>>
+  pause(caller: Caller, id: string): Promise<Out<'vmPause'>>
+  resume(caller: Caller, id: string): Promise<Out<'vmResume'>>
+  commandLine(caller: Caller, id: string, query: Query<'vmCommandLine'>): Promise<Out<'vmCommandLine'>>
+  screenshot(caller: Caller, id: string, query: Query<'vmScreenshot'>): Promise<Buffer>
+  consoleTicket(caller: Caller, id: string, input: Body<'vmConsoleTicketCreate'>): Promise<Out<'vmConsoleTicketCreate'>>
+  activity(caller: Caller, id: string, query: Query<'vmActivity'>): Promise<Out<'vmActivity'>>
+}
+
+export interface ImageEngine {
+  list(caller: Caller): Promise<Out<'imageList'>>
+  view(caller: Caller, id: string): Promise<Out<'imageView'>>
+  /** @param declaredBytes Content-Length, or null; used to refuse early for want of space. */
+  upload(
+    caller: Caller,
+    query: Query<'imageUpload'>,
+    body: Readable,
+    declaredBytes: number | null,
+  ): Promise<Out<'imageUpload'>>
+  register(caller: Caller, input: Body<'imageRegister'>): Promise<Out<'imageRegister'>>
+  sources(caller: Caller): Promise<Out<'imageSources'>>
+  starters(caller: Caller): Promise<Out<'starterList'>>
+  addStarter(caller: Caller, id: string): Promise<Out<'starterAdd'>>
+  delete(caller: Caller, id: string): Promise<void>
+}
+
+export interface HostEngine {
+  view(caller: Caller, options: { refresh: boolean }): Promise<Out<'hostView'>>
+  capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
+}
+
+export interface JobEngine {
+  list(caller: Caller): Promise<Out<'jobList'>>
+  view(caller: Caller, id: string): Promise<Out<'jobView'>>
+  cancel(caller: Caller, id: string): Promise<Out<'jobCancel'>>
+}
+
+export interface EventEngine {
+  /**
+   * Every event the caller may see, filtered. With `since` of this epoch, replays what the ring still holds,
+   * otherwise sends `reset` first. Listener must not block. Returns the unsubscribe function.
+   */
+  subscribe(
+    caller: Caller,
+    since: { epoch: string | null; seq: number } | null,
+    listener: (event: DeckEvent, text: string) => void,
+  ): () => void
+  readonly epoch: string
+}
+
+export interface Engine {
+  readonly vms: VmEngine
+  readonly images: ImageEngine
+  readonly host: HostEngine
+  readonly jobs: JobEngine
+  readonly events: EventEngine
+  /** Records a line on behalf of the HTTP side (sign-ins, denials). */
+  record(entry: {
+    what: string
+    text: string
+    result: 'ok' | 'denied' | 'failed' | 'info'
+    caller: Caller | null
+    who?: string
+    from?: string
+  }): void
+  activity(caller: Caller, query: Query<'activityList'>): Promise<Out<'activityList'>>
+  /** Redeems a console ticket and opens the stream source; used by the WebSocket router only. */
+  redeemConsoleTicket(ticket: string, vmId: string, kind: 'vnc' | 'serial'): TicketGrant | null
+  /** Prometheus text. */
+  metrics(): Promise<string>
+}

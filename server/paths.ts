@@ -1,0 +1,85 @@
+/**
+ * Every name on disk. Documented for operators in `docs/on-disk-layout.md`; a snapshot test keeps both in step.
+ *
+ * Unix socket paths are limited to 107 bytes (`sun_path` less its NUL): Node truncates longer ones in silence,
+ * QEMU refuses them, so `assertSocketPathsFit` refuses the run directory first.
+ */
+import { join, resolve } from 'node:path'
+
+export const SOCKET_PATH_MAX_BYTES = 107
+
+export interface DataPaths {
+  readonly root: string
+  readonly stateDb: string
+  readonly stateBackup: string
+  readonly lock: string
+  readonly capabilitiesCache: string
+  readonly imagesDir: string
+  readonly uploadsDir: string
+  image(id: string): string
+  upload(id: string): string
+  readonly vmsDir: string
+  vmDir(vmId: string): string
+  disk(vmId: string, deviceId: string): string
+  nvram(vmId: string): string
+}
+
+export function dataPaths(dataDir: string): DataPaths {
+  const root = resolve(dataDir)
+  return {
+    root,
+    stateDb: join(root, 'state.db'),
+    stateBackup: join(root, 'state.db.bak'),
+    lock: join(root, 'dashboard.lock'),
+    capabilitiesCache: join(root, 'capabilities.json'),
+    imagesDir: join(root, 'images'),
+    uploadsDir: join(root, 'uploads'),
+    image: (id) => join(root, 'images', id),
+    upload: (id) => join(root, 'uploads', `${id}.part`),
+    vmsDir: join(root, 'vms'),
+    vmDir: (vmId) => join(root, 'vms', vmId),
+    disk: (vmId, deviceId) => join(root, 'vms', vmId, `${deviceId}.qcow2`),
+    nvram: (vmId) => join(root, 'vms', vmId, 'nvram.qcow2'),
+  }
+}
+
+export interface VmRunPaths {
+  readonly dir: string
+  readonly pidfile: string
+  readonly qmp: string
+  readonly qmpRescue: string
+  readonly vnc: string
+  readonly serial: string
+  readonly agent: string
+  /** What was launched: argv, spec, start time, boot id; read back on adoption. */
+  readonly launch: string
+  readonly stderr: string
+  readonly screenshot: string
+}
+
+export function vmRunPaths(runDir: string, vmId: string): VmRunPaths {
+  const dir = join(resolve(runDir), vmId)
+  return {
+    dir,
+    pidfile: join(dir, 'pid'),
+    qmp: join(dir, 'qmp.sock'),
+    qmpRescue: join(dir, 'qmp2.sock'),
+    vnc: join(dir, 'vnc.sock'),
+    serial: join(dir, 'ser.sock'),
+    agent: join(dir, 'qga.sock'),
+    launch: join(dir, 'launch.json'),
+    stderr: join(dir, 'stderr.log'),
+    screenshot: join(dir, 'screen.png'),
+  }
+}
+
+/** @throws Error naming the limit when the longest socket under `runDir` would not fit. */
+export function assertSocketPathsFit(runDir: string): void {
+  const longest = Buffer.byteLength(vmRunPaths(runDir, '0'.repeat(36)).qmpRescue)
+  if (longest > SOCKET_PATH_MAX_BYTES) {
+    const allowed = SOCKET_PATH_MAX_BYTES - (longest - Buffer.byteLength(resolve(runDir)))
+    throw new Error(
+      `The run directory ${resolve(runDir)} is too long: its sockets would need ${longest} bytes and the kernel allows ${SOCKET_PATH_MAX_BYTES}. Set GUESTDECK_RUN to a path of at most ${allowed} bytes.`,
+    )
+  }
+}

@@ -1,0 +1,82 @@
+/** Input and output of the pure command-line compiler. No I/O, clock, environment or randomness behind these. */
+import type { CommandOption } from '#lib/schema/command-line.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
+
+/** A disk or CD file as it lies on the host, resolved by the engine before compiling. */
+export interface ResolvedDrive {
+  /** Device id in the spec. */
+  readonly id: string
+  /** Whole chain, top first. Empty for a CD drive without a medium. Every path absolute. */
+  readonly chain: readonly { readonly path: string; readonly format: 'raw' | 'qcow2'; readonly readOnly: boolean }[]
+}
+
+/** Absolute paths and ids of one launch, all from `server/paths.ts`. */
+export interface LaunchPaths {
+  readonly pidfile: string
+  readonly qmp: string
+  /** Second monitor, for adoption and rescue while the first is held. */
+  readonly qmpRescue: string
+  readonly vnc: string
+  readonly serial: string
+  readonly agent: string
+  /** qcow2 copy of the UEFI variables; used when firmware is `uefi`. */
+  readonly nvram: string
+}
+
+/** Which uid and groups QEMU runs as; null when the dashboard is not root and QEMU shares its user. */
+export interface LaunchUser {
+  readonly uid: number
+  readonly gid: number
+  /** Supplementary group ids: kvm, and the group that may read library images. */
+  readonly groups: readonly number[]
+}
+
+export interface CompileInput {
+  /** The VM's id; QEMU's -name and -uuid. */
+  readonly vmId: string
+  readonly spec: VmSpec
+  readonly capabilities: QemuCapabilities
+  /** Decided by the engine from the verdict; never `auto`. */
+  readonly accelerator: { readonly kind: 'kvm' | 'tcg'; readonly reason: string }
+  readonly paths: LaunchPaths
+  readonly drives: readonly ResolvedDrive[]
+  readonly user: LaunchUser | null
+  /** Host tools present, absolute paths or null. */
+  readonly tools: { readonly setpriv: string | null; readonly prlimit: string | null }
+}
+
+/** An option without the `changed` mark, which only the engine can set. */
+export type PlannedOption = Omit<CommandOption, 'changed'>
+
+export interface LaunchPlan {
+  readonly binary: string
+  /** Prefix programs with their arguments, outermost first: prlimit, setpriv, sh for the umask. */
+  readonly wrapper: readonly PlannedOption[]
+  /** Sorted by a fixed order of groups; ids explicit; argv is an ABI guarded by golden files. */
+  readonly options: readonly PlannedOption[]
+  /** Things worth telling the operator before the start, as sentences. */
+  readonly warnings: readonly string[]
+}
+
+export interface CompileProblem {
+  /** Dotted path into the spec. */
+  readonly field: string
+  readonly message: string
+}
+
+export type CompileResult =
+  | { readonly ok: true; readonly plan: LaunchPlan }
+  | { readonly ok: false; readonly problems: readonly CompileProblem[] }
+
+/** Random and host facts `normalize` needs, handed in so that it stays pure. */
+export interface NormalizeFacts {
+  readonly capabilities: QemuCapabilities
+  /** Known library images by id. */
+  readonly images: ReadonlyMap<
+    string,
+    { kind: 'iso' | 'disk'; virtualSizeBytes: number; guest: VmSpec['guest'] | null }
+  >
+  /** One fresh unicast MAC per call. */
+  readonly nextMac: () => string
+}

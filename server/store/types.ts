@@ -1,0 +1,60 @@
+/**
+ * The store: JSON documents by key with a revision each, and an append-only log. SQLite today (`sqlite.ts`),
+ * NATS JetStream KV for a fleet later, so nothing beyond this interface may be asked of it.
+ * A write that returned survives `kill -9` and power loss (`synchronous=FULL`).
+ */
+import type { ActivityEntry } from '#lib/schema/event.ts'
+
+/** First part of a key. One collection per kind of object. */
+export type Collection = 'vm' | 'image' | 'user' | 'session' | 'token' | 'job' | 'meta'
+
+export interface Stored<T> {
+  readonly key: string
+  readonly revision: number
+  readonly value: T
+}
+
+export interface Store {
+  get<T>(collection: Collection, key: string): Stored<T> | null
+  /** Sorted by key. */
+  list<T>(collection: Collection): Stored<T>[]
+  /** Creates or replaces whatever is there. Returns the new revision. */
+  put<T>(collection: Collection, key: string, value: T): number
+  /**
+   * Compare-and-set. `expected` 0 means "must not exist".
+   * Returns the new revision, or null when the stored revision differs (nothing was written).
+   */
+  cas<T>(collection: Collection, key: string, value: T, expected: number): number | null
+  /** True when it existed (and, if given, had that revision). */
+  delete(collection: Collection, key: string, expected?: number): boolean
+  /** Runs writes as one atomic unit; rolls back when `work` throws. Synchronous, so nothing interleaves. */
+  transaction<T>(work: () => T): T
+  /** Called after each committed change made through this handle. Returns the unsubscribe function. */
+  watch(collection: Collection, listener: (change: { key: string; revision: number | null }) => void): () => void
+
+  /** Appends to the activity log; batched lines are flushed within 100 ms unless `durable`. */
+  log(entry: Omit<ActivityEntry, 'id'> & { readonly userId: string | null }, options?: { durable?: boolean }): void
+  /** Newest first. `mine` limits to what a user did or to the objects named. */
+  activity(query: {
+    before?: number
+    limit: number
+    objectId?: string
+    mine?: { userId: string; objectIds: readonly string[] }
+  }): ActivityEntry[]
+
+  close(): void
+}
+
+/** Stored documents. Versioned so that a later release can migrate them: `v` is the document's schema version. */
+export interface VmDocument {
+  readonly v: 1
+  readonly id: string
+  readonly ownerId: string
+  readonly spec: unknown
+  readonly createdAt: string
+  readonly updatedAt: string
+  /** Uid QEMU runs as when the dashboard is root; unique per VM. */
+  readonly uid: number | null
+  /** Intent: was it running when last seen; drives nothing but explanations and autostart. */
+  readonly lastExit: unknown
+}

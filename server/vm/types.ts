@@ -1,0 +1,74 @@
+/** The supervisor as the engine sees it. One mailbox per VM inside; guest events before requests. */
+
+import type { CommandLine } from '#lib/schema/command-line.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import type { VmExit, VmLive, VmState } from '#lib/schema/vm-state.ts'
+import type { ConsoleSources } from '#server/console/types.ts'
+import type { LaunchPlan, LaunchUser } from '#server/spec/types.ts'
+
+/** Everything one start needs, resolved beforehand by the engine. */
+export interface PreparedLaunch {
+  readonly vmId: string
+  readonly spec: VmSpec
+  readonly plan: LaunchPlan
+  readonly user: LaunchUser | null
+  readonly accelerator: { readonly kind: 'kvm' | 'tcg'; readonly reason: string }
+  /** Files that must exist and be unlocked, checked just before the spawn: path → what to call it in messages. */
+  readonly files: ReadonlyMap<string, string>
+}
+
+/** What is known about one VM now. Plain data; a new object on every change, `version` grows by one each time. */
+export interface VmRuntime {
+  readonly version: number
+  readonly state: VmState
+  readonly runState: string | null
+  readonly since: string
+  readonly detail: string | null
+  /** Read from the running QEMU (`query-kvm`/`query-accelerators`); null while off. */
+  readonly accelerator: { readonly kind: 'kvm' | 'tcg'; readonly reason: string } | null
+  readonly live: Omit<VmLive, 'viewers'> | null
+  /** The spec the running QEMU was launched with; pending changes are the difference to the stored one. */
+  readonly launchedSpec: VmSpec | null
+  /** The plan it was launched with, for "command line of what runs". */
+  readonly launchedPlan: LaunchPlan | null
+  readonly lastExit: VmExit | null
+}
+
+export interface AdoptReport {
+  readonly adopted: readonly string[]
+  readonly ended: readonly string[]
+  readonly unmanageable: readonly string[]
+  /** Run directories that belong to no known VM, left alone and reported. */
+  readonly strangers: readonly string[]
+}
+
+export interface Supervisor extends ConsoleSources {
+  /**
+   * Registers the known VMs and reattaches to every QEMU that still runs; never starts anything.
+   * Run-directory scan, then pidfile lock owner in /proc/locks + start time + uuid. Parallel 16, 2 s a VM.
+   */
+  adoptAll(known: ReadonlyMap<string, { readonly lastExit: VmExit | null }>): Promise<AdoptReport>
+  /** Makes a newly created VM known, state `off`. */
+  register(vmId: string): void
+  /** Forgets a deleted VM. @throws EngineError wrong_state unless off */
+  forget(vmId: string): void
+  /** Never throws for a registered VM. */
+  runtime(vmId: string): VmRuntime
+  /** `prepare` runs inside the VM's mailbox, after the state check. Resolves when the guest runs. @throws EngineError */
+  start(vmId: string, by: string, prepare: () => Promise<PreparedLaunch>): Promise<VmRuntime>
+  shutdown(vmId: string, by: string): Promise<VmRuntime>
+  /** quit → TERM → KILL; resolves when the process is gone. */
+  poweroff(vmId: string, by: string): Promise<VmRuntime>
+  reset(vmId: string, by: string): Promise<VmRuntime>
+  pause(vmId: string, by: string): Promise<VmRuntime>
+  resume(vmId: string, by: string): Promise<VmRuntime>
+  /** PNG of the screen. @throws EngineError wrong_state, unresponsive */
+  screenshot(vmId: string): Promise<Buffer>
+  /** `exited` is set when this change ended a run, so that the engine can persist and log it. */
+  onChange(listener: (vmId: string, runtime: VmRuntime, exited: VmExit | null) => void): () => void
+  /** Lets go of every guest without stopping it. Sockets in the run directory stay. */
+  detach(): Promise<void>
+}
+
+/** For `CommandLine.applies`. */
+export type Applies = CommandLine['applies']

@@ -1,0 +1,27 @@
+import { defineConfig } from 'vitest/config'
+
+/** `unit`: pure and fast, run by `npm run check`. `int`: real QEMU, real sockets, real processes; never a browser. */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{app,components,lib,server,cli,e2e,bench,scripts}/**/*.test.{ts,tsx}'],
+          exclude: ['**/*.int.test.ts', 'node_modules/**'],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          name: 'int',
+          include: ['{server,cli,e2e,scripts}/**/*.int.test.ts'],
+          exclude: ['node_modules/**'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+})
