@@ -66,6 +66,8 @@ export interface Supervisor extends ConsoleSources {
   screenshot(vmId: string): Promise<Buffer>
   /** `exited` is set when this change ended a run, so that the engine can persist and log it. */
   onChange(listener: (vmId: string, runtime: VmRuntime, exited: VmExit | null) => void): () => void
+  /** Somebody watches live numbers: sample every second instead of every five. Cheap to call often. */
+  setInterest(watching: boolean): void
   /** Lets go of every guest without stopping it. Sockets in the run directory stay. */
   detach(): Promise<void>
 }
