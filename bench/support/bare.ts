@@ -1,0 +1,78 @@
+/** The physical limit of a start: spawning the very argv that Guestdeck would, up to a negotiated QMP. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chownSync, mkdirSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import type { CommandLine } from '#lib/schema/command-line.ts'
+import type { Deck } from './deck.ts'
+
+export interface BareGuest {
+  readonly child: ChildProcess
+  quit(): Promise<void>
+}
+
+export interface BareCommand {
+  readonly argv: readonly string[]
+  readonly dir: string
+}
+
+/** The command line of a VM with its run directory swapped for a scratch one. */
+export async function bareCommand(deck: Deck, vmId: string, scratch: string): Promise<BareCommand> {
+  const line = await deck.call<CommandLine>('GET', `/vms/${vmId}/command-line`)
+  const from = join(deck.runDir, vmId)
+  const dir = join(scratch, vmId.slice(-12))
+  const argv = [...line.wrapper.flatMap((o) => o.argv), line.binary, ...line.options.flatMap((o) => o.argv)].map(
+    (part) => part.replaceAll(from, dir),
+  )
+  const uid = Number(/--reuid[= ](\d+)/.exec(argv.join(' '))?.[1] ?? process.getuid?.() ?? 0)
+  rmSync(dir, { recursive: true, force: true })
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  chownSync(dir, uid, uid)
+  return { argv, dir }
+}
+
+/** Resolves when `qmp_capabilities` was answered. */
+export async function spawnBare(command: BareCommand): Promise<BareGuest> {
+  const [file, ...args] = command.argv
+  const child = spawn(file ?? '', args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    cwd: '/',
+    env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', NODE_ENV: 'production' },
+    detached: true,
+  })
+  const path = join(command.dir, 'qmp.sock')
+  const socket = await new Promise<ReturnType<typeof connect>>((resolve, reject) => {
+    child.once('exit', (code, signal) => reject(new Error(`bare QEMU ended: ${code ?? signal}`)))
+    const attempt = () => {
+      const candidate = connect(path)
+      candidate.once('connect', () => resolve(candidate))
+      candidate.once('error', () => setTimeout(attempt, 1))
+    }
+    attempt()
+  })
+  let text = ''
+  const lines: ((line: string) => void)[] = []
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+    for (let cut = text.indexOf('\n'); cut >= 0; cut = text.indexOf('\n')) {
+      lines.shift()?.(text.slice(0, cut))
+      text = text.slice(cut + 1)
+    }
+  })
+  const nextLine = () => new Promise<string>((resolve) => lines.push(resolve))
+  const greeting = nextLine()
+  await greeting
+  const answer = nextLine()
+  socket.write('{"execute":"qmp_capabilities"}\n')
+  await answer
+  return {
+    child,
+    quit: async () => {
+      const gone = new Promise((resolve) => child.once('exit', resolve))
+      socket.on('error', () => undefined)
+      socket.write('{"execute":"quit"}\n')
+      await gone
+      socket.destroy()
+    },
+  }
+}
