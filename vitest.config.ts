@@ -7,15 +7,15 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{app,components,lib,server,cli,e2e,bench,scripts}/**/*.test.{ts,tsx}'],
-          exclude: ['**/*.int.test.ts', 'node_modules/**'],
+          include: ['{app,components,lib,server,cli,e2e,bench,scripts,docs}/**/*.test.{ts,tsx,mjs}'],
+          exclude: ['**/*.int.test.{ts,mjs}', 'node_modules/**'],
           testTimeout: 20_000,
         },
       },
       {
         test: {
           name: 'int',
-          include: ['{server,cli,e2e,scripts}/**/*.int.test.ts'],
+          include: ['{server,cli,e2e,bench,scripts}/**/*.int.test.{ts,mjs}'],
           exclude: ['node_modules/**'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
