@@ -1,0 +1,149 @@
+/** Rules across the fields of a complete spec, which the schema cannot express. Used before storing and before compiling. */
+import type { ErrorCode } from '#lib/schema/error.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import { ceilGiB } from '#lib/units.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import { isReservedId, MAX_ROOT_PORTS } from './ids.ts'
+import type { CompileProblem, NormalizeFacts } from './types.ts'
+
+export interface SpecProblem extends CompileProblem {
+  readonly code: Extract<ErrorCode, 'bad_input' | 'image_missing'>
+}
+
+const bad = (field: string, message: string): SpecProblem => ({ code: 'bad_input', field, message })
+
+/** Records who has a value first; answers the first owner's field when it is taken. */
+function claims<K>(): (key: K, field: string) => string | null {
+  const owners = new Map<K, string>()
+  return (key, field) => {
+    const owner = owners.get(key)
+    if (owner !== undefined) return owner
+    owners.set(key, field)
+    return null
+  }
+}
+
+/** Ids, ports, boot positions and addresses that may occur once; in the order of the spec. */
+export function checkStructure(spec: VmSpec): SpecProblem[] {
+  const problems: SpecProblem[] = []
+  const claimId = claims<string>()
+  const claimPort = claims<number>()
+  const claimSata = claims<number>()
+  const claimBoot = claims<number>()
+  const claimMac = claims<string>()
+  const claimForward = claims<string>()
+  const checkId = (id: string, field: string) => {
+    if (isReservedId(id)) problems.push(bad(field, `"${id}" is a name that the VM's own hardware has; choose another.`))
+    else if (claimId(id, field) !== null)
+      problems.push(bad(field, `Two devices are called "${id}"; each needs its own.`))
+  }
+  const checkRootPort = (port: number, field: string) => {
+    if (claimPort(port, field) !== null)
+      problems.push(bad(field, `PCIe port ${port} already holds another device; leave it out to get a free one.`))
+  }
+  spec.disks.forEach((drive, index) => {
+    const at = `disks.${index}`
+    checkId(drive.id, `${at}.id`)
+    if (drive.device === 'disk') checkRootPort(drive.rootPort, `${at}.rootPort`)
+    else if (claimSata(drive.port, `${at}.port`) !== null)
+      problems.push(
+        bad(`${at}.port`, `SATA port ${drive.port} already holds another drive; leave it out to get a free one.`),
+      )
+    if (drive.bootIndex !== null && claimBoot(drive.bootIndex, `${at}.bootIndex`) !== null)
+      problems.push(bad(`${at}.bootIndex`, `Two drives have boot position ${drive.bootIndex}; each needs its own.`))
+  })
+  spec.networks.forEach((card, index) => {
+    const at = `networks.${index}`
+    checkId(card.id, `${at}.id`)
+    checkRootPort(card.rootPort, `${at}.rootPort`)
+    if (claimMac(card.mac, `${at}.mac`) !== null)
+      problems.push(
+        bad(`${at}.mac`, `Two network cards have the address ${card.mac}; leave it out to get a fresh one.`),
+      )
+    card.forwards.forEach((forward, n) => {
+      const field = `${at}.forwards.${n}.hostPort`
+      if (claimForward(`${forward.protocol}:${forward.hostPort}`, field) !== null)
+        problems.push(
+          bad(
+            field,
+            `Host port ${forward.protocol} ${forward.hostPort} is forwarded twice; a port leads to one place.`,
+          ),
+        )
+    })
+  })
+  return problems
+}
+
+/** Device types of QEMU a spec needs, with the field that asks for each. */
+function neededTypes(spec: VmSpec): (readonly [type: string, field: string])[] {
+  const needed: [string, string][] = []
+  spec.disks.forEach((drive, n) => {
+    needed.push([drive.device === 'disk' ? 'virtio-blk-pci' : 'ide-cd', `disks.${n}.bus`])
+  })
+  spec.networks.forEach((_, n) => {
+    needed.push(['virtio-net-pci', `networks.${n}.model`])
+  })
+  if (spec.display === 'virtio-vga') needed.push(['virtio-vga', 'display'])
+  if (spec.display === 'std') needed.push(['VGA', 'display'])
+  if (spec.usbInput) needed.push(['qemu-xhci', 'usbInput'], ['usb-tablet', 'usbInput'], ['usb-kbd', 'usbInput'])
+  if (spec.serial) needed.push(['isa-serial', 'serial'])
+  if (spec.rng) needed.push(['virtio-rng-pci', 'rng'])
+  if (spec.balloon) needed.push(['virtio-balloon-pci', 'balloon'])
+  if (spec.agentChannel) needed.push(['virtio-serial-pci', 'agentChannel'], ['virtserialport', 'agentChannel'])
+  return needed
+}
+
+/** What the spec asks of QEMU that this QEMU does not have. */
+export function checkCapabilities(spec: VmSpec, capabilities: QemuCapabilities): SpecProblem[] {
+  const problems: SpecProblem[] = []
+  const machine = capabilities.machines.find((m) => m.name === spec.machine)
+  if (machine === undefined)
+    problems.push(
+      bad('machine', `QEMU ${capabilities.version} has no machine type ${spec.machine}; choose one that it has.`),
+    )
+  else if (spec.cpus > machine.maxCpus)
+    problems.push(bad('cpus', `${spec.machine} takes at most ${machine.maxCpus} virtual CPUs.`))
+  if (spec.cpuModel !== 'auto' && !capabilities.cpuModels.some((model) => model.name === spec.cpuModel))
+    problems.push(
+      bad(
+        'cpuModel',
+        `QEMU ${capabilities.version} has no CPU model ${spec.cpuModel}; choose "auto" or one that it has.`,
+      ),
+    )
+  if (spec.cpuModel === 'host' && spec.accelerator === 'tcg')
+    problems.push(bad('cpuModel', 'The model "host" needs KVM; choose "auto" or "max" for a guest on TCG.'))
+  if (spec.firmware === 'uefi' && capabilities.uefi === null)
+    problems.push(bad('firmware', 'UEFI firmware (OVMF) is not installed on the host; install it or choose "bios".'))
+  const types = new Set(capabilities.types)
+  for (const [type, field] of neededTypes(spec))
+    if (!types.has(type))
+      problems.push(bad(field, `QEMU ${capabilities.version} on this host was built without the device ${type}.`))
+  return problems
+}
+
+/** Every image must exist, be of the right kind and fit. Ownership is the engine's to check. */
+export function checkImages(spec: VmSpec, images: NormalizeFacts['images']): SpecProblem[] {
+  const problems: SpecProblem[] = []
+  spec.disks.forEach((drive, index) => {
+    if (drive.image === null) return
+    const field = `disks.${index}.image`
+    const image = images.get(drive.image)
+    if (image === undefined) {
+      problems.push({ code: 'image_missing', field, message: 'There is no such image in the library; choose another.' })
+    } else if (drive.device === 'cdrom' && image.kind !== 'iso') {
+      problems.push(bad(field, 'That image is a disk, not an ISO; add it as a disk.'))
+    } else if (drive.device === 'disk' && image.kind !== 'disk') {
+      problems.push(bad(field, 'That image is an ISO; a disk needs a disk image. Add it as a CD drive.'))
+    } else if (drive.device === 'disk' && drive.sizeGiB < ceilGiB(image.virtualSizeBytes)) {
+      problems.push(bad(`disks.${index}.sizeGiB`, `The image needs at least ${ceilGiB(image.virtualSizeBytes)} GiB.`))
+    }
+  })
+  return problems
+}
+
+/** `MAX_ROOT_PORTS` devices in all; said before ports are handed out. */
+export function checkDeviceCount(disks: number, networks: number): SpecProblem[] {
+  return disks + networks > MAX_ROOT_PORTS
+    ? [bad('disks', `At most ${MAX_ROOT_PORTS} disks and network cards fit together; there are ${disks + networks}.`)]
+    : []
+}

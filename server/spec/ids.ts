@@ -1,0 +1,58 @@
+/**
+ * Names and PCI places the compiler gives to QEMU objects. They are guest-visible ABI or part of QMP commands
+ * (`qom-get /machine/peripheral/balloon0`), so they never change for an existing VM; golden files guard them.
+ *
+ * Spec device ids (`disk0`, `net0`) become QEMU device ids unchanged and hold no dot. Back ends get a dotted name
+ * derived from them, so the two can never meet. QEMU cuts node names at 31 bytes: 24 + `.10f` fits.
+ */
+
+export const QEMU_IDS = {
+  memory: 'ram0',
+  video: 'video0',
+  vnc: 'vnc0',
+  usb: 'usb',
+  tablet: 'tablet0',
+  keyboard: 'kbd0',
+  serialPort: 'serial0',
+  serialChardev: 'serial0.sock',
+  virtioSerial: 'vser0',
+  agentPort: 'agent0',
+  agentChardev: 'agent0.sock',
+  rng: 'rng0',
+  rngSource: 'rng0.source',
+  balloon: 'balloon0',
+  monitor: 'mon0',
+  monitorRescue: 'mon1',
+  firmwareCode: 'pflash0',
+  firmwareVars: 'pflash1',
+} as const
+
+const RESERVED =
+  /^(ram0|video0|vnc0|usb|tablet0|kbd0|serial0|vser0|agent0|rng0|balloon0|mon[0-9]+|pflash[0-9]|rp[0-9]+)$/
+
+/** True for ids that a disk or network card may not take because the compiler uses them itself. */
+export const isReservedId = (id: string): boolean => RESERVED.test(id)
+
+/** Root port `n` as a QEMU device id; the bus of the same name carries the device. */
+export const rootPortId = (port: number): string => `rp${port}`
+
+/** Format node of layer `depth` of a drive's chain (0 is the top, what the device reads). */
+export const formatNode = (deviceId: string, depth: number): string => `${deviceId}.${depth}`
+/** File node below `formatNode`. */
+export const fileNode = (deviceId: string, depth: number): string => `${deviceId}.${depth}f`
+
+export const netdevId = (deviceId: string): string => `${deviceId}.net`
+
+/** Slots on `pcie.0`. 0x1f holds q35's own LPC bridge, AHCI and SMBus; 0 is the host bridge. */
+export const SLOTS = {
+  video: '0x1',
+  /** Root ports take four slots of eight functions. */
+  rootPortsFirst: 2,
+  virtioSerial: '0x8',
+  balloon: '0x9',
+  rng: '0xa',
+  usb: '0xb',
+} as const
+
+export const MAX_ROOT_PORTS = 32
+export const SATA_PORTS = 6
