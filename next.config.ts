@@ -3,6 +3,8 @@ import type { NextConfig } from 'next'
 const config: NextConfig = {
   poweredByHeader: false,
   reactStrictMode: true,
-  experimental: { optimizePackageImports: ['lucide-react', 'react-aria-components'] },
+  // Errors a browser reports name real functions; costs nothing on the wire unless developer tools ask for the map.
+  productionBrowserSourceMaps: false,
+  experimental: { optimizePackageImports: ['lucide-react'] },
 }
 export default config

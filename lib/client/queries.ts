@@ -1,0 +1,54 @@
+/** All server state that pages read. Keys are [operation, input], so that an event can find them without this file. */
+import { queryOptions } from '@tanstack/react-query'
+import { type CallInput, type CallOutput, call } from './api-client.ts'
+import { connection } from './events.ts'
+
+type ReadOperation =
+  | 'sessionView'
+  | 'tokenList'
+  | 'userList'
+  | 'vmList'
+  | 'vmView'
+  | 'vmCommandLine'
+  | 'vmActivity'
+  | 'imageList'
+  | 'imageView'
+  | 'imageSources'
+  | 'starterList'
+  | 'hostView'
+  | 'capabilitiesView'
+  | 'jobList'
+  | 'jobView'
+  | 'activityList'
+
+const read = <K extends ReadOperation>(id: K, input: CallInput<K>) =>
+  queryOptions<CallOutput<K>>({
+    queryKey: [id, input],
+    queryFn: ({ signal }) => call(id, input, { signal }),
+  })
+
+/** Polls only while the event stream is down. */
+const fallbackMs = () => (connection.get().state === 'open' ? false : 5_000)
+
+const HOST_REFRESH_MS = 10_000
+
+export const queries = {
+  session: () => ({ ...read('sessionView', {}), staleTime: 60_000 }),
+  vmList: () => ({ ...read('vmList', {}), refetchInterval: fallbackMs }),
+  vmView: (id: string) => ({ ...read('vmView', { params: { id } }), refetchInterval: fallbackMs }),
+  vmCommandLine: (id: string, of: 'next' | 'running' = 'next') =>
+    read('vmCommandLine', { params: { id }, query: { of } }),
+  vmActivity: (id: string, limit = 50) => read('vmActivity', { params: { id }, query: { limit } }),
+  imageList: () => ({ ...read('imageList', {}), refetchInterval: fallbackMs }),
+  imageView: (id: string) => read('imageView', { params: { id } }),
+  imageSources: () => read('imageSources', {}),
+  starterList: () => ({ ...read('starterList', {}), staleTime: 60_000 }),
+  /** Load and free space drift without an event. */
+  hostView: () => ({ ...read('hostView', {}), refetchInterval: HOST_REFRESH_MS }),
+  capabilities: () => ({ ...read('capabilitiesView', {}), staleTime: 300_000 }),
+  jobList: () => ({ ...read('jobList', {}), refetchInterval: fallbackMs }),
+  jobView: (id: string) => ({ ...read('jobView', { params: { id } }), refetchInterval: fallbackMs }),
+  userList: () => read('userList', {}),
+  tokenList: () => read('tokenList', {}),
+  activityList: (limit = 50) => read('activityList', { query: { limit } }),
+} as const
