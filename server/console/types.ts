@@ -33,6 +33,9 @@ export interface SerialHubHandle {
   subscribe(listener: (chunk: Uint8Array) => void): () => void
   /** Input to the guest; false when the guest's side is full and the bytes were not taken. */
   write(bytes: Uint8Array): boolean
+  /** Called once when the guest's side is gone for good; at once when it already is. Returns the unsubscribe. */
+  onClose(listener: () => void): () => void
+  /** Listeners subscribed now. */
   readonly viewers: number
   close(): void
 }
