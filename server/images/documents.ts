@@ -1,0 +1,26 @@
+/** The stored form of a library image. */
+import * as z from 'zod'
+
+export const ImageDocument = z.object({
+  v: z.literal(1),
+  id: z.string(),
+  name: z.string(),
+  kind: z.enum(['iso', 'disk']),
+  format: z.enum(['raw', 'qcow2']),
+  sizeBytes: z.number(),
+  virtualSizeBytes: z.number(),
+  /** Null while a registered file is still being read. */
+  sha256: z.string().nullable(),
+  label: z.string().nullable(),
+  guest: z.enum(['linux', 'windows', 'bsd', 'other']).nullable(),
+  source: z.enum(['upload', 'registered', 'starter']),
+  /** Which starter it came from; null for anything else. */
+  starter: z.string().nullable(),
+  /** Absolute path of a registered file; null: ours, at `DataPaths.image(id)`. */
+  path: z.string().nullable(),
+  /** Modification time of the file when it was added, milliseconds: a registered file that changed is not present. */
+  mtimeMs: z.number(),
+  addedBy: z.object({ id: z.string(), name: z.string() }),
+  addedAt: z.string(),
+})
+export type ImageDocument = z.output<typeof ImageDocument>

@@ -1,0 +1,78 @@
+/**
+ * Which numeric users and groups guests run as when the dashboard is root.
+ *
+ * Every VM gets a uid (and gid of the same number) of its own, so that one escaped QEMU can neither signal, trace
+ * nor read another. The numbers need no entry in /etc/passwd. One more gid, the first of the range, is given to
+ * every QEMU as a supplementary group and lets it read library images and enter our directories, nothing else.
+ *
+ * The range lies above container ranges (systemd: 524288 to 1879048191) and above the default id ranges of SSSD and
+ * FreeIPA (up to 2000200000), and below systemd's foreign range (2147352576). See
+ * https://systemd.io/UIDS-GIDS/. Inside a container whose user namespace maps fewer ids, a smaller range is taken.
+ */
+import { readFileSync } from 'node:fs'
+import type { LaunchUser } from '#server/spec/types.ts'
+
+interface IdRange {
+  readonly base: number
+  readonly size: number
+}
+
+const RANGES: readonly IdRange[] = [
+  { base: 2_070_000_000, size: 1_000_000 },
+  { base: 50_000, size: 9_000 },
+]
+
+export interface GuestIdentity {
+  /** Group that may read library images; null when guests share the dashboard's user. */
+  readonly readersGid: number | null
+  /** Lowest uid of the range that is not in `taken`; null when guests share the dashboard's user. */
+  allocate(taken: ReadonlySet<number>): number | null
+  /** @param kvmGid group of /dev/kvm when the guest needs it, else null */
+  launchUser(uid: number | null, kvmGid: number | null): LaunchUser | null
+  /** One sentence for the host page. */
+  readonly summary: string
+}
+
+const SHARED: GuestIdentity = {
+  readersGid: null,
+  allocate: () => null,
+  launchUser: () => null,
+  summary:
+    'Guests run as the same user as the dashboard: a guest that breaks out of QEMU could read other guests’ disks. Run the dashboard as root to give each guest a user of its own.',
+}
+
+/** Whether a /proc/self/{uid,gid}_map covers the whole range. Pure. */
+export function isRangeMapped(map: string, range: IdRange): boolean {
+  return map.split('\n').some((line) => {
+    const [inside, , length] = line.trim().split(/\s+/).map(Number)
+    if (inside === undefined || length === undefined) return false
+    return inside <= range.base && inside + length >= range.base + range.size
+  })
+}
+
+/** @param maps contents of /proc/self/uid_map and gid_map; read when omitted */
+export function guestIdentity(isRoot: boolean, maps?: { uid: string; gid: string }): GuestIdentity {
+  if (!isRoot) return SHARED
+  const uidMap = maps?.uid ?? readFileSync('/proc/self/uid_map', 'utf8')
+  const gidMap = maps?.gid ?? readFileSync('/proc/self/gid_map', 'utf8')
+  const range = RANGES.find((r) => isRangeMapped(uidMap, r) && isRangeMapped(gidMap, r))
+  if (range === undefined) {
+    return {
+      ...SHARED,
+      summary:
+        'Guests run as root: this container’s user namespace has no room for a user per guest. A guest that breaks out of QEMU owns the container.',
+    }
+  }
+  return {
+    readersGid: range.base,
+    allocate(taken) {
+      for (let uid = range.base + 1; uid < range.base + range.size; uid++) if (!taken.has(uid)) return uid
+      return null
+    },
+    launchUser(uid, kvmGid) {
+      if (uid === null) return null
+      return { uid, gid: uid, groups: kvmGid === null ? [range.base] : [range.base, kvmGid] }
+    },
+    summary: `Each guest runs as a user of its own (uid ${range.base + 1} and up) without any capability.`,
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * Runs one short host tool on untrusted files: no network, no credentials, nothing visible but the system's programs
+ * and the directories named, limits on memory and CPU. bubblewrap makes the namespaces; without it (or where the
+ * kernel refuses user namespaces) the limits alone remain, and `level` says so for the host page.
+ */
+import { spawn } from 'node:child_process'
+import { accessSync, constants, existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+export interface SandboxedRun {
+  readonly program: string
+  readonly args: readonly string[]
+  /** Directories or files visible read-only, at their own path. */
+  readonly readable: readonly string[]
+  /** Directories visible read-write, at their own path. */
+  readonly writable: readonly string[]
+  readonly timeoutMs: number
+  /** Largest file it may write; null: unlimited. */
+  readonly maxFileBytes: number | null
+  readonly signal?: AbortSignal
+}
+
+export interface ToolResult {
+  readonly exitCode: number | null
+  readonly signal: NodeJS.Signals | null
+  /** At most 1 MiB. */
+  readonly stdout: string
+  /** At most 16 KiB. */
+  readonly stderr: string
+}
+
+export interface ToolSandbox {
+  /** `full`: namespaces and limits. `limits`: no namespaces. `none`: neither tool is installed. */
+  readonly level: 'full' | 'limits' | 'none'
+  /** Resolves whatever the exit code. @throws Error when it cannot be started, AbortError */
+  run(request: SandboxedRun): Promise<ToolResult>
+}
+
+/** Absolute path of a program, looked up once in PATH and the usual places; null when missing. */
+export function findProgram(name: string, path = process.env.PATH ?? ''): string | null {
+  const dirs = [...path.split(delimiter), '/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin']
+  for (const dir of dirs) {
+    if (!dir.startsWith('/')) continue
+    const candidate = join(dir, name)
+    try {
+      accessSync(candidate, constants.X_OK)
+      return candidate
+    } catch {
+      // Not here; the next directory may have it.
+    }
+  }
+  return null
+}
+
+/** What a dynamically linked system tool needs to see. */
+const SYSTEM_DIRS = [
+  '/usr',
+  '/lib',
+  '/lib64',
+  '/lib32',
+  '/bin',
+  '/sbin',
+  '/etc/ld.so.cache',
+  '/etc/alternatives',
+].filter((dir) => existsSync(dir))
+
+/** Cast: Next's types make NODE_ENV mandatory, and these programs are not ours. */
+export const TOOL_ENV = { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' } as unknown as NodeJS.ProcessEnv
+
+const STDOUT_MAX = 2 ** 20
+const STDERR_MAX = 16 * 1024
+
+function bwrapArgs(request: SandboxedRun): string[] {
+  return [
+    '--unshare-all',
+    '--die-with-parent',
+    '--new-session',
+    '--clearenv',
+    '--setenv',
+    'PATH',
+    '/usr/bin:/bin',
+    '--setenv',
+    'LANG',
+    'C.UTF-8',
+    '--cap-drop',
+    'ALL',
+    ...SYSTEM_DIRS.flatMap((dir) => ['--ro-bind', dir, dir]),
+    '--dev',
+    '/dev',
+    '--tmpfs',
+    '/tmp',
+    ...request.readable.flatMap((dir) => ['--ro-bind', dir, dir]),
+    ...request.writable.flatMap((dir) => ['--bind', dir, dir]),
+    '--chdir',
+    '/',
+    '--',
+  ]
+}
+
+function prlimitArgs(request: SandboxedRun): string[] {
+  const cpuSeconds = Math.ceil(request.timeoutMs / 1000)
+  return [
+    '--core=0',
+    '--as=1073741824',
+    '--nofile=64',
+    `--cpu=${cpuSeconds}`,
+    ...(request.maxFileBytes === null ? [] : [`--fsize=${request.maxFileBytes}`]),
+    '--',
+  ]
+}
+
+function execute(command: string, args: readonly string[], request: SandboxedRun): Promise<ToolResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: '/',
+      env: TOOL_ENV,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(request.signal && { signal: request.signal }),
+      killSignal: 'SIGKILL',
+    })
+    const timer = setTimeout(() => child.kill('SIGKILL'), request.timeoutMs)
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (stdout.length < STDOUT_MAX) stdout += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      if (stderr.length < STDERR_MAX) stderr += text.slice(0, STDERR_MAX)
+    })
+    child.once('error', (error) => {
+      clearTimeout(timer)
+      reject(error)
+    })
+    child.once('close', (exitCode, signal) => {
+      clearTimeout(timer)
+      resolve({ exitCode, signal, stdout, stderr })
+    })
+  })
+}
+
+/** Finds bubblewrap and prlimit and tries once whether the kernel allows the namespaces. */
+export async function createToolSandbox(): Promise<ToolSandbox> {
+  const bwrap = findProgram('bwrap')
+  const prlimit = findProgram('prlimit')
+  const wrap = (useBwrap: boolean, request: SandboxedRun): [string, string[]] => {
+    const inner = [request.program, ...request.args]
+    const jailed = useBwrap && bwrap !== null ? [bwrap, ...bwrapArgs(request), ...inner] : inner
+    const limited = prlimit === null ? jailed : [prlimit, ...prlimitArgs(request), ...jailed]
+    return [limited[0] ?? request.program, limited.slice(1)]
+  }
+  let namespaces = false
+  if (bwrap !== null) {
+    const trial: SandboxedRun = {
+      program: '/usr/bin/true',
+      args: [],
+      readable: [],
+      writable: [],
+      timeoutMs: 5_000,
+      maxFileBytes: null,
+    }
+    const [command, args] = wrap(true, trial)
+    namespaces = await execute(command, args, trial).then(
+      (result) => result.exitCode === 0,
+      () => false,
+    )
+  }
+  return {
+    level: namespaces ? 'full' : prlimit === null ? 'none' : 'limits',
+    async run(request) {
+      request.signal?.throwIfAborted()
+      const [command, args] = wrap(namespaces, request)
+      return execute(command, args, request)
+    },
+  }
+}
