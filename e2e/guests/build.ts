@@ -1,0 +1,110 @@
+/**
+ * Small real guests, built from Debian's kernel and busybox and kept under `.cache/guests`. They print
+ * `guest-ready` and give a root shell (prompt `guest# `) on the screen and on the first serial line; the guest agent
+ * answers, and both the power button and the agent shut them down.
+ *
+ *   node e2e/guests/build.ts            builds everything, prints the paths
+ */
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { cached, dropOthers, keyOf } from './cache.ts'
+import { ensureHaltRom } from './halt-rom.ts'
+import { buildInitramfs, guestScripts, hostFiles } from './initramfs.ts'
+import { ensureKernel, type KernelFlavour } from './kernel.ts'
+import { run } from './tools.ts'
+
+export { ensureHaltRom } from './halt-rom.ts'
+
+/** What both terminals of a guest show once they take input. */
+export const READY_TEXT = 'guest-ready'
+export const PROMPT = 'guest# '
+
+/** The last console is /dev/console (kernel: Documentation/admin-guide/serial-console.rst). */
+export const KERNEL_COMMAND_LINE = 'console=tty0 console=ttyS0 quiet loglevel=3 panic=-1'
+
+export interface GuestKernel {
+  readonly vmlinuz: string
+  readonly initrd: string
+}
+
+const SOURCES = ['build.ts', 'cpio.ts', 'initramfs.ts', 'kernel.ts']
+
+/** Kernel and initramfs for `-kernel` and `-initrd`, with `KERNEL_COMMAND_LINE` for `-append`. */
+export async function ensureGuestKernel(flavour: KernelFlavour = 'generic'): Promise<GuestKernel> {
+  const kernel = await ensureKernel(flavour)
+  const { busybox, agent } = hostFiles()
+  const key = keyOf(
+    kernel.release,
+    readFileSync(busybox),
+    readFileSync(agent),
+    ...SOURCES.map((name) => readFileSync(join(import.meta.dirname, name))),
+    ...guestScripts().flatMap(({ path, bytes }) => [path, bytes]),
+  )
+  const dir = await cached(`guest-${flavour}-${key}`, async (scratch) => {
+    copyFileSync(kernel.vmlinuz, join(scratch, 'vmlinuz'))
+    writeFileSync(join(scratch, 'initrd'), await buildInitramfs(kernel))
+    makeReadable(scratch)
+  })
+  dropOthers(`guest-${flavour}`, basename(dir))
+  return { vmlinuz: join(dir, 'vmlinuz'), initrd: join(dir, 'initrd') }
+}
+
+/**
+ * A live ISO for BIOS and, where GRUB's modules for it are installed, UEFI.
+ * @returns absolute path of an ISO of less than 60 MB, readable by everybody
+ */
+export async function ensureGuestIso(flavour: KernelFlavour = 'generic'): Promise<string> {
+  const guest = await ensureGuestKernel(flavour)
+  const prefix = flavour === 'generic' ? 'iso' : `iso-${flavour}`
+  const key = keyOf(basename(join(guest.vmlinuz, '..')), GRUB_CONFIG)
+  const dir = await cached(`${prefix}-${key}`, async (scratch) => {
+    const tree = join(scratch, 'tree')
+    mkdirSync(join(tree, 'boot/grub'), { recursive: true })
+    copyFileSync(guest.vmlinuz, join(tree, 'boot/vmlinuz'))
+    copyFileSync(guest.initrd, join(tree, 'boot/initrd'))
+    writeFileSync(join(tree, 'boot/grub/grub.cfg'), GRUB_CONFIG)
+    const modules = 'linux normal configfile iso9660 part_msdos part_gpt all_video echo test gfxterm'
+    await run('grub-mkrescue', [
+      `--install-modules=${modules}`,
+      ...['--locales=', '--themes=', '--fonts='],
+      ...['-o', join(scratch, 'tiny-live.iso'), tree, '-volid', 'GUESTDECK_TEST'],
+    ])
+    rmSync(tree, { recursive: true })
+    makeReadable(scratch)
+  })
+  dropOthers(prefix, basename(dir))
+  return join(dir, 'tiny-live.iso')
+}
+
+/** Text mode under BIOS saves a mode switch; UEFI has none, and there the kernel needs GRUB's framebuffer. */
+const GRUB_CONFIG = `set timeout=0
+set default=0
+if [ "$grub_platform" = efi ]; then
+  insmod all_video
+  set gfxpayload=keep
+else
+  set gfxpayload=text
+fi
+menuentry 'Guestdeck test guest' {
+  linux /boot/vmlinuz ${KERNEL_COMMAND_LINE}
+  initrd /boot/initrd
+}
+`
+
+/** QEMU may run as a user of its own. Scratch directories start out private. */
+function makeReadable(dir: string): void {
+  chmodSync(dir, 0o755)
+}
+
+if (import.meta.main) {
+  const startedAt = performance.now()
+  const built = {
+    iso: await ensureGuestIso(),
+    cloudIso: await ensureGuestIso('cloud'),
+    kernel: await ensureGuestKernel(),
+    cloudKernel: await ensureGuestKernel('cloud'),
+    haltRom: ensureHaltRom(),
+  }
+  process.stdout.write(`${JSON.stringify(built, null, 2)}\n`)
+  process.stderr.write(`built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
+}
