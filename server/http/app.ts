@@ -1,0 +1,252 @@
+/**
+ * The HTTP side, without listening. One server answers three kinds of request, told apart before any parsing:
+ * the API (Fastify), pages (handed on to `pages`), and WebSocket upgrades (`upgrades`).
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import { API_BASE, EVENTS_PATH, operations } from '#lib/api/contract.ts'
+import { hasPrivilege } from '#lib/auth/privileges.ts'
+import type { Auth } from '#server/auth/auth.ts'
+import { EngineError } from '#server/engine/errors.ts'
+import type { Engine } from '#server/engine/types.ts'
+import { registerOperations } from '#server/http/contract-routes.ts'
+import { assertOwnPage, type CredentialPolicy, identify } from '#server/http/credentials.ts'
+import { createEventsSocket, type EventsSocket } from '#server/http/events-socket.ts'
+import {
+  answerRaw,
+  answerSocket,
+  checkRequestLine,
+  createHostPolicy,
+  newRequestId,
+  setSecurityHeaders,
+} from '#server/http/guard.ts'
+import { parseJsonBody } from '#server/http/json-body.ts'
+import { openApiText } from '#server/http/openapi.ts'
+import { registerErrors, sendError } from '#server/http/plugins/errors.ts'
+import { hostRoutes } from '#server/http/routes/host.ts'
+import { imageRoutes } from '#server/http/routes/images.ts'
+import { peopleRoutes } from '#server/http/routes/people.ts'
+import { sessionRoutes } from '#server/http/routes/session.ts'
+import { vmRoutes } from '#server/http/routes/vms.ts'
+
+const JSON_BODY_MAX_BYTES = 256 * 1024
+const HEADERS_MAX_BYTES = 16 * 1024
+const HEADERS_TIMEOUT_MS = 10_000
+/** For a whole JSON body; uploads have a watch of their own. */
+const BODY_TIMEOUT_MS = 20_000
+const CONNECTIONS_CHECK_MS = 1000
+const KEEP_ALIVE_MS = 65_000
+
+/** What the HTTP side needs of a logger; pino's fits. */
+export interface HttpLog {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface HttpOptions {
+  readonly engine: Engine
+  readonly auth: Auth
+  readonly log: HttpLog
+  /** Address bound to, and names the operator allowed beside it. */
+  readonly bindHost: string
+  readonly allowedHosts: readonly string[]
+  readonly insecureHttp: boolean
+  /** Check every answer against its schema: tests and development. */
+  readonly validateAnswers: boolean
+  /** Takes everything that is not the API. Absent: 404. */
+  readonly pages?: (request: IncomingMessage, response: ServerResponse) => void
+  /** WebSocket endpoints beside the events, asked in order; true means taken. */
+  readonly upgrades?: readonly ((request: IncomingMessage, socket: Duplex, head: Buffer) => boolean)[]
+}
+
+export interface HttpApp {
+  readonly app: FastifyInstance
+  readonly events: EventsSocket
+  readonly credentials: CredentialPolicy
+}
+
+const isApi = (url: string) => url.startsWith('/api/') || url === '/api' || /^\/(healthz|metrics)(?:[?/]|$)/.test(url)
+
+export function createHttpApp(options: HttpOptions): HttpApp {
+  const { engine, auth, log } = options
+  const hosts = createHostPolicy(options.allowedHosts, options.bindHost)
+  const credentials: CredentialPolicy = { hosts, insecureHttp: options.insecureHttp }
+  const events = createEventsSocket(engine, auth, credentials)
+
+  /** True when the request may go on; otherwise it was answered. */
+  const passes = (request: IncomingMessage, response: ServerResponse, api: boolean): boolean => {
+    setSecurityHeaders(response, api)
+    try {
+      checkRequestLine(request, hosts)
+      return true
+    } catch (error) {
+      answerRaw(
+        response,
+        error instanceof EngineError ? error : new EngineError('bad_input', 'The request is malformed.'),
+      )
+      return false
+    }
+  }
+
+  const serverFactory = (handler: (request: IncomingMessage, response: ServerResponse) => void): Server => {
+    const server = createServer(
+      {
+        maxHeaderSize: HEADERS_MAX_BYTES,
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        // Off, because it would cut long uploads: bodies are timed below, per route.
+        requestTimeout: 0,
+        connectionsCheckingInterval: CONNECTIONS_CHECK_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        noDelay: true,
+      },
+      (request, response) => {
+        const url = request.url ?? ''
+        const api = options.pages === undefined || isApi(url)
+        if (!passes(request, response, api)) return
+        if (api) return handler(request, response)
+        if (request.method !== 'GET' && request.method !== 'HEAD') {
+          response.setHeader('allow', 'GET, HEAD')
+          return answerRaw(response, new EngineError('method_not_allowed', 'Pages can only be read.'))
+        }
+        options.pages?.(request, response)
+      },
+    )
+    // "100 Continue" is sent once sign-in, privilege and type have been checked, not before.
+    server.on('checkContinue', (request, response) => {
+      awaitsContinue.add(request)
+      server.emit('request', request, response)
+    })
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      socket.on('error', () => socket.destroy())
+      try {
+        checkRequestLine(request, hosts)
+        if ((request.url ?? '').split('?', 1)[0] === EVENTS_PATH) return events.upgrade(request, socket, head)
+        for (const take of options.upgrades ?? []) if (take(request, socket, head)) return
+        answerSocket(socket, 'not_found', 'There is no WebSocket here.')
+      } catch (error) {
+        const known = error instanceof EngineError
+        if (!known) log.error({ err: error }, 'upgrade failed')
+        answerSocket(socket, known ? error.code : 'internal', known ? error.message : 'The connection failed.')
+      }
+    })
+    return server
+  }
+  const awaitsContinue = new WeakSet<IncomingMessage>()
+
+  const app = Fastify({
+    serverFactory,
+    bodyLimit: JSON_BODY_MAX_BYTES,
+    genReqId: newRequestId,
+    requestIdHeader: false,
+    trustProxy: false,
+    logger: false,
+    exposeHeadRoutes: true,
+    routerOptions: { maxParamLength: 128, ignoreTrailingSlash: false, caseSensitive: true },
+    frameworkErrors: (error, request, reply) => {
+      sendError(error, request as FastifyRequest, reply)
+    },
+    clientErrorHandler: (error, socket) => {
+      if (error.code === 'ECONNRESET' || socket.destroyed) return socket.destroy()
+      if (error.code === 'HPE_HEADER_OVERFLOW') answerSocket(socket, 'headers_too_large', 'The headers are too long.')
+      else answerSocket(socket, 'bad_input', 'The request is malformed.')
+    },
+  })
+
+  registerErrors(app)
+  registerBodies(app)
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+  })
+  app.addHook('preParsing', async (request, reply) => {
+    const { raw } = request
+    if (awaitsContinue.delete(raw)) reply.raw.writeContinue()
+    const length = raw.headers['content-length']
+    const hasBody = raw.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
+    if (!hasBody || request.headers['content-type']?.startsWith('application/octet-stream')) return
+    const timer = setTimeout(() => {
+      if (!raw.complete) raw.socket.destroy()
+    }, BODY_TIMEOUT_MS)
+    timer.unref()
+    raw.once('close', () => clearTimeout(timer))
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const fields = {
+      requestId: request.id,
+      method: request.method,
+      // Without the query: people paste secrets there.
+      path: request.raw.url?.split('?', 1)[0]?.slice(0, 200),
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime * 10) / 10,
+      from: request.ip,
+    }
+    if (reply.statusCode >= 500) log.warn(fields, 'answered')
+    else if (request.method === 'GET' || request.method === 'HEAD') log.debug(fields, 'answered')
+    else log.info(fields, 'answered')
+  })
+
+  registerOperations(
+    app,
+    {
+      ...sessionRoutes(engine, auth, credentials),
+      ...peopleRoutes(engine, auth),
+      ...vmRoutes(engine),
+      ...imageRoutes(engine),
+      ...hostRoutes(engine),
+    },
+    {
+      identify: (request) => identify(request.raw, auth, credentials),
+      assertOwnPage: (request, byCookie) => assertOwnPage(request.raw, credentials, byCookie),
+      onDenied: (operation, caller) =>
+        engine.record({ what: operation, text: `${caller.name} is not allowed to do this.`, result: 'denied', caller }),
+      validateAnswers: options.validateAnswers,
+    },
+  )
+
+  let openApi: string | null = null
+  app.get(`${API_BASE}/openapi.json`, async (_request, reply) => {
+    openApi ??= openApiText()
+    return reply.type('application/json; charset=utf-8').send(openApi)
+  })
+  app.get('/healthz', async (_request, reply) => reply.type('application/json; charset=utf-8').send('{"ok":true}'))
+  app.get('/metrics', async (request, reply) => {
+    const caller = identify(request.raw, auth, credentials)
+    if (!caller) throw new EngineError('unauthenticated', 'Send an API token.')
+    if (!hasPrivilege(caller.role, 'host.view')) throw new EngineError('forbidden', 'Your role does not allow this.')
+    return reply.type('text/plain; version=0.0.4; charset=utf-8').send(await engine.metrics())
+  })
+  registerNotFound(app)
+
+  return { app, events, credentials }
+}
+
+function registerBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    try {
+      // An empty body with a content type is what some clients send with a POST that needs none.
+      done(null, body === '' ? undefined : parseJsonBody(String(body)))
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+  // Left on the socket: the handler reads it.
+  app.addContentTypeParser('application/octet-stream', (_request, _payload, done) => done(null))
+}
+
+/** Unknown path 404; known path with another method 405, which also meets TRACE and `_method` tricks. */
+function registerNotFound(app: FastifyInstance): void {
+  const known = Object.values(operations).map((operation) => ({
+    method: operation.method,
+    pattern: new RegExp(`^${API_BASE}${operation.path.replace(/[.]/g, '\\.').replace(/:[a-zA-Z]+/g, '[^/]+')}$`),
+  }))
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.raw.url?.split('?', 1)[0] ?? ''
+    const methods = known.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
+    if (methods.length === 0) return sendError(new EngineError('not_found', 'There is no such thing.'), request, reply)
+    reply.header('allow', [...new Set(methods)].join(', '))
+    return sendError(new EngineError('method_not_allowed', 'This cannot be done here.'), request, reply)
+  })
+}

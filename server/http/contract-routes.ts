@@ -1,0 +1,161 @@
+/**
+ * Registers every operation of the contract: privilege first, then parsing, then the handler, then the answer.
+ * An operation without a handler, or a handler without an operation, fails at start (and in the type checker).
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import * as z from 'zod'
+import { API_BASE, type Operation, type OperationId, type Operations, operations } from '#lib/api/contract.ts'
+import { hasPrivilege } from '#lib/auth/privileges.ts'
+import { EngineError } from '#server/engine/errors.ts'
+import type { Caller } from '#server/engine/types.ts'
+import { fromIssues } from '#server/http/plugins/errors.ts'
+
+type Part<K extends OperationId, P extends 'params' | 'query' | 'body'> = Operations[K] extends {
+  [key in P]: infer S extends z.ZodType
+}
+  ? z.output<S>
+  : undefined
+type Answer<K extends OperationId> = Operations[K] extends { response: infer R extends z.ZodType }
+  ? z.output<R>
+  : Operations[K] extends { raw: string }
+    ? Buffer
+    : // biome-ignore lint/suspicious/noConfusingVoidType: a handler that answers nothing returns a Promise<void>
+      void
+
+export interface Call<K extends OperationId> {
+  /** Null only for public operations. */
+  readonly caller: Operations[K]['privilege'] extends 'public' ? Caller | null : Caller
+  readonly params: Part<K, 'params'>
+  readonly query: Part<K, 'query'>
+  readonly body: Part<K, 'body'>
+  /** Of `If-Match`; null when the caller did not say. */
+  readonly expectedRevision: number | null
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+}
+export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Promise<Answer<K>> | Answer<K> }
+
+export interface RouteOptions {
+  identify(request: FastifyRequest): Caller | null
+  assertOwnPage(request: FastifyRequest, byCookie: boolean): void
+  /** Called when a privilege was missing. */
+  onDenied(operation: OperationId, caller: Caller): void
+  /** Check each answer against its schema: in tests and development. */
+  validateAnswers: boolean
+}
+
+const NO_QUERY = z.strictObject({})
+const NO_BODY = z.strictObject({})
+const JSON_TYPE = 'application/json'
+
+/** @throws EngineError bad_input */
+function ifMatch(header: string | undefined): number | null {
+  if (header === undefined || header === '*') return null
+  const revision = /^"(\d{1,15})"$/.exec(header)?.[1]
+  if (revision === undefined) {
+    throw new EngineError('bad_input', 'If-Match: must be the revision in double quotes, for example "3".', {
+      field: 'If-Match',
+    })
+  }
+  return Number(revision)
+}
+
+/** @throws EngineError bad_input, unknown_field */
+function parse(schema: z.ZodType, input: unknown): unknown {
+  const result = schema.safeParse(input)
+  if (!result.success) throw fromIssues(result.error.issues)
+  return result.data
+}
+
+/** JSON text of VM views: the engine makes a new object whenever anything in one changes, and never alters one. */
+const textOf = new WeakMap<object, string>()
+
+function itemText(item: object): string {
+  let text = textOf.get(item)
+  if (text === undefined) {
+    text = JSON.stringify(item)
+    textOf.set(item, text)
+  }
+  return text
+}
+
+/** The list of VMs is asked for most and is the longest, so it is put together from texts made once per view. */
+function serialise(id: OperationId, answer: unknown): string {
+  if (id !== 'vmList') return JSON.stringify(answer)
+  return `{"items":[${(answer as Answer<'vmList'>).items.map(itemText).join(',')}]}`
+}
+
+/** The caller, once identified; kept beside the request rather than on it. */
+const callers = new WeakMap<FastifyRequest, Caller>()
+
+export function registerOperations(app: FastifyInstance, handlers: Handlers, options: RouteOptions): void {
+  const missing = Object.keys(operations).filter((id) => !(id in handlers))
+  const stray = Object.keys(handlers).filter((id) => !(id in operations))
+  if (missing.length > 0) throw new Error(`operations without a handler: ${missing.join(', ')}`)
+  if (stray.length > 0) throw new Error(`handlers without an operation: ${stray.join(', ')}`)
+
+  for (const id of Object.keys(operations) as OperationId[]) {
+    // One signature for all: what each handler gets was parsed by the schemas its own type was made from.
+    const handle = handlers[id] as unknown as (call: object) => Promise<unknown>
+    registerOperation(app, id, operations[id], handle, options)
+  }
+}
+
+function registerOperation(
+  app: FastifyInstance,
+  id: OperationId,
+  operation: Operation,
+  handle: (call: object) => Promise<unknown>,
+  options: RouteOptions,
+): void {
+  const changes = operation.method !== 'GET'
+  app.route({
+    method: operation.method,
+    url: API_BASE + operation.path,
+    ...(operation.stream !== undefined && { bodyLimit: Number.MAX_SAFE_INTEGER }),
+    config: { operation: id },
+    onRequest: async (request) => {
+      const caller = options.identify(request)
+      if (changes && caller?.via !== 'token') options.assertOwnPage(request, caller !== null)
+      if (operation.privilege !== 'public') {
+        if (!caller) throw new EngineError('unauthenticated', 'Sign in first.')
+        if (operation.privilege !== 'session' && !hasPrivilege(caller.role, operation.privilege)) {
+          options.onDenied(id, caller)
+          throw new EngineError('forbidden', `Your role (${caller.role}) does not allow this.`)
+        }
+      }
+      if (caller) callers.set(request, caller)
+      const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
+      if (operation.stream !== undefined ? type !== operation.stream : type !== undefined && type !== JSON_TYPE) {
+        const wanted = operation.stream ?? JSON_TYPE
+        throw new EngineError('unsupported_media_type', `Send the body as ${wanted}.`)
+      }
+    },
+    handler: async (request, reply) => {
+      const params = operation.params?.safeParse(request.params)
+      // An id that cannot exist is answered like one that does not.
+      if (params && !params.success) throw new EngineError('not_found', 'There is no such thing.')
+      const query = parse(operation.query ?? NO_QUERY, { ...(request.query as object) })
+      let body: unknown
+      if (operation.body) body = parse(operation.body, request.body ?? {})
+      else if (operation.stream === undefined) parse(NO_BODY, request.body ?? {})
+      const answer = await handle({
+        caller: callers.get(request) ?? null,
+        params: params?.data,
+        query: operation.query ? query : undefined,
+        body,
+        expectedRevision: operation.revisioned ? ifMatch(request.headers['if-match']) : null,
+        request,
+        reply,
+      })
+      reply.code(operation.status ?? (operation.response || operation.raw ? 200 : 204))
+      if (operation.raw !== undefined) return reply.type(operation.raw).send(answer)
+      if (!operation.response) return reply.send()
+      if (options.validateAnswers) {
+        const checked = operation.response.safeParse(answer)
+        if (!checked.success) throw new Error(`${id} answered against its schema: ${checked.error.message}`)
+      }
+      return reply.type('application/json; charset=utf-8').send(serialise(id, answer))
+    },
+  })
+}

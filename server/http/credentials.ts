@@ -1,0 +1,89 @@
+/** Who is asking: the session cookie or a bearer token, and whether a browser's request comes from our own page. */
+import type { IncomingMessage } from 'node:http'
+import type { Auth } from '#server/auth/auth.ts'
+import { EngineError } from '#server/engine/errors.ts'
+import type { Caller } from '#server/engine/types.ts'
+import { type HostPolicy, hostnameOf } from '#server/http/guard.ts'
+
+/**
+ * The `__Host-` prefix makes browsers refuse the cookie from subdomains and over plain HTTP (loopback counts as
+ * secure). Only where the operator allowed plain HTTP on other addresses a second, unprotected name is used there.
+ */
+export const SECURE_COOKIE = '__Host-guestdeck'
+export const PLAIN_COOKIE = 'guestdeck'
+const COOKIE_MAX_AGE_S = 7 * 86_400
+
+export interface CredentialPolicy {
+  readonly hosts: HostPolicy
+  readonly insecureHttp: boolean
+}
+
+function usesPlainCookie(request: IncomingMessage, policy: CredentialPolicy): boolean {
+  if (!policy.insecureHttp) return false
+  if (request.headers.origin?.startsWith('https://')) return false
+  return !policy.hosts.isLoopback(hostnameOf(request.headers.host) ?? '')
+}
+
+/** The one value of a cookie. Sent twice, somebody may have planted the other one: then none is taken. */
+function cookieValue(header: string | undefined, name: string): string | null {
+  const values = (header ?? '')
+    .split(';')
+    .map((part) => part.trim())
+    .filter((part) => part.startsWith(`${name}=`))
+  const [only] = values
+  return only !== undefined && values.length === 1 ? only.slice(name.length + 1) : null
+}
+
+export function sessionSecret(request: IncomingMessage, policy: CredentialPolicy): string | null {
+  const header = request.headers.cookie
+  const secure = cookieValue(header, SECURE_COOKIE)
+  return secure === null && usesPlainCookie(request, policy) ? cookieValue(header, PLAIN_COOKIE) : secure
+}
+
+/** `Set-Cookie` for a new session, or, with null, for its end. */
+export function sessionCookie(request: IncomingMessage, policy: CredentialPolicy, secret: string | null): string {
+  const plain = usesPlainCookie(request, policy)
+  return [
+    `${plain ? PLAIN_COOKIE : SECURE_COOKIE}=${secret ?? ''}`,
+    'Path=/',
+    `Max-Age=${secret === null ? 0 : COOKIE_MAX_AGE_S}`,
+    'HttpOnly',
+    'SameSite=Strict',
+    ...(plain ? [] : ['Secure']),
+  ].join('; ')
+}
+
+/** Null: nobody. A bearer token that is sent must be valid; the cookie does not stand in for it. */
+export function identify(request: IncomingMessage, auth: Auth, policy: CredentialPolicy): Caller | null {
+  const from = request.socket.remoteAddress ?? 'unknown'
+  const { authorization } = request.headers
+  if (authorization !== undefined) {
+    const token = /^Bearer ([^\s]{1,200})$/i.exec(authorization)?.[1]
+    return token === undefined ? null : auth.callerOfToken(token, from)
+  }
+  const secret = sessionSecret(request, policy)
+  return secret === null ? null : auth.callerOfSession(secret, from)
+}
+
+/**
+ * Refuses requests that a foreign page made a browser send. Every browser names the origin of a request that changes
+ * something; programs that send neither Origin nor Sec-Fetch-Site pass if their content type is one that no form and
+ * no simple cross-origin request can have.
+ * @throws EngineError bad_origin
+ */
+export function assertOwnPage(request: IncomingMessage, policy: CredentialPolicy, byCookie: boolean): void {
+  const { origin, host } = request.headers
+  const site = request.headers['sec-fetch-site']
+  const foreign = () =>
+    new EngineError('bad_origin', 'This request comes from another site. Use the dashboard at its own address.')
+  if (origin !== undefined) {
+    if (!policy.hosts.isSameOrigin(origin, host ?? '')) throw foreign()
+    return
+  }
+  if (site !== undefined) {
+    if (site !== 'same-origin') throw foreign()
+    return
+  }
+  const type = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
+  if (byCookie && type !== 'application/json' && type !== 'application/octet-stream') throw foreign()
+}
