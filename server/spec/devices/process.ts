@@ -1,7 +1,7 @@
 /** How the QEMU process is wrapped, named and watched. */
 
 import { QEMU_IDS } from '../ids.ts'
-import { escapeCommas, option, socketChardev } from '../option.ts'
+import { type Explained, escapeCommas, jsonOption, option, socketChardev } from '../option.ts'
 import type { CompileInput, PlannedOption } from '../types.ts'
 
 /** Open files one QEMU may hold: sockets, disks and viewers need a few dozen. */
@@ -126,11 +126,17 @@ export function processOptions(input: Pick<CompileInput, 'vmId' | 'paths'>): Pla
 }
 
 /** Two control sockets: a monitor serves one client at a time. */
-export function monitorOptions(input: Pick<CompileInput, 'paths'>): PlannedOption[] {
+export function monitorOptions(input: Pick<CompileInput, 'paths' | 'capabilities'>): PlannedOption[] {
   const group = 'monitor'
+  // QEMU 11 deprecates -mon for monitor objects, which older ones do not have.
+  const hasObject = input.capabilities.types.includes('monitor-qmp')
+  const speakQmp = (chardev: string, about: Explained) =>
+    hasObject
+      ? jsonOption('-object', { 'qom-type': 'monitor-qmp', id: `${chardev}.qmp`, chardev }, about)
+      : option(['-mon', `chardev=${chardev},mode=control`], about)
   const pair = (id: string, path: string, what: string, why: string) => [
     socketChardev(id, path, { group, what: `Opens the ${what} socket for one client.`, why, origin: 'plumbing' }),
-    option(['-mon', `chardev=${id},mode=control`], {
+    speakQmp(id, {
       group,
       what: `Speaks QMP, QEMU's machine protocol, on the ${what} socket.`,
       why,
