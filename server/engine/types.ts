@@ -25,7 +25,7 @@ export interface Caller {
 
 type Out<K extends keyof Operations> = Operations[K] extends { response: infer R extends z.ZodType }
   ? z.output<R>
-  : void
+  : undefined
 type Body<K extends keyof Operations> = Operations[K] extends { body: infer B extends z.ZodType } ? z.output<B> : never
 type Query<K extends keyof Operations> = Operations[K] extends { query: infer Q extends z.ZodType }
   ? z.output<Q>

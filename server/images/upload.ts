@@ -106,9 +106,20 @@ export async function receiveUpload(deps: UploadDeps, request: UploadRequest, jo
     }
     await library.adopt(temporary, document)
     return id
+  } catch (error) {
+    throw brokenOff(error) ?? error
   } finally {
     job.signal.removeEventListener('abort', abort)
     reservation.release()
     await rm(temporary, { force: true })
   }
+}
+
+/** The sender went away: an outcome, not a fault of ours. */
+function brokenOff(error: unknown): EngineError | null {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  if (code !== 'ECONNRESET' && code !== 'ERR_STREAM_PREMATURE_CLOSE' && code !== 'ABORT_ERR') return null
+  return new EngineError('bad_input', 'The connection ended before the whole file had arrived. Nothing was kept.', {
+    cause: error,
+  })
 }

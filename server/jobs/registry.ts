@@ -71,7 +71,7 @@ export interface JobRegistryOptions {
 export function createJobRegistry({
   onChange,
   now = () => new Date(),
-  newId = randomUUID,
+  newId = randomUUIDv7,
 }: JobRegistryOptions): JobRegistry {
   const entries = new Map<string, Entry>()
 

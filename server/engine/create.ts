@@ -1,0 +1,329 @@
+/**
+ * Joins the rooms into the engine.
+ *
+ * Start: `open` prepares directories, loads documents, adopts running guests, sweeps what a crash left, then (on the
+ * first start after the host booted) starts what should run. Stop: `close` lets go of guests without stopping them.
+ */
+import { readFile } from 'node:fs/promises'
+import * as z from 'zod'
+import type { VmExit } from '#lib/schema/vm-state.ts'
+import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
+import { createJobRegistry } from '#server/jobs/registry.ts'
+import { createMetrics } from '#server/metrics/metrics.ts'
+import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
+import { createQemuImg } from '#server/storage/qemu-img.ts'
+import { createToolSandbox } from '#server/storage/sandbox.ts'
+import { createSpaceLedger } from '#server/storage/space.ts'
+import { createVmFiles } from '#server/storage/vm-files.ts'
+import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
+import { canSeeVm } from './access.ts'
+import type { EngineDeps } from './deps.ts'
+import { EngineError } from './errors.ts'
+import { createEventEngine } from './event-stream.ts'
+import { createImageEngine, usersVisibleTo } from './images.ts'
+import { createJournal } from './journal.ts'
+import { createKeyedLock } from './keyed-lock.ts'
+import { createLauncher } from './launch.ts'
+import { stopPngWorker } from './png.ts'
+import type { Caller, Engine } from './types.ts'
+import { createVmAnnouncer } from './vm-announcer.ts'
+import { createVmDefiner } from './vm-define.ts'
+import { createVmRecords } from './vm-records.ts'
+import { createVmViews } from './vm-views.ts'
+import { createVmEngine } from './vms.ts'
+
+/** Between two automatic starts, so that a host that just booted is not flooded. */
+const AUTOSTART_STAGGER_MS = 2000
+/** Image files are looked at this often; a missing one shows in the library. */
+const IMAGE_REFRESH_MS = 30_000
+/** After somebody looked at live numbers without an event socket. */
+const INTEREST_MS = 10_000
+const BOOT_ID_KEY = 'boot-id'
+
+export interface RunningEngine extends Engine {
+  /** What the start found: for the log and the ready line. */
+  readonly adopted: AdoptReport
+  /** `GET /vms` as JSON text, joined from cached pieces. */
+  vmListText(caller: Caller): string
+  /** How well helper tools are locked in: for the host page. */
+  readonly toolSandbox: 'full' | 'limits' | 'none'
+  /** Starts VMs with `autostart` when this is the first start since the host booted. Resolves when all were tried. */
+  autostart(signal?: AbortSignal): Promise<void>
+  /** Lets go of guests, ends jobs and timers. */
+  close(): Promise<void>
+}
+
+const UserName = z.object({ name: z.string() })
+
+/** @throws Error when the data directory cannot be used */
+export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
+  const { config, data, store, supervisor, hub, identity, log } = deps
+  const warn = (message: string, error?: unknown) => log.warn(error === undefined ? {} : { err: error }, message)
+
+  for (const note of await prepareDataDirs(data, identity.readersGid)) log.info({}, note)
+  for (const note of await openPathForGuests(config.runDir, identity.readersGid).catch(missingDir)) log.info({}, note)
+
+  const sandbox = await createToolSandbox()
+  if (sandbox.level !== 'full') {
+    warn('Helper tools run without a namespace sandbox: bubblewrap is missing or the kernel refuses user namespaces.')
+  }
+  const space = createSpaceLedger(data.root, deps.minimumReserveBytes)
+  const files = createVmFiles(data, createQemuImg(sandbox))
+  const records = createVmRecords(store, warn)
+  const journal = createJournal(store, hub)
+  const locks = createKeyedLock()
+
+  const userNames = new Map<string, string>()
+  const userName = (id: string): string => {
+    let name = userNames.get(id)
+    if (name === undefined) {
+      name = UserName.safeParse(store.get('user', id)?.value).data?.name ?? 'unknown'
+      userNames.set(id, name)
+    }
+    return name
+  }
+
+  const views = createVmViews({ supervisor, viewers: deps.viewers, accelerator: deps.accelerator, userName })
+  const unwatchUsers = store.watch('user', ({ key }) => {
+    userNames.delete(key)
+    views.invalidate()
+  })
+  const unwatchVerdict = deps.accelerator.onChange(() => {
+    views.invalidate()
+    hub.publish('host', null, null)
+  })
+
+  const usesOf = (imageId: string): ImageUse[] =>
+    records
+      .all()
+      .filter((record) => {
+        const names = (spec: { disks: readonly { image: string | null }[] } | null) =>
+          spec?.disks.some((drive) => drive.image === imageId) ?? false
+        return names(record.spec) || names(supervisor.runtime(record.id).launchedSpec)
+      })
+      .map(({ id, spec, ownerId }) => ({ id, name: spec.name, ownerId }))
+
+  const library = createImageLibrary({
+    data,
+    store,
+    readersGid: identity.readersGid,
+    uses: usesOf,
+    warn,
+    onChange(id, document) {
+      if (document === null) hub.publish('image', id, null, undefined, { kind: 'gone' })
+      else
+        hub.publish(
+          'image',
+          id,
+          null,
+          library.view(document, () => true),
+        )
+    },
+  })
+  const jobs = createJobRegistry({
+    onChange: (job, ownerId) => void hub.publish('job', job.id, null, job, { ownerId }),
+  })
+  const launcher = createLauncher({
+    data,
+    runDir: config.runDir,
+    library,
+    identity,
+    capabilities: deps.capabilities,
+    accelerator: deps.accelerator,
+  })
+  const announcer = createVmAnnouncer(records, views, hub)
+  const definer = createVmDefiner({
+    records,
+    supervisor,
+    library,
+    files,
+    space,
+    identity,
+    capabilities: deps.capabilities,
+    launcher,
+    journal,
+    locks,
+    dashboardPort: config.port,
+    onChange(record, gone) {
+      if (gone) views.forget(record.id)
+      announcer.definitionChanged(record, gone)
+    },
+  })
+
+  let readers = 0
+  let interestTimer: NodeJS.Timeout | null = null
+  const showInterest = () => supervisor.setInterest(readers > 0 || interestTimer !== null)
+  const watched = (): void => {
+    if (interestTimer !== null) {
+      interestTimer.refresh()
+      return
+    }
+    interestTimer = setTimeout(() => {
+      interestTimer = null
+      showInterest()
+    }, INTEREST_MS)
+    interestTimer.unref()
+    showInterest()
+  }
+
+  const vms = createVmEngine({
+    records,
+    views,
+    supervisor,
+    launcher,
+    definer,
+    journal,
+    tickets: deps.tickets,
+    locks,
+    watched,
+  })
+  const images = createImageEngine({
+    data,
+    library,
+    jobs,
+    space,
+    journal,
+    imageDirs: config.imageDirs,
+    readersGid: identity.readersGid,
+  })
+  const events = createEventEngine({
+    hub,
+    imageFor(caller, id) {
+      const document = library.get(id)
+      return document === null ? null : library.view(document, usersVisibleTo(caller))
+    },
+    onReaders(count) {
+      readers = count
+      showInterest()
+    },
+  })
+
+  const onExit = (vmId: string, exit: VmExit): void => {
+    records.saveExit(vmId, exit)
+    const record = records.get(vmId)
+    if (record === null) return
+    const bad = exit.kind === 'crash' || exit.kind === 'launch-failure'
+    journal.write({
+      what: bad ? 'vmCrashed' : 'vmEnded',
+      text: `${record.spec.name}: ${exit.summary}`,
+      result: bad ? 'failed' : 'info',
+      caller: null,
+      ...(exit.by !== null && { who: exit.by }),
+      topic: 'vm',
+      objectId: vmId,
+      objectName: record.spec.name,
+      ownerId: record.ownerId,
+    })
+    definer.afterExit(vmId).catch((error: unknown) => warn(`Cleaning up after ${vmId} failed.`, error))
+  }
+
+  records.load()
+  await library.open()
+  const exits = records.lastExits()
+  const stopListening = supervisor.onChange((vmId, runtime: VmRuntime, exited) => {
+    if (exited !== null) onExit(vmId, exited)
+    announcer.runtimeChanged(vmId, runtime, exited)
+  })
+  const adopted = await supervisor.adoptAll(
+    new Map(records.all().map((record) => [record.id, { lastExit: exits.get(record.id) ?? null }])),
+  )
+  for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
+  const refresh = setInterval(() => {
+    library.refresh().catch((error: unknown) => warn('Looking at the image files failed.', error))
+  }, IMAGE_REFRESH_MS)
+  refresh.unref()
+
+  const metrics = createMetrics(function* () {
+    for (const { id, spec } of records.all()) yield { id, name: spec.name, runtime: supervisor.runtime(id) }
+  })
+
+  const hostFacts = () => {
+    let running = 0
+    const promised = { cpus: 0, memoryMiB: 0, diskBytes: 0 }
+    for (const { id, spec } of records.all()) {
+      for (const drive of spec.disks) if (drive.device === 'disk') promised.diskBytes += drive.sizeGiB * 2 ** 30
+      const { launchedSpec, state } = supervisor.runtime(id)
+      if (state === 'off' || state === 'crashed') continue
+      running += 1
+      promised.cpus += (launchedSpec ?? spec).cpus
+      promised.memoryMiB += (launchedSpec ?? spec).memoryMiB
+    }
+    return {
+      counts: { vms: records.all().length, running },
+      promised,
+      isolation: { privileged: identity.readersGid !== null, summary: identity.summary },
+    }
+  }
+
+  return {
+    vms,
+    images,
+    host: {
+      view: (_caller, options) => deps.host.view(hostFacts(), options),
+      capabilities: () => deps.host.capabilities(),
+    },
+    jobs: {
+      list: async (caller) => ({ items: jobs.list(caller.userId) }),
+      async view(caller, id) {
+        const job = jobs.view(id, caller.userId)
+        if (job === null) throw new EngineError('not_found', 'There is no such job.')
+        return job
+      },
+      cancel: async (caller, id) => jobs.cancel(id, caller.userId),
+    },
+    events,
+    record: ({ what, text, result, caller, who, from }) =>
+      journal.write({
+        what,
+        text,
+        result,
+        caller,
+        ...(who !== undefined && { who }),
+        ...(from !== undefined && { from }),
+      }),
+    async activity(caller, query) {
+      const own = () =>
+        records
+          .all()
+          .filter((record) => canSeeVm(caller, record))
+          .map((record) => record.id)
+      return { items: journal.all(caller, own, query) }
+    },
+    redeemConsoleTicket: (ticket, vmId, kind) => deps.tickets.redeem(ticket, vmId, kind),
+    metrics: () => metrics.text(),
+    adopted,
+    vmListText: (caller) => vms.listText(caller),
+    toolSandbox: sandbox.level,
+    async autostart(signal) {
+      const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
+      if (store.get<string>('meta', BOOT_ID_KEY)?.value === bootId) return
+      store.put('meta', BOOT_ID_KEY, bootId)
+      for (const record of records.all()) {
+        if (signal?.aborted) return
+        const { state } = supervisor.runtime(record.id)
+        if (!record.spec.autostart || (state !== 'off' && state !== 'crashed')) continue
+        await vms
+          .autostart(record)
+          .catch((error: unknown) => warn(`${record.spec.name} did not start by itself.`, error))
+        await new Promise((resolve) => setTimeout(resolve, AUTOSTART_STAGGER_MS))
+      }
+    },
+    async close() {
+      clearInterval(refresh)
+      if (interestTimer !== null) clearTimeout(interestTimer)
+      stopListening()
+      unwatchUsers()
+      unwatchVerdict()
+      announcer.close()
+      await jobs.close()
+      await supervisor.detach()
+      await stopPngWorker()
+    },
+  }
+}
+
+/** The run directory is the supervisor's to create. */
+function missingDir(error: unknown): string[] {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+  throw error
+}

@@ -1,0 +1,60 @@
+/** What the engine is joined from. Everything here is an interface; `server/main.ts` puts the real parts in. */
+import type { AcceleratorVerdict, CapabilitiesView, Host } from '#lib/schema/host.ts'
+import type { AcceleratorChoice } from '#lib/schema/vm-spec.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import type { Config } from '#server/config.ts'
+import type { Tickets, ViewerCounts } from '#server/console/types.ts'
+import type { EventHub } from '#server/events/hub.ts'
+import type { DataPaths } from '#server/paths.ts'
+import type { GuestIdentity } from '#server/storage/identity.ts'
+import type { Store } from '#server/store/types.ts'
+import type { Supervisor } from '#server/vm/types.ts'
+
+export interface CapabilitySource {
+  /** Of the configured binary; asks QEMU only when the binary changed, else costs one stat. */
+  current(): Promise<QemuCapabilities>
+}
+
+export interface AcceleratorSource {
+  /** The latest verdict, without asking anything; null before the first. */
+  verdict(): AcceleratorVerdict | null
+  /** What a VM that asks for `choice` would run on now. Pure over the latest verdict. */
+  decide(choice: AcceleratorChoice): { readonly kind: 'kvm' | 'tcg' | null; readonly reason: string }
+  /** Called when a new verdict is there. Returns the unsubscribe function. */
+  onChange(listener: () => void): () => void
+}
+
+/** What only the engine knows of the host page. */
+export interface HostFacts {
+  readonly counts: Host['counts']
+  readonly promised: { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
+  readonly isolation: Host['isolation']
+}
+
+export interface HostSource {
+  view(facts: HostFacts, options: { refresh: boolean }): Promise<Host>
+  capabilities(): Promise<CapabilitiesView>
+}
+
+export interface EngineLog {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface EngineDeps {
+  readonly config: Config
+  readonly data: DataPaths
+  readonly store: Store
+  readonly supervisor: Supervisor
+  readonly tickets: Tickets
+  readonly viewers: ViewerCounts
+  readonly hub: EventHub
+  readonly capabilities: CapabilitySource
+  readonly accelerator: AcceleratorSource
+  readonly host: HostSource
+  readonly identity: GuestIdentity
+  readonly log: EngineLog
+  /** Lower bound of the disk reserve, bytes; only tests on small file systems set it. */
+  readonly minimumReserveBytes?: number
+}

@@ -1,0 +1,88 @@
+/**
+ * Events as one caller may see them. The hub carries every VM as an administrator sees it; here foreign objects are
+ * dropped, and what differs by role (actions) or by what may be named (users of an image) is replaced.
+ */
+import { hasPrivilege } from '#lib/auth/privileges.ts'
+import type { DeckEvent } from '#lib/schema/event.ts'
+import type { Image } from '#lib/schema/image.ts'
+import type { Vm } from '#lib/schema/vm-state.ts'
+import type { EventHub, HubEvent } from '#server/events/hub.ts'
+import { actionsFor, canSeeVm } from './access.ts'
+import type { Caller, EventEngine } from './types.ts'
+
+export interface EventStreamDeps {
+  readonly hub: EventHub
+  /** The image as this caller sees it; null when it has gone. */
+  readonly imageFor: (caller: Caller, id: string) => Image | null
+  /** A reader of live numbers came or went. */
+  readonly onReaders: (count: number) => void
+}
+
+export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps): EventEngine {
+  /** Every viewer gets the same replacement: made once per event. */
+  const forViewers = new WeakMap<DeckEvent, { event: DeckEvent; text: string }>()
+  let readers = 0
+
+  const withObject = (event: DeckEvent, object: unknown): { event: DeckEvent; text: string } => {
+    // The object is one of our own views, which are JSON by construction.
+    const changed = { ...event, object } as DeckEvent
+    return { event: changed, text: JSON.stringify(changed) }
+  }
+
+  const seenBy = (caller: Caller, { event, text, ownerId }: HubEvent): { event: DeckEvent; text: string } | null => {
+    switch (event.topic) {
+      case null:
+      case 'host':
+        return { event, text }
+      case 'vm': {
+        if (ownerId !== null && !canSeeVm(caller, { ownerId })) return null
+        if (caller.role !== 'viewer' || event.object === undefined) return { event, text }
+        let replaced = forViewers.get(event)
+        if (replaced === undefined) {
+          const vm = event.object as unknown as Vm
+          replaced = withObject(event, { ...vm, actions: actionsFor('viewer', vm.state) })
+          forViewers.set(event, replaced)
+        }
+        return replaced
+      }
+      case 'image': {
+        if (event.id === null || event.object === undefined || caller.role !== 'operator') return { event, text }
+        const image = imageFor(caller, event.id)
+        return image === null ? null : withObject(event, image)
+      }
+      case 'job':
+        return ownerId === caller.userId ? { event, text } : null
+      case 'user':
+        return hasPrivilege(caller.role, 'user.manage') ? { event, text } : null
+      case 'activity':
+        return hasPrivilege(caller.role, 'activity.view.all') || ownerId === caller.userId ? { event, text } : null
+    }
+  }
+
+  return {
+    epoch: hub.epoch,
+    subscribe(caller, since, listener) {
+      const deliver = (entry: HubEvent): void => {
+        const seen = seenBy(caller, entry)
+        if (seen !== null) listener(seen.event, seen.text)
+      }
+      deliver(hub.marker('hello'))
+      if (since !== null) {
+        const missed = hub.replay(since)
+        if (missed === null) deliver(hub.marker('reset'))
+        else for (const entry of missed) deliver(entry)
+      }
+      const unsubscribe = hub.subscribe(deliver)
+      readers += 1
+      onReaders(readers)
+      let subscribed = true
+      return () => {
+        if (!subscribed) return
+        subscribed = false
+        unsubscribe()
+        readers -= 1
+        onReaders(readers)
+      }
+    },
+  }
+}

@@ -1,0 +1,183 @@
+/** The image library as the API knows it. */
+import { createReadStream } from 'node:fs'
+import { seesAllVms } from '#lib/auth/privileges.ts'
+import type { Image, Starter } from '#lib/schema/image.ts'
+import type { ImageLibrary, ImageUse } from '#server/images/library.ts'
+import { cleanImageName } from '#server/images/names.ts'
+import { checkRegistration, listSources, nameOfPath, registerFile } from '#server/images/register.ts'
+import { findStarter, STARTERS } from '#server/images/starters.ts'
+import { receiveUpload } from '#server/images/upload.ts'
+import type { JobRegistry } from '#server/jobs/registry.ts'
+import type { DataPaths } from '#server/paths.ts'
+import type { SpaceLedger } from '#server/storage/space.ts'
+import { EngineError } from './errors.ts'
+import type { Journal } from './journal.ts'
+import type { Caller, ImageEngine } from './types.ts'
+
+export interface ImageEngineDeps {
+  readonly data: DataPaths
+  readonly library: ImageLibrary
+  readonly jobs: JobRegistry
+  readonly space: SpaceLedger
+  readonly journal: Journal
+  readonly imageDirs: readonly string[]
+  readonly readersGid: number | null
+}
+
+const MAX_UPLOADS = 16
+
+export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId'>) => (use: ImageUse) =>
+  seesAllVms(caller.role) || use.ownerId === caller.userId
+
+export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
+  const { data, library, jobs, space, journal } = deps
+  let uploads = 0
+
+  const viewOf = (caller: Caller, id: string): Image => {
+    const document = library.get(id)
+    if (document === null) throw new EngineError('not_found', 'There is no such image.')
+    return library.view(document, usersVisibleTo(caller))
+  }
+  const ownerOf = (caller: Caller) => ({ id: caller.userId, name: caller.name })
+  const note = (what: string, caller: Caller, text: string, name: string, id?: string, failed = false): void =>
+    journal.write({
+      what,
+      text,
+      result: failed ? 'failed' : 'ok',
+      caller,
+      topic: 'image',
+      objectName: name,
+      ...(id !== undefined && { objectId: id }),
+    })
+  const messageOf = (error: unknown) =>
+    error instanceof EngineError ? error.message : 'Something went wrong in the dashboard itself.'
+
+  const receive = async (
+    caller: Caller,
+    what: string,
+    request: Omit<Parameters<typeof receiveUpload>[1], 'owner'>,
+    kind: 'image-upload' | 'starter-add',
+  ): Promise<Image> => {
+    if (uploads >= MAX_UPLOADS) {
+      throw new EngineError('busy', `${MAX_UPLOADS} uploads are under way. Try again when one is done.`)
+    }
+    uploads += 1
+    try {
+      const job = jobs.start({
+        kind,
+        title: request.name,
+        owner: { userId: caller.userId, name: caller.name },
+        totalBytes: request.declaredBytes,
+        work: (context) => receiveUpload({ data, library, space }, { ...request, owner: ownerOf(caller) }, context),
+      })
+      const id = await job.finished
+      note(what, caller, `${caller.name} added the image ${request.name}.`, request.name, id)
+      return viewOf(caller, id)
+    } catch (error) {
+      note(what, caller, `The image ${request.name} was not added: ${messageOf(error)}`, request.name, undefined, true)
+      throw error
+    } finally {
+      uploads -= 1
+    }
+  }
+
+  const starterView = async (starter: (typeof STARTERS)[number]): Promise<Starter> => {
+    const found = await findStarter(starter)
+    const added = library.all().find((document) => document.starter === starter.id)
+    return {
+      id: starter.id,
+      name: starter.name,
+      purpose: starter.purpose,
+      package: starter.package,
+      available: found !== null,
+      detail: found === null ? `The package ${starter.package} is not installed on the host.` : '',
+      installCommand: found === null ? `apt-get install ${starter.package}` : null,
+      sizeBytes: found?.sizeBytes ?? null,
+      image: added === undefined ? null : library.view(added, () => false).id,
+    }
+  }
+
+  return {
+    async list(caller) {
+      const canSee = usersVisibleTo(caller)
+      return { items: library.all().map((document) => library.view(document, canSee)) }
+    },
+    view: async (caller, id) => viewOf(caller, id),
+    async upload(caller, query, body, declaredBytes) {
+      const name = cleanImageName(query.name)
+      return receive(caller, 'imageUpload', { name, sha256: query.sha256 ?? null, body, declaredBytes }, 'image-upload')
+    },
+    async register(caller, input) {
+      const registration = { library, imageDirs: deps.imageDirs, readersGid: deps.readersGid }
+      const name = cleanImageName(input.name ?? nameOfPath(input.path))
+      const file = await checkRegistration(registration, input.path)
+      const job = jobs.start({
+        kind: 'image-register',
+        title: name,
+        owner: { userId: caller.userId, name: caller.name },
+        totalBytes: file.sizeBytes,
+        async work(context) {
+          try {
+            const request = { file, name, owner: ownerOf(caller), addedAt: new Date().toISOString() }
+            const id = await registerFile(registration, request, context)
+            note('imageRegister', caller, `${caller.name} registered the image ${name}.`, name, id)
+            return id
+          } catch (error) {
+            note(
+              'imageRegister',
+              caller,
+              `The file ${name} was not registered: ${messageOf(error)}`,
+              name,
+              undefined,
+              true,
+            )
+            throw error
+          }
+        },
+      })
+      return job.view()
+    },
+    sources: () => listSources(deps.imageDirs),
+    async starters() {
+      return { items: await Promise.all(STARTERS.map(starterView)) }
+    },
+    async addStarter(caller, id) {
+      const starter = STARTERS.find((candidate) => candidate.id === id)
+      const found = starter === undefined ? null : await findStarter(starter)
+      if (starter === undefined || found === null) {
+        throw new EngineError(
+          'image_missing',
+          starter === undefined
+            ? 'This starter is not offered on this host.'
+            : `The package ${starter.package} is not installed on the host. Install it: apt-get install ${starter.package}`,
+        )
+      }
+      const present = library.all().find((document) => document.starter === starter.id)
+      if (present !== undefined && library.isPresent(present.id)) return viewOf(caller, present.id)
+      return receive(
+        caller,
+        'starterAdd',
+        {
+          name: starter.fileName,
+          sha256: null,
+          body: createReadStream(found.path, { highWaterMark: 2 ** 20 }),
+          declaredBytes: found.sizeBytes,
+          starter: starter.id,
+        },
+        'starter-add',
+      )
+    },
+    async delete(caller, id) {
+      const name = library.get(id)?.name ?? id
+      try {
+        await library.remove(id, usersVisibleTo(caller))
+        note('imageDelete', caller, `${caller.name} deleted the image ${name}.`, name, id)
+      } catch (error) {
+        if (!(error instanceof EngineError && error.code === 'not_found')) {
+          note('imageDelete', caller, `The image ${name} was not deleted: ${messageOf(error)}`, name, id, true)
+        }
+        throw error
+      }
+    },
+  }
+}

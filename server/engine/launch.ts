@@ -1,0 +1,233 @@
+/**
+ * Definition → launch: resolves files, decides the accelerator, compiles. On the path of every start, so nothing here
+ * spawns a process; it costs a handful of stats.
+ */
+import { stat } from 'node:fs/promises'
+import type { CommandLine } from '#lib/schema/command-line.ts'
+import type { AcceleratorChoice, VmSpec } from '#lib/schema/vm-spec.ts'
+import type { VmAccelerator } from '#lib/schema/vm-state.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import type { ImageLibrary } from '#server/images/library.ts'
+import { type DataPaths, vmRunPaths } from '#server/paths.ts'
+import { compile } from '#server/spec/compile.ts'
+import { markChanges, markWrapperChanges } from '#server/spec/explain.ts'
+import { toShell } from '#server/spec/shell.ts'
+import type { CompileInput, LaunchPaths, LaunchPlan, LaunchUser, ResolvedDrive } from '#server/spec/types.ts'
+import type { GuestIdentity } from '#server/storage/identity.ts'
+import { findProgram } from '#server/storage/sandbox.ts'
+import type { PreparedLaunch, VmRuntime } from '#server/vm/types.ts'
+import type { AcceleratorSource, CapabilitySource } from './deps.ts'
+import { EngineError } from './errors.ts'
+
+export interface LaunchDeps {
+  readonly data: DataPaths
+  readonly runDir: string
+  readonly library: ImageLibrary
+  readonly identity: GuestIdentity
+  readonly capabilities: CapabilitySource
+  readonly accelerator: AcceleratorSource
+}
+
+/** The part of a VM a launch depends on. */
+export interface LaunchSubject {
+  readonly id: string
+  readonly uid: number | null
+  readonly spec: VmSpec
+}
+
+export interface Launcher {
+  /** @throws EngineError image_missing, accelerator_unusable, launch_failed */
+  prepare(subject: LaunchSubject): Promise<PreparedLaunch>
+  /**
+   * What the next start would run; touches no file of the VM, so the VM need not exist.
+   * @param running marks what differs from it
+   * @throws EngineError bad_input naming the field that cannot be compiled
+   */
+  explain(subject: LaunchSubject, running: LaunchPlan | null): Promise<CommandLine>
+  /** What runs now. */
+  explainRunning(runtime: VmRuntime, requested: AcceleratorChoice): CommandLine | null
+}
+
+interface Decision {
+  readonly kind: 'kvm' | 'tcg' | null
+  readonly reason: string
+  /** Group of /dev/kvm when the guest needs it to open the device. */
+  readonly kvmGid: number | null
+}
+
+const KVM_DEVICE = '/dev/kvm'
+
+export function createLauncher(deps: LaunchDeps): Launcher {
+  const { data, library, identity } = deps
+  const tools = { setpriv: findProgram('setpriv'), prlimit: findProgram('prlimit') }
+
+  /** The verdict was found as the dashboard's user; a guest's own user may have less access to the device. */
+  const decide = async (choice: AcceleratorChoice, uid: number | null): Promise<Decision> => {
+    const decided = deps.accelerator.decide(choice)
+    if (decided.kind !== 'kvm' || uid === null) return { ...decided, kvmGid: null }
+    const device = await stat(KVM_DEVICE).catch(() => null)
+    const mode = device?.mode ?? 0
+    if ((mode & 0o006) === 0o006) return { ...decided, kvmGid: null }
+    if (device !== null && (mode & 0o060) === 0o060) return { ...decided, kvmGid: device.gid }
+    const why = `${KVM_DEVICE} lets only root in (mode ${(mode & 0o777).toString(8)}), and guests run as users of their own.`
+    return choice === 'kvm'
+      ? { kind: null, reason: `${why} Run: chmod 0660 ${KVM_DEVICE} && chgrp kvm ${KVM_DEVICE}`, kvmGid: null }
+      : { kind: 'tcg', reason: `Software emulation: ${why}`, kvmGid: null }
+  }
+
+  const launchPaths = (vmId: string): LaunchPaths => {
+    const run = vmRunPaths(deps.runDir, vmId)
+    return {
+      pidfile: run.pidfile,
+      qmp: run.qmp,
+      qmpRescue: run.qmpRescue,
+      vnc: run.vnc,
+      serial: run.serial,
+      agent: run.agent,
+      nvram: data.nvram(vmId),
+    }
+  }
+
+  /** @param files filled with every file of the chain and what to call it in a message */
+  const resolveDrive = (
+    vmId: string,
+    drive: VmSpec['disks'][number],
+    index: number,
+    files: Map<string, string>,
+  ): ResolvedDrive => {
+    const chain: ResolvedDrive['chain'][number][] = []
+    if (drive.device === 'disk') {
+      const path = data.disk(vmId, drive.id)
+      chain.push({ path, format: 'qcow2', readOnly: false })
+      files.set(path, `the disk “${drive.id}”`)
+    }
+    if (drive.image !== null) {
+      const document = library.get(drive.image)
+      if (document === null) {
+        throw new EngineError(
+          'image_missing',
+          `The image of “${drive.id}” is no longer in the library; choose another.`,
+          {
+            field: `disks.${index}.image`,
+          },
+        )
+      }
+      const path = library.filePath(document)
+      chain.push({ path, format: document.format, readOnly: true })
+      files.set(path, `the image ${document.name}`)
+    }
+    return { id: drive.id, chain }
+  }
+
+  const assertImagesPresent = async (spec: VmSpec): Promise<void> => {
+    await Promise.all(
+      spec.disks.map(async (drive, index) => {
+        const document = drive.image === null ? null : library.get(drive.image)
+        if (document === null || (await library.checkPresent(document))) return
+        throw new EngineError(
+          'image_missing',
+          `The file of the image ${document.name} has gone or changed since it was added. Put it back, or choose another image.`,
+          { field: `disks.${index}.image` },
+        )
+      }),
+    )
+  }
+
+  const compileInput = (
+    subject: LaunchSubject,
+    capabilities: QemuCapabilities,
+    accelerator: CompileInput['accelerator'],
+    user: LaunchUser | null,
+    files: Map<string, string>,
+  ): CompileInput => ({
+    vmId: subject.id,
+    spec: subject.spec,
+    capabilities,
+    accelerator,
+    paths: launchPaths(subject.id),
+    drives: subject.spec.disks.map((drive, index) => resolveDrive(subject.id, drive, index, files)),
+    user,
+    tools,
+  })
+
+  const shown = (
+    plan: LaunchPlan,
+    running: LaunchPlan | null,
+    about: Pick<CommandLine, 'applies' | 'accelerator' | 'qemuVersion'>,
+  ): CommandLine => ({
+    binary: plan.binary,
+    qemuVersion: about.qemuVersion,
+    wrapper: markWrapperChanges(plan, running),
+    options: markChanges(plan, running),
+    shell: toShell(plan),
+    applies: about.applies,
+    accelerator: about.accelerator,
+    warnings: [...plan.warnings],
+  })
+
+  return {
+    async prepare(subject) {
+      const { spec } = subject
+      const [capabilities, decision] = await Promise.all([
+        deps.capabilities.current(),
+        decide(spec.accelerator, subject.uid),
+        assertImagesPresent(spec),
+      ])
+      if (decision.kind === null) {
+        throw new EngineError('accelerator_unusable', decision.reason, { field: 'accelerator' })
+      }
+      const accelerator = { kind: decision.kind, reason: decision.reason }
+      const user = identity.launchUser(subject.uid, decision.kvmGid)
+      const files = new Map<string, string>()
+      const result = compile(compileInput(subject, capabilities, accelerator, user, files))
+      if (!result.ok) throw problemError('launch_failed', result.problems)
+      if (spec.firmware === 'uefi') files.set(data.nvram(subject.id), 'the UEFI variables')
+      return { vmId: subject.id, spec, plan: result.plan, user, accelerator, files }
+    },
+    async explain(subject, running) {
+      const { spec } = subject
+      const capabilities = await deps.capabilities.current()
+      const decision = await decide(spec.accelerator, subject.uid)
+      // What cannot run on this host is still worth explaining: compile for what was asked and say so.
+      const kind =
+        decision.kind ?? (spec.accelerator === 'kvm' && capabilities.accelerators.includes('kvm') ? 'kvm' : 'tcg')
+      const user = identity.launchUser(subject.uid, decision.kvmGid)
+      const input = compileInput(subject, capabilities, { kind, reason: decision.reason }, user, new Map())
+      const result = compile(input)
+      if (!result.ok) throw problemError('bad_input', result.problems)
+      const accelerator: VmAccelerator = {
+        requested: spec.accelerator,
+        actual: decision.kind,
+        observed: false,
+        reason: decision.reason,
+      }
+      const line = shown(result.plan, running, { applies: 'next', accelerator, qemuVersion: capabilities.version })
+      return decision.kind === null ? { ...line, warnings: [decision.reason, ...line.warnings] } : line
+    },
+    explainRunning(runtime, requested) {
+      const { launchedPlan, accelerator, live, launchedSpec } = runtime
+      if (launchedPlan === null || accelerator === null) return null
+      return shown(launchedPlan, null, {
+        applies: 'running',
+        qemuVersion: live?.qemuVersion ?? 'unknown',
+        accelerator: {
+          requested: launchedSpec?.accelerator ?? requested,
+          actual: accelerator.kind,
+          observed: true,
+          reason: accelerator.reason,
+        },
+      })
+    },
+  }
+}
+
+function problemError(
+  code: 'launch_failed' | 'bad_input',
+  problems: readonly { field: string; message: string }[],
+): EngineError {
+  const first = problems[0]
+  return new EngineError(code, first?.message ?? 'This definition cannot be started.', {
+    ...(first !== undefined && first.field !== '' && { field: first.field }),
+    ...(problems.length > 1 && { details: { problems: problems.map(({ field, message }) => ({ field, message })) } }),
+  })
+}

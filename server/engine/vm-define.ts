@@ -1,0 +1,299 @@
+/** Creating, changing and deleting VMs: definition, files and supervisor in step, whatever fails in between. */
+import { randomBytes, randomUUIDv7 } from 'node:crypto'
+import type { CommandLine } from '#lib/schema/command-line.ts'
+import type { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
+import { allowedAction } from '#lib/vm/actions.ts'
+import type { ImageLibrary } from '#server/images/library.ts'
+import { applyPatch, normalizeSpec } from '#server/spec/normalize.ts'
+import type { NormalizeFacts } from '#server/spec/types.ts'
+import type { GuestIdentity } from '#server/storage/identity.ts'
+import type { SpaceLedger } from '#server/storage/space.ts'
+import type { BackingFile, VmFiles } from '#server/storage/vm-files.ts'
+import type { Supervisor } from '#server/vm/types.ts'
+import { canSeeVm } from './access.ts'
+import type { CapabilitySource } from './deps.ts'
+import { EngineError } from './errors.ts'
+import type { Journal } from './journal.ts'
+import type { KeyedLock } from './keyed-lock.ts'
+import type { Launcher } from './launch.ts'
+import { scaleDownPng } from './png.ts'
+import type { Caller } from './types.ts'
+import { checkAgainstOthers } from './vm-checks.ts'
+import type { VmRecord, VmRecords } from './vm-records.ts'
+
+/** A new qcow2 file takes a few hundred KiB; UEFI variables take less than one MiB. */
+const BYTES_PER_NEW_FILE = 2 ** 20
+/** Id of the VM that a preview describes; never stored. */
+const PREVIEW_ID = '00000000-0000-7000-8000-000000000000'
+
+export interface VmDefiner {
+  /** @throws EngineError bad_input, name_taken, image_missing, port_in_use, conflict, no_space */
+  create(caller: Caller, input: VmSpecInput): Promise<VmRecord>
+  /** No side effects. */
+  preview(caller: Caller, input: VmSpecInput): Promise<{ spec: VmSpec; commandLine: CommandLine }>
+  /** @throws EngineError stale_revision and what create throws */
+  update(caller: Caller, id: string, patch: VmSpecPatch, expectedRevision: number | null): Promise<VmRecord>
+  /** @throws EngineError wrong_state, stale_revision */
+  delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
+  /** Call when a run has ended: removes disks that were taken out of the definition while the guest had them. */
+  afterExit(id: string): Promise<void>
+  thumbnail(png: Buffer, width: number): Promise<Buffer>
+}
+
+export interface DefineDeps {
+  readonly records: VmRecords
+  readonly supervisor: Supervisor
+  readonly library: ImageLibrary
+  readonly files: VmFiles
+  readonly space: SpaceLedger
+  readonly identity: GuestIdentity
+  readonly capabilities: CapabilitySource
+  readonly launcher: Launcher
+  readonly journal: Journal
+  readonly locks: KeyedLock
+  readonly dashboardPort: number
+  /** After the definition is stored; null: it has gone. */
+  readonly onChange: (record: VmRecord, gone: boolean) => void
+  readonly now?: () => Date
+}
+
+/** Locally administered prefix that QEMU and KVM tools use. */
+const freshMac = (): string => `52:54:00:${[...randomBytes(3)].map((b) => b.toString(16).padStart(2, '0')).join(':')}`
+
+export function createVmDefiner(deps: DefineDeps): VmDefiner {
+  const { records, supervisor, library, files, space, identity, launcher, journal, locks } = deps
+  const now = () => (deps.now ?? (() => new Date()))().toISOString()
+
+  const facts = async (): Promise<NormalizeFacts> => {
+    const capabilities = await deps.capabilities.current()
+    const images = new Map(library.all().map((document) => [document.id, document]))
+    const taken = new Set<string>()
+    for (const claim of records.claims()) for (const card of claim.spec.networks) taken.add(card.mac)
+    return {
+      capabilities,
+      images,
+      nextMac() {
+        for (;;) {
+          const mac = freshMac()
+          if (!taken.has(mac)) {
+            taken.add(mac)
+            return mac
+          }
+        }
+      },
+    }
+  }
+
+  /** @throws EngineError name_taken, port_in_use, conflict, image_missing */
+  const check = (spec: VmSpec, caller: Caller, ownerId: string, selfId: string | null): void => {
+    checkAgainstOthers(spec, {
+      others: records.claims(),
+      ownerId,
+      selfId,
+      dashboardPort: deps.dashboardPort,
+      canSee: (owner) => canSeeVm(caller, owner),
+    })
+    spec.disks.forEach((drive, index) => {
+      if (drive.image !== null && !library.isPresent(drive.image)) {
+        throw new EngineError(
+          'image_missing',
+          'The file of this image has gone or changed since it was added. Put it back, or choose another image.',
+          { field: `disks.${index}.image` },
+        )
+      }
+    })
+  }
+
+  const pinImages = (spec: VmSpec): (() => void) => {
+    const releases = spec.disks.flatMap((drive) => (drive.image === null ? [] : [library.pin(drive.image)]))
+    return () => {
+      for (const release of releases) release()
+    }
+  }
+
+  const backingOf = (imageId: string | null): BackingFile | null => {
+    const document = imageId === null ? null : library.get(imageId)
+    return document === null ? null : { path: library.filePath(document), format: document.format }
+  }
+
+  /** Creates what `spec` has and `before` had not. Every file made is registered with `undo` at once. */
+  const createFiles = async (
+    vm: { id: string; uid: number | null },
+    spec: VmSpec,
+    before: VmSpec | null,
+    undo: AsyncDisposableStack,
+  ): Promise<void> => {
+    const known = new Set(before?.disks.map((drive) => drive.id))
+    const fresh = spec.disks.filter((drive) => drive.device === 'disk').filter((disk) => !known.has(disk.id))
+    const needsNvram = spec.firmware === 'uefi' && before?.firmware !== 'uefi'
+    const reservation = await space.reserve((fresh.length + 1) * BYTES_PER_NEW_FILE, 'The VM')
+    try {
+      for (const disk of fresh) {
+        await files.createDisk(vm.id, vm.uid, disk, backingOf(disk.image))
+        undo.defer(() => files.removeDisk(vm.id, disk.id))
+      }
+      if (needsNvram) {
+        const { uefi } = await deps.capabilities.current()
+        if (uefi === null) {
+          throw new EngineError('bad_input', 'UEFI firmware (OVMF) is not installed on the host.', {
+            field: 'firmware',
+          })
+        }
+        const made = await files.createNvram(vm.id, vm.uid, { path: uefi.vars, format: uefi.format })
+        if (made) undo.defer(() => files.removeNvram(vm.id))
+      }
+    } finally {
+      reservation.release()
+    }
+  }
+
+  const isOff = (id: string): boolean => {
+    const { state } = supervisor.runtime(id)
+    return state === 'off' || state === 'crashed'
+  }
+
+  const requireRecord = (id: string): VmRecord => {
+    const record = records.get(id)
+    if (record === null) throw new EngineError('not_found', 'There is no such VM.')
+    return record
+  }
+
+  const assertRevision = (record: VmRecord, expected: number | null): void => {
+    if (expected === null || expected === record.revision) return
+    throw new EngineError(
+      'stale_revision',
+      'Somebody changed this VM since you loaded it. Nothing was saved: load it again and repeat your change.',
+      { details: { expected, actual: record.revision } },
+    )
+  }
+
+  return {
+    async create(caller, input) {
+      const spec = normalizeSpec(input, await facts())
+      // From here to `claim` nothing awaits, so that two creates cannot both find a name, port or address free.
+      check(spec, caller, caller.userId, null)
+      const uid = identity.allocate(records.uids)
+      const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid, spec }
+      using holds = new DisposableStack()
+      holds.defer(records.claim(claim))
+      holds.defer(pinImages(spec))
+      await using undo = new AsyncDisposableStack()
+      await files.createDir(claim.id, uid)
+      undo.defer(() => files.remove(claim.id))
+      await createFiles(claim, spec, null, undo)
+      // A definition that cannot compile is refused now, not at its first start.
+      await launcher.explain(claim, null)
+      await files.settle(claim.id)
+      const record = records.insert(claim, now())
+      if (record === null) throw new EngineError('conflict', 'A VM with this id already exists. Try again.')
+      undo.move()
+      supervisor.register(record.id)
+      await files.finish(record.id)
+      journal.write({
+        what: 'vmCreate',
+        text: `${caller.name} created ${spec.name}.`,
+        result: 'ok',
+        caller,
+        topic: 'vm',
+        objectId: record.id,
+        objectName: spec.name,
+        ownerId: record.ownerId,
+        durable: true,
+      })
+      deps.onChange(record, false)
+      return record
+    },
+    async preview(caller, input) {
+      const spec = normalizeSpec(input, await facts())
+      check(spec, caller, caller.userId, null)
+      const uid = identity.allocate(records.uids)
+      return { spec, commandLine: await launcher.explain({ id: PREVIEW_ID, uid, spec }, null) }
+    },
+    async update(caller, id, patch, expectedRevision) {
+      return locks.run(id, async () => {
+        const known = await facts()
+        const before = requireRecord(id)
+        assertRevision(before, expectedRevision)
+        const spec = applyPatch(before.spec, patch, known)
+        refuseGrowth(before.spec, spec)
+        check(spec, caller, before.ownerId, id)
+        refuseHeldDisks(spec, before.spec, supervisor.runtime(id).launchedSpec)
+        using holds = new DisposableStack()
+        // Others must see the new name and ports as taken while the files are made.
+        holds.defer(records.claim({ id, ownerId: before.ownerId, uid: before.uid, spec }))
+        holds.defer(pinImages(spec))
+        await using undo = new AsyncDisposableStack()
+        await createFiles(before, spec, before.spec, undo)
+        await launcher.explain({ id, uid: before.uid, spec }, null)
+        await files.settle(id)
+        const record = records.replace(before, spec, now(), before.revision)
+        if (record === null) {
+          throw new EngineError('stale_revision', 'This VM changed meanwhile. Nothing was saved: load it again.')
+        }
+        undo.move()
+        deps.onChange(record, false)
+        // Disks that a running guest still holds go when it is off (`afterExit`).
+        if (isOff(id)) await files.sweepDisks(id, record.spec)
+        return record
+      })
+    },
+    async delete(_caller, id, expectedRevision) {
+      await locks.run(id, async () => {
+        const record = requireRecord(id)
+        assertRevision(record, expectedRevision)
+        const allowed = allowedAction(supervisor.runtime(id).state, 'delete')
+        if (!allowed.allowed) throw new EngineError('wrong_state', allowed.reason ?? 'Shut the guest down first.')
+        await files.markUnfinished(id)
+        // Synchronous from here to `remove`: no start can slip in. `forget` refuses unless off.
+        try {
+          supervisor.forget(id)
+        } catch (error) {
+          await files.finish(id)
+          throw error
+        }
+        if (!records.remove(record, record.revision)) {
+          supervisor.register(id)
+          await files.finish(id)
+          throw new EngineError('stale_revision', 'This VM changed meanwhile. Nothing was deleted: load it again.')
+        }
+        deps.onChange(record, true)
+        await files.remove(id)
+      })
+    },
+    async afterExit(id) {
+      await locks.run(id, async () => {
+        const record = records.get(id)
+        if (record !== null && isOff(id)) await files.sweepDisks(id, record.spec)
+      })
+    },
+    thumbnail: scaleDownPng,
+  }
+}
+
+/** @throws EngineError bad_input */
+function refuseGrowth(before: VmSpec, after: VmSpec): void {
+  after.disks.forEach((drive, index) => {
+    const old = before.disks.find((candidate) => candidate.id === drive.id)
+    if (drive.device !== 'disk' || old?.device !== 'disk' || drive.sizeGiB === old.sizeGiB) return
+    throw new EngineError(
+      'bad_input',
+      `“${drive.id}” has ${old.sizeGiB} GiB; this release cannot change the size of an existing disk. Add another disk instead.`,
+      { field: `disks.${index}.sizeGiB` },
+    )
+  })
+}
+
+/** A disk taken out of a running guest keeps its file, and so its id, until the guest is off. @throws EngineError conflict */
+function refuseHeldDisks(after: VmSpec, before: VmSpec, launched: VmSpec | null): void {
+  const ids = (spec: VmSpec) => new Set(spec.disks.filter((drive) => drive.device === 'disk').map((drive) => drive.id))
+  const held = launched === null ? new Set<string>() : ids(launched)
+  const known = ids(before)
+  after.disks.forEach((drive, index) => {
+    if (drive.device !== 'disk' || known.has(drive.id) || !held.has(drive.id)) return
+    throw new EngineError(
+      'conflict',
+      `The running guest still has another disk called “${drive.id}”. Choose another id, or power the guest off first.`,
+      { field: `disks.${index}.id` },
+    )
+  })
+}

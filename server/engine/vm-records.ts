@@ -1,0 +1,155 @@
+/**
+ * Every VM document in memory. The store is written first, then this; requests read only this.
+ *
+ * A record also remembers what is being created, so that two concurrent creates cannot take the same name, host port,
+ * MAC or uid: `claim` is synchronous and stands until the create succeeds or is undone.
+ */
+import * as z from 'zod'
+import { VmSpec } from '#lib/schema/vm-spec.ts'
+import { VmExit } from '#lib/schema/vm-state.ts'
+import type { Store, VmDocument } from '#server/store/types.ts'
+
+export interface VmRecord {
+  readonly id: string
+  readonly ownerId: string
+  readonly uid: number | null
+  readonly spec: VmSpec
+  readonly revision: number
+  readonly createdAt: string
+  readonly updatedAt: string
+}
+
+/** A VM that is being created: takes part in uniqueness checks, is not listed. */
+export interface VmClaim {
+  readonly id: string
+  readonly ownerId: string
+  readonly uid: number | null
+  readonly spec: VmSpec
+}
+
+const Document = z.object({
+  v: z.literal(1),
+  id: z.string(),
+  ownerId: z.string(),
+  spec: VmSpec,
+  createdAt: z.string(),
+  updatedAt: z.string(),
+  uid: z.number().int().nullable(),
+})
+
+export interface VmRecords {
+  load(): void
+  get(id: string): VmRecord | null
+  /** Sorted by id, which is by creation. */
+  all(): readonly VmRecord[]
+  /** Listed VMs and those being created. */
+  claims(): Iterable<VmClaim>
+  claim(claim: VmClaim): () => void
+  /** @returns null when the id is taken */
+  insert(claim: VmClaim, at: string): VmRecord | null
+  /** @returns null when the stored revision is not `expected` */
+  replace(record: VmRecord, spec: VmSpec, at: string, expected: number): VmRecord | null
+  /** False when the stored revision is not `expected`. */
+  remove(record: VmRecord, expected: number): boolean
+  /** Whether the store has anything under this id, readable or not. */
+  isStored(id: string): boolean
+  readonly uids: ReadonlySet<number>
+  lastExits(): Map<string, VmExit>
+  saveExit(id: string, exit: VmExit): void
+}
+
+/** The end of the last run has a key of its own: it must not change the revision an operator's edit is based on. */
+const exitKey = (id: string) => `vm-exit:${id}`
+
+export function createVmRecords(store: Store, warn: (message: string, error?: unknown) => void): VmRecords {
+  const records = new Map<string, VmRecord>()
+  const pending = new Map<string, VmClaim>()
+  let sorted: readonly VmRecord[] | null = null
+
+  const set = (record: VmRecord): VmRecord => {
+    records.set(record.id, record)
+    sorted = null
+    return record
+  }
+  const documentOf = (claim: VmClaim, createdAt: string, updatedAt: string): VmDocument => ({
+    v: 1,
+    id: claim.id,
+    ownerId: claim.ownerId,
+    spec: claim.spec,
+    createdAt,
+    updatedAt,
+    uid: claim.uid,
+    lastExit: null,
+  })
+
+  return {
+    load() {
+      for (const { key, revision, value } of store.list('vm')) {
+        const parsed = Document.safeParse(value)
+        if (!parsed.success) {
+          warn(`The stored VM ${key} is unreadable and is left out; its files stay.`, parsed.error)
+          continue
+        }
+        const { v: _, ...document } = parsed.data
+        set({ ...document, revision })
+      }
+    },
+    get: (id) => records.get(id) ?? null,
+    all() {
+      sorted ??= [...records.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+      return sorted
+    },
+    *claims() {
+      yield* records.values()
+      yield* pending.values()
+    },
+    claim(claim) {
+      pending.set(claim.id, claim)
+      return () => pending.delete(claim.id)
+    },
+    insert(claim, at) {
+      const revision = store.cas('vm', claim.id, documentOf(claim, at, at), 0)
+      if (revision === null) return null
+      pending.delete(claim.id)
+      return set({ ...claim, revision, createdAt: at, updatedAt: at })
+    },
+    replace(record, spec, at, expected) {
+      const next = { ...record, spec }
+      const revision = store.cas('vm', record.id, documentOf(next, record.createdAt, at), expected)
+      return revision === null ? null : set({ ...next, revision, updatedAt: at })
+    },
+    remove(record, expected) {
+      const gone = store.transaction(() => {
+        if (!store.delete('vm', record.id, expected)) return false
+        store.delete('meta', exitKey(record.id))
+        return true
+      })
+      if (!gone) return false
+      records.delete(record.id)
+      sorted = null
+      return true
+    },
+    isStored: (id) => store.get('vm', id) !== null,
+    get uids() {
+      const uids = new Set<number>()
+      for (const { uid } of this.claims()) if (uid !== null) uids.add(uid)
+      // Unreadable documents keep their uid too.
+      for (const { value } of store.list<{ uid?: unknown }>('vm')) {
+        if (typeof value?.uid === 'number') uids.add(value.uid)
+      }
+      return uids
+    },
+    lastExits() {
+      const exits = new Map<string, VmExit>()
+      for (const { key, value } of store.list('meta')) {
+        if (!key.startsWith('vm-exit:')) continue
+        const parsed = VmExit.safeParse(value)
+        if (parsed.success) exits.set(key.slice('vm-exit:'.length), parsed.data)
+      }
+      return exits
+    },
+    saveExit(id, exit) {
+      store.put('meta', exitKey(id), exit)
+    },
+  }
+}

@@ -1,0 +1,160 @@
+/** VMs as the API knows them: seeing, power, consoles. Creating and changing them is in `vm-define.ts`. */
+import { consolePath } from '#lib/api/contract.ts'
+import { hasPrivilege } from '#lib/auth/privileges.ts'
+import type { Vm } from '#lib/schema/vm-state.ts'
+import { allowedAction } from '#lib/vm/actions.ts'
+import type { Tickets } from '#server/console/types.ts'
+import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
+import { canSeeVm, LOOK_ONLY, requireVm } from './access.ts'
+import { EngineError } from './errors.ts'
+import type { Journal } from './journal.ts'
+import type { KeyedLock } from './keyed-lock.ts'
+import type { Launcher } from './launch.ts'
+import type { Caller, VmEngine } from './types.ts'
+import type { VmDefiner } from './vm-define.ts'
+import type { VmRecord, VmRecords } from './vm-records.ts'
+import type { VmViews } from './vm-views.ts'
+
+export interface VmEngineDeps {
+  readonly records: VmRecords
+  readonly views: VmViews
+  readonly supervisor: Supervisor
+  readonly launcher: Launcher
+  readonly definer: VmDefiner
+  readonly journal: Journal
+  readonly tickets: Tickets
+  readonly locks: KeyedLock
+  /** Makes another sample rate worthwhile for a while. */
+  readonly watched: () => void
+}
+
+export interface VmEngineWithText extends VmEngine {
+  /** The answer of `list` as JSON text, joined from cached pieces. */
+  listText(caller: Caller): string
+  /** Starts one on behalf of the dashboard itself. */
+  autostart(record: VmRecord): Promise<void>
+}
+
+export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
+  const { records, views, supervisor, launcher, definer, journal, tickets, locks } = deps
+
+  const visible = (caller: Caller) => records.all().filter((record) => canSeeVm(caller, record))
+  /** The record may have been replaced while the caller waited. */
+  const current = (record: VmRecord, caller: Caller): Vm => views.view(records.get(record.id) ?? record, caller.role)
+
+  const power = (
+    what: string,
+    done: string,
+    run: (record: VmRecord, caller: Caller) => Promise<VmRuntime>,
+  ): ((caller: Caller, id: string) => Promise<Vm>) => {
+    return async (caller, id) => {
+      const record = requireVm(records, caller, id)
+      return journal.vmOperation(what, caller, record, done, async () => {
+        assertMay(caller, 'vm.power')
+        await run(record, caller)
+        return current(record, caller)
+      })
+    }
+  }
+
+  const start = (id: string, by: string): Promise<VmRuntime> =>
+    supervisor.start(id, by, () =>
+      // A change of the definition that is under way finishes first; the start takes its result.
+      locks.run(id, async () => {
+        const record = records.get(id)
+        if (record === null) throw new EngineError('not_found', 'There is no such VM.')
+        return launcher.prepare(record)
+      }),
+    )
+
+  return {
+    async list(caller) {
+      deps.watched()
+      return { items: visible(caller).map((record) => views.view(record, caller.role)) }
+    },
+    listText(caller) {
+      deps.watched()
+      return `{"items":[${visible(caller)
+        .map((record) => views.text(record, caller.role))
+        .join(',')}]}`
+    },
+    async view(caller, id) {
+      deps.watched()
+      return views.view(requireVm(records, caller, id), caller.role)
+    },
+    create: async (caller, input) => views.view(await definer.create(caller, input), caller.role),
+    preview: (caller, input) => definer.preview(caller, input),
+    async update(caller, id, patch, expectedRevision) {
+      const record = requireVm(records, caller, id)
+      return journal.vmOperation('vmUpdate', caller, record, 'changed', async () => {
+        assertMay(caller, 'vm.change')
+        return views.view(await definer.update(caller, id, patch, expectedRevision), caller.role)
+      })
+    },
+    async delete(caller, id, expectedRevision) {
+      const record = requireVm(records, caller, id)
+      await journal.vmOperation('vmDelete', caller, record, 'deleted', async () => {
+        assertMay(caller, 'vm.delete')
+        await definer.delete(caller, id, expectedRevision)
+      })
+    },
+    start: power('vmStart', 'started', (record, caller) => start(record.id, caller.name)),
+    shutdown: power('vmShutdown', 'asked to shut down', (r, caller) => supervisor.shutdown(r.id, caller.name)),
+    poweroff: power('vmPoweroff', 'cut the power of', (r, caller) => supervisor.poweroff(r.id, caller.name)),
+    reset: power('vmReset', 'reset', (r, caller) => supervisor.reset(r.id, caller.name)),
+    pause: power('vmPause', 'paused', (r, caller) => supervisor.pause(r.id, caller.name)),
+    resume: power('vmResume', 'resumed', (r, caller) => supervisor.resume(r.id, caller.name)),
+    async commandLine(caller, id, { of }) {
+      const record = requireVm(records, caller, id)
+      const runtime = supervisor.runtime(id)
+      if (of === 'next') return launcher.explain(record, runtime.launchedPlan)
+      const line = launcher.explainRunning(runtime, record.spec.accelerator)
+      if (line === null)
+        throw new EngineError('wrong_state', 'It is not running, so there is no command line of what runs.')
+      return line
+    },
+    async screenshot(caller, id, query) {
+      const record = requireVm(records, caller, id)
+      const png = await supervisor.screenshot(record.id)
+      return query.width === undefined ? png : definer.thumbnail(png, query.width)
+    },
+    async consoleTicket(caller, id, { kind, mode }) {
+      const record = requireVm(records, caller, id)
+      const done = `opened the ${kind === 'vnc' ? 'screen' : 'serial console'}${mode === 'control' ? '' : ' (view only)'} of`
+      return journal.vmOperation('vmConsoleTicketCreate', caller, record, done, async () => {
+        assertMay(caller, mode === 'control' ? 'vm.console.control' : 'vm.console.view')
+        const { state } = supervisor.runtime(id)
+        const allowed = allowedAction(state, 'console')
+        if (!allowed.allowed) throw new EngineError('wrong_state', allowed.reason ?? 'The guest is off.')
+        const source = kind === 'vnc' ? supervisor.vncSocket(id) : supervisor.serialHub(id)
+        if (source === null) {
+          throw new EngineError(
+            'wrong_state',
+            kind === 'vnc' ? 'This guest has no screen now.' : 'This guest runs without a serial port.',
+          )
+        }
+        const { ticket, expiresAt } = tickets.issue({
+          userId: caller.userId,
+          userName: caller.name,
+          vmId: id,
+          kind,
+          mode,
+          credentialId: caller.credentialId,
+        })
+        return { ticket, path: consolePath(id, kind), mode, expiresAt: expiresAt.toISOString() }
+      })
+    },
+    async activity(caller, id, query) {
+      const record = requireVm(records, caller, id)
+      return { items: journal.ofVm(record.id, query) }
+    },
+    async autostart(record) {
+      await start(record.id, 'autostart')
+    },
+  }
+}
+
+/** @throws EngineError forbidden */
+function assertMay(caller: Caller, privilege: Parameters<typeof hasPrivilege>[1]): void {
+  if (!hasPrivilege(caller.role, privilege)) throw new EngineError('forbidden', LOOK_ONLY)
+}

@@ -1,0 +1,160 @@
+/**
+ * The files of one VM: `vms/<id>/`, its disks and its UEFI variables.
+ *
+ * The directory is root's (or ours) and the VM's group may only enter it, so that a QEMU that was taken over can
+ * neither add nor swap files; the files themselves are the VM's own, 0600.
+ *
+ * `.unfinished` in the directory says that it is half created or half deleted. The sweep at start looks at the store:
+ * with a document the mark is old and goes, without one the directory goes. Directories without the mark are never
+ * removed on a guess: they may be all that is left after an old database was restored.
+ */
+import { constants, existsSync } from 'node:fs'
+import { chmod, chown, mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { VmId } from '#lib/schema/ids.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import { EngineError } from '#server/engine/errors.ts'
+import type { DataPaths } from '#server/paths.ts'
+import { syncDir } from './dirs.ts'
+import type { DiskFormat, QemuImg } from './qemu-img.ts'
+
+const GiB = 2 ** 30
+const MARK = '.unfinished'
+
+type Disk = Extract<VmSpec['disks'][number], { device: 'disk' }>
+
+export interface BackingFile {
+  readonly path: string
+  readonly format: DiskFormat
+}
+
+export interface VmFiles {
+  /** Creates the empty, marked directory. */
+  createDir(vmId: string, uid: number | null): Promise<void>
+  /** Makes the files' names survive power loss; call before the document is stored. */
+  settle(vmId: string): Promise<void>
+  /** The VM is complete and stored. */
+  finish(vmId: string): Promise<void>
+  /** Call before the document goes; then `remove`. */
+  markUnfinished(vmId: string): Promise<void>
+  /** Removes everything. Idempotent. */
+  remove(vmId: string): Promise<void>
+  /** @throws EngineError no_space, internal */
+  createDisk(vmId: string, uid: number | null, disk: Disk, backing: BackingFile | null): Promise<void>
+  removeDisk(vmId: string, deviceId: string): Promise<void>
+  /** True when it was made now, false when it was there. */
+  createNvram(vmId: string, uid: number | null, template: BackingFile): Promise<boolean>
+  removeNvram(vmId: string): Promise<void>
+  /** Removes disks that `spec` no longer names. Only while the VM is off. */
+  sweepDisks(vmId: string, spec: VmSpec): Promise<void>
+  /** Bytes its files take on disk. */
+  allocatedBytes(vmId: string): Promise<number>
+  /** @returns sentences for the log */
+  sweep(isStored: (vmId: string) => boolean, leaveAlone: ReadonlySet<string>): Promise<string[]>
+}
+
+export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
+  /** The VM's own, private, and on disk for good. */
+  const own = async (path: string, uid: number | null): Promise<void> => {
+    const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
+    try {
+      await handle.chmod(0o600)
+      if (uid !== null) await handle.chown(uid, uid)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  }
+  const mark = (vmId: string) => join(data.vmDir(vmId), MARK)
+
+  return {
+    async createDir(vmId, uid) {
+      const dir = data.vmDir(vmId)
+      await mkdir(dir, { mode: 0o700 })
+      await writeFile(mark(vmId), '', { flag: 'wx', mode: 0o600 })
+      if (uid !== null) {
+        await chown(dir, 0, uid)
+        await chmod(dir, 0o710)
+      }
+    },
+    async settle(vmId) {
+      await syncDir(data.vmDir(vmId))
+      await syncDir(data.vmsDir)
+    },
+    async finish(vmId) {
+      await rm(mark(vmId), { force: true })
+    },
+    async markUnfinished(vmId) {
+      if (!existsSync(data.vmDir(vmId))) return
+      await writeFile(mark(vmId), '', { mode: 0o600 })
+      await syncDir(data.vmDir(vmId))
+    },
+    async remove(vmId) {
+      await rm(data.vmDir(vmId), { recursive: true, force: true })
+      await syncDir(data.vmsDir)
+    },
+    async createDisk(vmId, uid, disk, backing) {
+      const path = data.disk(vmId, disk.id)
+      // qemu-img would overwrite it. Cannot happen unless somebody put a file there.
+      if (existsSync(path)) throw new EngineError('conflict', `There is already a file for a disk called “${disk.id}”.`)
+      try {
+        if (backing === null) await qemuImg.createBlank(path, disk.sizeGiB * GiB)
+        else await qemuImg.createOverlay(path, backing, disk.sizeGiB * GiB)
+        await own(path, uid)
+      } catch (error) {
+        await rm(path, { force: true })
+        throw error
+      }
+    },
+    async removeDisk(vmId, deviceId) {
+      await rm(data.disk(vmId, deviceId), { force: true })
+    },
+    async createNvram(vmId, uid, template) {
+      const path = data.nvram(vmId)
+      if (existsSync(path)) return false
+      try {
+        await qemuImg.convertToQcow2(template.path, template.format, path)
+        await own(path, uid)
+        return true
+      } catch (error) {
+        await rm(path, { force: true })
+        throw error
+      }
+    },
+    async removeNvram(vmId) {
+      await rm(data.nvram(vmId), { force: true })
+    },
+    async sweepDisks(vmId, spec) {
+      const wanted = new Set(spec.disks.map((disk) => `${disk.id}.qcow2`))
+      for (const name of await readdir(data.vmDir(vmId))) {
+        if (!name.endsWith('.qcow2') || name === 'nvram.qcow2' || wanted.has(name)) continue
+        await rm(join(data.vmDir(vmId), name), { force: true })
+      }
+    },
+    async allocatedBytes(vmId) {
+      let bytes = 0
+      for (const name of await readdir(data.vmDir(vmId)).catch(() => [])) {
+        const facts = await stat(join(data.vmDir(vmId), name)).catch(() => null)
+        bytes += (facts?.blocks ?? 0) * 512
+      }
+      return bytes
+    },
+    async sweep(isStored, leaveAlone) {
+      const notes: string[] = []
+      for (const name of await readdir(data.vmsDir)) {
+        if (!VmId.safeParse(name).success || leaveAlone.has(name)) continue
+        if (existsSync(mark(name))) {
+          if (isStored(name)) {
+            await rm(mark(name), { force: true })
+          } else {
+            await rm(data.vmDir(name), { recursive: true, force: true })
+            notes.push(`Removed the half-made VM directory ${name}.`)
+          }
+        } else if (!isStored(name)) {
+          notes.push(`The VM directory ${name} belongs to no known VM. It is left alone.`)
+        }
+      }
+      return notes
+    },
+  }
+}
