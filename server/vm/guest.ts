@@ -1,0 +1,350 @@
+/**
+ * The dashboard's hold on one QEMU process: its monitor, its serial console, its identity. Made by a launch or by
+ * adoption, owned by the VM's actor, let go of without harm to the guest.
+ */
+import * as z from 'zod'
+import type { SerialHubHandle } from '#server/console/types.ts'
+import type { VmRunPaths } from '#server/paths.ts'
+import { isAlive, type ProcessExit, type ProcessIdentity } from '#server/platform/process.ts'
+import { connectQmp } from '#server/qmp/client.ts'
+import { QmpTimeoutError } from '#server/qmp/errors.ts'
+import type { QmpClient, QmpEvent, QmpJson } from '#server/qmp/types.ts'
+import { deviceIds, type RunRecord } from './run-record.ts'
+import { type Ending, endingOf } from './transitions.ts'
+
+/** A process whose end we learn of, child or not. */
+export interface GuestProcess {
+  readonly identity: ProcessIdentity
+  /** Never rejects. Exit code and signal are null when it was not our child. */
+  readonly exited: Promise<ProcessExit>
+  /** The end is near: find out at once. */
+  hurry(): void
+  /** Stop watching. */
+  release(): void
+}
+
+/** Serial hub as the console room makes it; `ready` tells when nothing the guest says can be missed any more. */
+export type CreateSerialHub = (
+  socketPath: string,
+  options: { readonly onClose?: (error: Error | null) => void },
+) => SerialHubHandle & { readonly ready?: Promise<boolean> }
+
+export interface GuestListener {
+  onRunState(runState: string): void
+  onEnding(ending: Ending): void
+  onAgent(open: boolean): void
+  /** The monitor's connection ended; the process may live. */
+  onMonitorLost(): void
+  /** A command got no answer in time. */
+  onSilence(): void
+}
+
+/** Read once per connection. */
+export interface GuestFacts {
+  readonly qemuVersion: string
+  readonly machine: string
+  readonly vcpus: number
+  readonly memoryMiB: number
+  readonly accelerator: 'kvm' | 'tcg'
+}
+
+const Status = z.object({ status: z.string() })
+const Kvm = z.object({ enabled: z.boolean() })
+const Accelerators = z.object({ enabled: z.string() })
+const Memory = z.object({ 'base-memory': z.coerce.number() })
+const Chardevs = z.array(z.object({ filename: z.string(), 'frontend-open': z.boolean() }))
+
+/** Milliseconds a command may take before QEMU counts as silent. */
+export const ANSWER_MS = 5000
+const REOPEN_SERIAL_MS = 500
+
+export class Guest {
+  readonly vmId: string
+  readonly paths: VmRunPaths
+  readonly process: GuestProcess
+  readonly record: RunRecord | null
+  readonly balloonId: string | null
+  readonly displayIds: readonly string[]
+  /** Last run state heard of; the actor's model is what counts. */
+  runState = 'prelaunch'
+  /** Whether a program in the guest holds the agent channel open; null without a channel. */
+  agentOpen: boolean | null = null
+  facts: GuestFacts | null = null
+  readonly #listener: GuestListener
+  readonly #createSerialHub: CreateSerialHub
+  #qmp: QmpClient | null = null
+  #hub: SerialHubHandle | null = null
+  #reopen: NodeJS.Timeout | undefined
+  #released = false
+
+  constructor(options: {
+    vmId: string
+    paths: VmRunPaths
+    process: GuestProcess
+    record: RunRecord | null
+    listener: GuestListener
+    createSerialHub: CreateSerialHub
+  }) {
+    this.vmId = options.vmId
+    this.paths = options.paths
+    this.process = options.process
+    this.record = options.record
+    this.#listener = options.listener
+    this.#createSerialHub = options.createSerialHub
+    const plan = options.record?.plan ?? null
+    this.balloonId = deviceIds(plan, /^virtio-balloon/)[0] ?? null
+    this.displayIds = deviceIds(plan, /vga|^VGA$|gpu|qxl|bochs-display/i)
+  }
+
+  /** The monitor, or null while there is no connection. */
+  get qmp(): QmpClient | null {
+    return this.#qmp && !this.#qmp.closed ? this.#qmp : null
+  }
+
+  get hub(): SerialHubHandle | null {
+    return this.#hub
+  }
+
+  /** @throws QmpError when it does not connect; the signal's reason */
+  async connect(options: { timeoutMs: number; signal?: AbortSignal }): Promise<void> {
+    this.#take(await connectQmp(this.paths.qmp, { ...options, waitForSocket: true }))
+  }
+
+  /** Main monitor first; when it stays silent, the rescue monitor as well: whichever greets first. @throws QmpError */
+  async reconnect(timeoutMs: number): Promise<void> {
+    const stop = new AbortController()
+    const signal = stop.signal
+    const main = connectQmp(this.paths.qmp, { timeoutMs, signal })
+    const rescue = main.then(
+      (client) => client,
+      () => connectQmp(this.paths.qmpRescue, { timeoutMs, signal }),
+    )
+    const early = new Promise<QmpClient>((resolve, reject) => {
+      setTimeout(() => {
+        if (this.qmp || signal.aborted) reject(new Error('no longer wanted'))
+        else connectQmp(this.paths.qmpRescue, { timeoutMs: timeoutMs / 2, signal }).then(resolve, reject)
+      }, timeoutMs / 2)
+    })
+    early.catch(() => {})
+    try {
+      const client = await Promise.any([rescue, early])
+      this.#take(client)
+      stop.abort(new Error('connected'))
+      // A loser that connected all the same must not keep the other monitor busy.
+      for (const other of [rescue, early]) {
+        other.then((extra) => extra !== client && extra.close()).catch(() => {})
+      }
+    } catch (error) {
+      throw error instanceof AggregateError ? error.errors[0] : error
+    }
+  }
+
+  /** Runs one command with the time a live QEMU needs at most. @throws QmpError */
+  async ask(
+    command: string,
+    args?: { [key: string]: QmpJson | undefined },
+    options: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<QmpJson> {
+    const { qmp } = this
+    if (!qmp) throw new QmpTimeoutError(command, 0)
+    try {
+      return await qmp.execute(command, args, { timeoutMs: ANSWER_MS, ...options })
+    } catch (error) {
+      if (error instanceof QmpTimeoutError && !this.#released) this.#listener.onSilence()
+      throw error
+    }
+  }
+
+  /** Reads the run state. @throws QmpError */
+  async readRunState(options: { timeoutMs?: number } = {}): Promise<string> {
+    this.runState = Status.parse(await this.ask('query-status', undefined, options)).status
+    return this.runState
+  }
+
+  /** Everything that may have changed while nobody listened, in one burst. @throws QmpError */
+  async resync(): Promise<void> {
+    const { qmp } = this
+    if (!qmp) throw new QmpTimeoutError('query-status', 0)
+    const absent = () => null
+    const [, accelerators, kvm, machine, cpus, memory, chardevs] = await Promise.all([
+      this.readRunState(),
+      // query-kvm is deprecated where query-accelerators exists; asking for both saves a round trip.
+      qmp.execute('query-accelerators').catch(absent),
+      qmp.execute('query-kvm').catch(absent),
+      qmp.execute('qom-get', { path: '/machine', property: 'type' }).catch(absent),
+      qmp.execute('query-cpus-fast').catch(absent),
+      qmp.execute('query-memory-size-summary').catch(absent),
+      qmp.execute('query-chardev').catch(absent),
+    ])
+    const enabled = Accelerators.safeParse(accelerators)
+    const oldKvm = Kvm.safeParse(kvm)
+    const isKvm = enabled.success ? enabled.data.enabled === 'kvm' : oldKvm.success && oldKvm.data.enabled
+    const base = Memory.safeParse(memory)
+    const { major, minor, micro } = qmp.version
+    this.facts = {
+      qemuVersion: `${major}.${minor}.${micro}`,
+      machine: typeof machine === 'string' ? machine.replace(/-machine$/, '') : (this.record?.spec?.machine ?? ''),
+      vcpus: Array.isArray(cpus) ? cpus.length : (this.record?.spec?.cpus ?? 1),
+      memoryMiB: base.success ? Math.round(base.data['base-memory'] / 1048576) : (this.record?.spec?.memoryMiB ?? 0),
+      accelerator: isKvm ? 'kvm' : 'tcg',
+    }
+    const list = Chardevs.safeParse(chardevs)
+    const channel = list.success ? list.data.find((one) => one.filename.includes(this.paths.agent)) : undefined
+    this.agentOpen = channel ? channel['frontend-open'] : null
+  }
+
+  /**
+   * Takes hold of the serial console, and takes hold again should it be lost. Resolves once nothing more is missed.
+   */
+  async openSerial(): Promise<void> {
+    if (this.#hub || this.#released) return
+    const hub = this.#createSerialHub(this.paths.serial, {
+      onClose: () => {
+        if (this.#hub !== hub) return
+        this.#hub = null
+        if (this.#released) return
+        this.#reopen = setTimeout(() => {
+          if (isAlive(this.process.identity)) this.openSerial().catch(() => {})
+        }, REOPEN_SERIAL_MS).unref()
+      },
+    })
+    this.#hub = hub
+    await hub.ready
+  }
+
+  /** Whether the VM was launched with a serial port; unknown launches are taken to have one. */
+  get hasSerial(): boolean {
+    return this.record?.spec?.serial ?? true
+  }
+
+  /** Closes our ends. The guest does not notice. Idempotent. */
+  release(): void {
+    if (this.#released) return
+    this.#released = true
+    clearTimeout(this.#reopen)
+    this.#qmp?.close()
+    this.#hub?.close()
+    this.#hub = null
+    this.process.release()
+  }
+
+  #take(client: QmpClient): void {
+    if (this.#released) {
+      client.close()
+      throw new Error('let go of meanwhile')
+    }
+    this.#qmp?.close()
+    this.#qmp = client
+    client.onEvent((event) => this.#onEvent(event))
+    void client.whenClosed.then(() => {
+      if (this.#qmp !== client || this.#released) return
+      this.process.hurry()
+      this.#listener.onMonitorLost()
+    })
+  }
+
+  #onEvent(event: QmpEvent): void {
+    switch (event.event) {
+      case 'RESUME':
+      case 'WAKEUP':
+        this.#runStateIs('running')
+        return
+      case 'SUSPEND':
+        this.#runStateIs('suspended')
+        return
+      case 'STOP':
+      case 'RESET':
+      case 'GUEST_PANICKED':
+      case 'WATCHDOG':
+      case 'BLOCK_IO_ERROR':
+        // None of these says which state QEMU is in now. Answers come in order, so the last one is right.
+        this.readRunState().then(
+          (runState) => this.#runStateIs(runState),
+          () => {},
+        )
+        return
+      case 'SHUTDOWN': {
+        const ending = endingOfShutdown(event)
+        if (ending) this.#listener.onEnding(ending)
+        return
+      }
+      case 'VSERPORT_CHANGE':
+        this.#onPort(event)
+        return
+    }
+  }
+
+  #runStateIs(runState: string): void {
+    this.runState = runState
+    const ending = endingOf(runState)
+    if (ending) this.#listener.onEnding(ending)
+    this.#listener.onRunState(runState)
+  }
+
+  #onPort(event: QmpEvent): void {
+    const { id, open } = event.data
+    const ports = deviceIds(this.record?.plan ?? null, /^virtserialport$/)
+    if (typeof open !== 'boolean' || (ports.length > 0 && !ports.includes(String(id)))) return
+    this.agentOpen = open
+    this.#listener.onAgent(open)
+  }
+}
+
+/** What a SHUTDOWN event says about who ended the guest (qapi/run-state.json, ShutdownCause). */
+function endingOfShutdown(event: QmpEvent): Ending | null {
+  const { guest, reason } = event.data
+  if (reason === 'host-qmp-system-reset' || reason === 'guest-reset') return null
+  return { kind: guest === true ? 'guest-shutdown' : 'host-signal' }
+}
+
+const HURRIED_STEPS: readonly { readonly everyMs: number; readonly times: number }[] = [
+  { everyMs: 1, times: 30 },
+  { everyMs: 5, times: 40 },
+  { everyMs: 25, times: 40 },
+]
+const CALM_MS = 1000
+
+/** Watches a process that is not our child. Node has no pidfd, so /proc is read: rarely, or tightly once hurried. */
+export function watchProcess(identity: ProcessIdentity): GuestProcess {
+  const exited = Promise.withResolvers<ProcessExit>()
+  let timer: NodeJS.Timeout | undefined
+  let steps = 0
+  let over = false
+  const look = () => {
+    if (over) return
+    if (!isAlive(identity)) {
+      over = true
+      clearTimeout(timer)
+      exited.resolve({ code: null, signal: null })
+      return
+    }
+    clearTimeout(timer)
+    timer = setTimeout(look, nextDelay()).unref()
+  }
+  const nextDelay = () => {
+    let index = steps
+    for (const step of HURRIED_STEPS) {
+      if (index < step.times) {
+        steps += 1
+        return step.everyMs
+      }
+      index -= step.times
+    }
+    return CALM_MS
+  }
+  const hurried = HURRIED_STEPS.reduce((sum, step) => sum + step.times, 0)
+  steps = hurried
+  look()
+  return {
+    identity,
+    exited: exited.promise,
+    hurry: () => {
+      steps = 0
+      look()
+    },
+    release: () => {
+      over = true
+      clearTimeout(timer)
+    },
+  }
+}

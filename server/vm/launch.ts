@@ -1,0 +1,287 @@
+/**
+ * One launch, in phases. Each phase is a type of its own that only the step before it can make, so that no step can be
+ * skipped or repeated. What a step acquires it registers for undoing first; the stack runs backwards when one fails.
+ *
+ *   Checked ─▶ LaidOut ─▶ Spawned ─▶ Connected ─▶ Settled ─▶ (the guest runs)
+ *   files      run dir    process    monitor      initialised, serial drained
+ *
+ * Only the last step lets the guest execute. A process that ends before is a launch failure with its own words.
+ */
+import type { FileHandle } from 'node:fs/promises'
+import { EngineError } from '#server/engine/errors.ts'
+import type { VmRunPaths } from '#server/paths.ts'
+import type { Clock } from '#server/platform/clock.ts'
+import { within } from '#server/platform/clock.ts'
+import {
+  createAppendOnly,
+  errorCode,
+  fileFacts,
+  makePrivateDir,
+  readTail,
+  removeTree,
+  replaceFile,
+} from '#server/platform/fs.ts'
+import { isImageBeingWritten, readLocks } from '#server/platform/proc-locks.ts'
+import { type ProcessExit, readProcStat, spawnDetached } from '#server/platform/process.ts'
+import { type Evidence, STDERR_TAIL_BYTES } from './failures.ts'
+import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } from './guest.ts'
+import { createScan, findQemu } from './identity.ts'
+import { commandOf, formatRecord, intentOf, type RunRecord, readRecord } from './run-record.ts'
+import { signalQemu } from './stop.ts'
+import type { PreparedLaunch } from './types.ts'
+
+/** From spawn to an answering monitor. An idle host needs 40 ms; a starved one with swapped memory much more. */
+const READY_MS = 20_000
+const STDERR_READ_BYTES = 4 * STDERR_TAIL_BYTES
+/** Seconds between the balloon driver's reports. */
+const BALLOON_POLL_SECONDS = 10
+
+export interface LaunchContext {
+  readonly paths: VmRunPaths
+  readonly by: string
+  readonly bootId: string
+  readonly clock: Clock
+  readonly createSerialHub: CreateSerialHub
+  readonly listener: GuestListener
+  /** Aborts the launch; everything begun is undone. */
+  readonly signal: AbortSignal
+}
+
+/** The process could not be started or ended before its guest ran. Carries the evidence, not yet the explanation. */
+export class LaunchFailure extends Error {
+  override readonly name = 'LaunchFailure'
+  readonly evidence: Omit<Evidence, 'phase'>
+
+  constructor(evidence: Omit<Evidence, 'phase'>, options?: ErrorOptions) {
+    super('QEMU did not start', options)
+    this.evidence = evidence
+  }
+}
+
+declare const phase: unique symbol
+interface Phase<Name extends string> {
+  readonly [phase]: Name
+  readonly prepared: PreparedLaunch
+}
+interface Checked extends Phase<'checked'> {}
+interface LaidOut extends Phase<'laid-out'> {
+  readonly record: RunRecord
+  readonly stderr: FileHandle
+}
+interface Spawned extends Phase<'spawned'> {
+  readonly guest: Guest
+  readonly recorded: Promise<void>
+}
+interface Connected extends Phase<'connected'> {
+  readonly guest: Guest
+  readonly recorded: Promise<void>
+}
+interface Settled extends Phase<'settled'> {
+  readonly guest: Guest
+}
+
+/** The one place where a phase comes into being. The mark exists for the compiler alone. */
+function enter<P extends Phase<string>>(content: Omit<P, typeof phase>): P {
+  return content as P
+}
+
+/**
+ * Starts the guest and returns the hold on it, running (or stopped by something that happened at once).
+ * @throws LaunchFailure; EngineError image_missing, image_in_use, conflict, no_space; the signal's reason
+ */
+export async function launch(prepared: PreparedLaunch, context: LaunchContext): Promise<Guest> {
+  await using undo = new AsyncDisposableStack()
+  const checked = await check(prepared)
+  context.signal.throwIfAborted()
+  const laidOut = await layOut(checked, context, undo)
+  const spawned = await spawnQemu(laidOut, context, undo)
+  const { guest } = spawned
+  try {
+    const connected = await unlessItEnds(guest, connect(spawned, context))
+    const settled = await unlessItEnds(guest, settle(connected))
+    await unlessItEnds(guest, release(settled))
+    context.signal.throwIfAborted()
+  } catch (error) {
+    if (context.signal.aborted) throw context.signal.reason
+    if (error instanceof EngineError) throw error
+    // Read before the undoing removes it. A process that just died may need a moment to become an exit code.
+    const exit = error instanceof Ended ? error.exit : await within(guest.process.exited, 200, null)
+    throw new LaunchFailure(
+      {
+        exitCode: exit?.code ?? null,
+        signal: exit?.signal ?? null,
+        stderr: await readTail(context.paths.stderr, STDERR_READ_BYTES),
+        runState: guest.runState,
+        timedOut: exit === null,
+        names: prepared.files,
+      },
+      { cause: error },
+    )
+  }
+  undo.move()
+  return guest
+}
+
+/** Every file is there and nobody else writes to it. QEMU checks again, by its locks; this gives the better message. */
+async function check(prepared: PreparedLaunch): Promise<Checked> {
+  const files = [...prepared.files]
+  const facts = await Promise.all(
+    files.map(async ([path, name]) => {
+      try {
+        return await fileFacts(path)
+      } catch (error) {
+        const why = errorCode(error) === 'ETIMEDOUT' ? 'its storage does not answer' : 'the host denies access to it'
+        throw new EngineError('image_missing', `Cannot use ${name}: ${why}.`, { cause: error })
+      }
+    }),
+  )
+  let locks: ReturnType<typeof readLocks> | null = null
+  for (const [index, [, name]] of files.entries()) {
+    const file = facts[index]
+    if (!file?.isFile) {
+      throw new EngineError(
+        'image_missing',
+        `The file of ${name} is missing on the host. Put it back or remove the drive.`,
+      )
+    }
+    locks ??= readLocks()
+    if (isImageBeingWritten(locks, file)) {
+      throw new EngineError('image_in_use', `Another program is using ${name}. End it, then start again.`)
+    }
+  }
+  return enter<Checked>({ prepared })
+}
+
+/** A fresh run directory with the intent on record. Whatever an earlier run left is cleared, unless it still runs. */
+async function layOut(checked: Checked, context: LaunchContext, undo: AsyncDisposableStack): Promise<LaidOut> {
+  const { prepared } = checked
+  const { paths } = context
+  const owner = prepared.user
+  try {
+    if (!(await makePrivateDir(paths.dir, owner))) {
+      await clearStale(prepared.vmId, paths)
+      await makePrivateDir(paths.dir, owner)
+    }
+  } catch (error) {
+    if (errorCode(error) === 'ENOSPC' || errorCode(error) === 'EDQUOT') {
+      throw new EngineError('no_space', 'The host has no space left for the run directory.', { cause: error })
+    }
+    throw error
+  }
+  undo.defer(() => removeTree(paths.dir))
+  const record = intentOf(prepared, context.by, context.bootId, context.clock.now().toISOString())
+  const [stderr] = await Promise.all([createAppendOnly(paths.stderr), replaceFile(paths.launch, formatRecord(record))])
+  undo.defer(() => stderr.close().catch(() => {}))
+  return enter<LaidOut>({ prepared, record, stderr })
+}
+
+/** @throws EngineError conflict when the VM's QEMU is still alive after all */
+async function clearStale(vmId: string, paths: VmRunPaths): Promise<void> {
+  const record = await readRecord(paths.launch)
+  const alive = await findQemu(vmId, paths.pidfile, record, readLocks(), createScan())
+  if (alive) {
+    throw new EngineError(
+      'conflict',
+      'A QEMU process of this VM is still running. Restart the dashboard to take it over, or end that process.',
+    )
+  }
+  await removeTree(paths.dir)
+}
+
+async function spawnQemu(laidOut: LaidOut, context: LaunchContext, undo: AsyncDisposableStack): Promise<Spawned> {
+  const { prepared, record, stderr } = laidOut
+  const [program, ...args] = commandOf(prepared.plan)
+  if (program === undefined) throw new EngineError('internal', 'The launch plan has no program.')
+  let child: Awaited<ReturnType<typeof spawnDetached>>
+  try {
+    child = await spawnDetached(program, args, stderr.fd)
+  } catch (error) {
+    throw new LaunchFailure(
+      { exitCode: null, signal: null, stderr: '', spawnError: errorCode(error) ?? 'unknown' },
+      { cause: error },
+    )
+  }
+  // QEMU has its own copy now; ours is closed a second time, harmlessly, when the launch is undone.
+  const closed = stderr.close()
+  // Our own child keeps its number until its exit is reported, so this start time is surely its own.
+  const startTime = readProcStat(child.pid)?.startTime ?? 0
+  const process_: GuestProcess = {
+    identity: { pid: child.pid, startTime },
+    exited: child.exited,
+    hurry: () => {},
+    release: child.release,
+  }
+  const guest = new Guest({
+    vmId: prepared.vmId,
+    paths: context.paths,
+    process: process_,
+    record: { ...record, process: process_.identity },
+    listener: context.listener,
+    createSerialHub: context.createSerialHub,
+  })
+  undo.defer(async () => {
+    signalQemu(process_, prepared.vmId, 'SIGKILL')
+    await within(child.exited, 5000, null)
+    guest.release()
+  })
+  const recorded = Promise.all([
+    replaceFile(context.paths.launch, formatRecord({ ...record, process: process_.identity })),
+    closed,
+  ]).then(() => {})
+  recorded.catch(() => {})
+  return enter<Spawned>({ prepared, guest, recorded })
+}
+
+async function connect(spawned: Spawned, context: LaunchContext): Promise<Connected> {
+  const { prepared, guest, recorded } = spawned
+  await guest.connect({ timeoutMs: READY_MS, signal: context.signal })
+  return enter<Connected>({ prepared, guest, recorded })
+}
+
+/**
+ * A greeting is not a started guest: QEMU greets before it has worked through its options. An answered query is, as
+ * commands run in the main loop. The serial console must be drained before the guest can say its first byte.
+ */
+async function settle(connected: Connected): Promise<Settled> {
+  const { prepared, guest, recorded } = connected
+  await guest.resync()
+  await Promise.all([prepared.spec.serial ? guest.openSerial() : null, recorded])
+  return enter<Settled>({ prepared, guest })
+}
+
+/** Lets the guest run and reads what came of it. One burst: QEMU answers in order. */
+async function release(settled: Settled): Promise<void> {
+  const { guest } = settled
+  const balloon =
+    guest.balloonId === null
+      ? null
+      : guest
+          .ask('qom-set', {
+            path: `/machine/peripheral/${guest.balloonId}`,
+            property: 'guest-stats-polling-interval',
+            value: BALLOON_POLL_SECONDS,
+          })
+          // Statistics are a comfort; a guest without them still runs.
+          .catch(() => null)
+  await Promise.all([balloon, guest.ask('cont'), guest.readRunState()])
+}
+
+class Ended extends Error {
+  readonly exit: ProcessExit
+
+  constructor(exit: ProcessExit) {
+    super('QEMU ended')
+    this.exit = exit
+  }
+}
+
+/** The step's result, or `Ended` as soon as the process is gone. */
+async function unlessItEnds<T>(guest: Guest, step: Promise<T>): Promise<T> {
+  const ended = guest.process.exited.then((exit): never => {
+    throw new Ended(exit)
+  })
+  // Whichever loses is heard by nobody.
+  ended.catch(() => {})
+  step.catch(() => {})
+  return await Promise.race([step, ended])
+}

@@ -1,0 +1,93 @@
+/**
+ * `launch.json` in a VM's run directory: written before QEMU is spawned (the intent) and again once its pid is known.
+ * Read back on adoption. It is believed only when it belongs to the dashboard's own user: the directory is QEMU's.
+ */
+import * as z from 'zod'
+import { CommandOption } from '#lib/schema/command-line.ts'
+import { VmSpec } from '#lib/schema/vm-spec.ts'
+import { readPlainFile } from '#server/platform/fs.ts'
+import type { LaunchPlan } from '#server/spec/types.ts'
+import type { PreparedLaunch } from './types.ts'
+
+const MAX_BYTES = 1024 * 1024
+
+const PlannedOption = CommandOption.omit({ changed: true })
+
+const RunRecordSchema = z.object({
+  v: z.literal(1),
+  vmId: z.string(),
+  bootId: z.string(),
+  startedAt: z.string(),
+  by: z.string(),
+  /** Null until the spawn succeeded. */
+  process: z.object({ pid: z.int(), startTime: z.number() }).nullable(),
+  accelerator: z.object({ kind: z.enum(['kvm', 'tcg']), reason: z.string() }),
+  /** Unknown shapes (of another release) do not stand in the way of adoption. */
+  spec: VmSpec.nullable().catch(null),
+  plan: z
+    .object({
+      binary: z.string(),
+      wrapper: z.array(PlannedOption),
+      options: z.array(PlannedOption),
+      warnings: z.array(z.string()),
+    })
+    .nullable()
+    .catch(null),
+})
+
+export interface RunRecord extends Omit<z.output<typeof RunRecordSchema>, 'plan'> {
+  readonly plan: LaunchPlan | null
+}
+
+/** The record of a launch that has not been spawned yet. */
+export function intentOf(prepared: PreparedLaunch, by: string, bootId: string, startedAt: string): RunRecord {
+  return {
+    v: 1,
+    vmId: prepared.vmId,
+    bootId,
+    startedAt,
+    by,
+    process: null,
+    accelerator: prepared.accelerator,
+    spec: prepared.spec,
+    plan: prepared.plan,
+  }
+}
+
+export function formatRecord(record: RunRecord): string {
+  return JSON.stringify(record)
+}
+
+/** Null when there is none, or none to be believed. */
+export async function readRecord(path: string): Promise<RunRecord | null> {
+  try {
+    const ownerUid = process.getuid?.()
+    const text = await readPlainFile(path, MAX_BYTES, ownerUid === undefined ? {} : { ownerUid })
+    const parsed = RunRecordSchema.safeParse(JSON.parse(text.toString('utf8')))
+    return parsed.success ? parsed.data : null
+  } catch {
+    return null
+  }
+}
+
+/** Ids of the devices of one driver family that a plan brings, in its order. */
+export function deviceIds(plan: LaunchPlan | null, driver: RegExp): string[] {
+  const ids: string[] = []
+  for (const { argv } of plan?.options ?? []) {
+    for (const [index, flag] of argv.entries()) {
+      const value = argv[index + 1]
+      if (flag !== '-device' || value === undefined || !value.startsWith('{')) continue
+      const device: unknown = JSON.parse(value)
+      if (typeof device !== 'object' || device === null || !('driver' in device) || !('id' in device)) continue
+      if (typeof device.driver === 'string' && typeof device.id === 'string' && driver.test(device.driver)) {
+        ids.push(device.id)
+      }
+    }
+  }
+  return ids
+}
+
+/** The whole command: wrapper programs first, then QEMU. */
+export function commandOf(plan: LaunchPlan): string[] {
+  return [...plan.wrapper.flatMap((part) => part.argv), plan.binary, ...plan.options.flatMap((part) => part.argv)]
+}

@@ -1,0 +1,312 @@
+/**
+ * Live numbers, cheaply: two reads of /proc through open descriptors and one QMP command a sample. Once a second while
+ * somebody watches, every five seconds otherwise; a stopped guest half as often as that. The same command is the
+ * heartbeat that finds a QEMU which no longer answers.
+ */
+import * as z from 'zod'
+import { capLog } from '#server/platform/fs.ts'
+import { ProcessMeter, readSystemUnits } from '#server/platform/process.ts'
+import { readAddresses } from '#server/qga/client.ts'
+import type { QmpJson } from '#server/qmp/types.ts'
+import type { Guest } from './guest.ts'
+
+const WATCHED_MS = 1000
+const UNWATCHED_MS = 5000
+const STOPPED_MS = 10_000
+const BALLOON_MS = 10_000
+const AGENT_MS = 30_000
+const LOG_CHECK_MS = 5000
+const LOG_MAX_BYTES = 1024 * 1024
+const LOG_KEEP_BYTES = 16 * 1024
+
+/** The part of a VM's live view that changes all the time. */
+export interface LiveNumbers {
+  readonly cpuLoad: number | null
+  readonly residentMiB: number | null
+  readonly guestMemory: { readonly totalMiB: number; readonly availableMiB: number | null } | null
+  readonly disk: { readonly readBytesPerSecond: number; readonly writeBytesPerSecond: number } | null
+  readonly agent: boolean | null
+  readonly addresses: readonly string[]
+}
+
+export const NO_NUMBERS: LiveNumbers = {
+  cpuLoad: null,
+  residentMiB: null,
+  guestMemory: null,
+  disk: null,
+  agent: null,
+  addresses: [],
+}
+
+const Count = z.union([z.number(), z.bigint()]).transform(Number)
+const BlockStats = z.array(z.object({ stats: z.object({ rd_bytes: Count, wr_bytes: Count }) }))
+const BalloonStats = z.object({
+  'last-update': Count,
+  stats: z.record(z.string(), z.union([z.number(), z.bigint()])),
+})
+
+/** Sums over the guest's block devices, bytes; null when the reply is none. Pure. */
+export function sumBlockStats(reply: QmpJson): { readBytes: number; writtenBytes: number } | null {
+  const parsed = BlockStats.safeParse(reply)
+  if (!parsed.success) return null
+  let readBytes = 0
+  let writtenBytes = 0
+  for (const { stats } of parsed.data) {
+    readBytes += stats.rd_bytes
+    writtenBytes += stats.wr_bytes
+  }
+  return { readBytes, writtenBytes }
+}
+
+const MIB = 1048576
+const ABSENT_FROM = 2 ** 63
+
+/**
+ * What the balloon driver reports, or null while it has not. QEMU marks a missing value by -1, as signed or as
+ * unsigned 64-bit number (hw/virtio/virtio-balloon.c). Pure.
+ */
+export function readBalloonStats(reply: QmpJson): LiveNumbers['guestMemory'] {
+  const parsed = BalloonStats.safeParse(reply)
+  if (!parsed.success || parsed.data['last-update'] === 0) return null
+  const value = (name: string): number | null => {
+    const raw = parsed.data.stats[name]
+    if (raw === undefined) return null
+    const bytes = Number(raw)
+    return bytes < 0 || bytes >= ABSENT_FROM ? null : Math.round(bytes / MIB)
+  }
+  const totalMiB = value('stat-total-memory')
+  if (totalMiB === null) return null
+  return { totalMiB, availableMiB: value('stat-available-memory') ?? value('stat-free-memory') }
+}
+
+/** Rates and loads rounded to what people can see, so that noise is no change. */
+function same(a: LiveNumbers, b: LiveNumbers): boolean {
+  return (
+    a.cpuLoad === b.cpuLoad &&
+    a.residentMiB === b.residentMiB &&
+    a.agent === b.agent &&
+    a.disk?.readBytesPerSecond === b.disk?.readBytesPerSecond &&
+    a.disk?.writeBytesPerSecond === b.disk?.writeBytesPerSecond &&
+    a.guestMemory?.totalMiB === b.guestMemory?.totalMiB &&
+    a.guestMemory?.availableMiB === b.guestMemory?.availableMiB &&
+    a.addresses.length === b.addresses.length &&
+    a.addresses.every((address, index) => address === b.addresses[index])
+  )
+}
+
+const UNITS = readSystemUnits()
+
+/** Samples one guest. */
+export class GuestSampler {
+  readonly #guest: Guest
+  #meter: ProcessMeter | null = null
+  #numbers: LiveNumbers = NO_NUMBERS
+  #cpu: { ticks: number; atMs: number } | null = null
+  #disk: { readBytes: number; writtenBytes: number; atMs: number } | null = null
+  #balloonAtMs = 0
+  #agentAtMs = Number.NEGATIVE_INFINITY
+  #logAtMs = 0
+  #agentBusy = false
+  #busy = false
+  nextAtMs = 0
+
+  constructor(guest: Guest) {
+    this.#guest = guest
+    this.#numbers = { ...NO_NUMBERS, agent: guest.agentOpen }
+  }
+
+  get numbers(): LiveNumbers {
+    return this.#numbers
+  }
+
+  agentIs(open: boolean): void {
+    this.#numbers = { ...this.#numbers, agent: open, addresses: open ? this.#numbers.addresses : [] }
+    if (open) this.#agentAtMs = Number.NEGATIVE_INFINITY
+  }
+
+  intervalMs(watched: boolean, runs: boolean): number {
+    if (!runs) return STOPPED_MS
+    return watched ? WATCHED_MS : UNWATCHED_MS
+  }
+
+  /** True when the numbers changed. Never throws: a silent QEMU is reported through the guest's listener. */
+  async sample(nowMs: number, watched: boolean, runs: boolean): Promise<boolean> {
+    if (this.#busy) return false
+    this.#busy = true
+    try {
+      const before = this.#numbers
+      this.#readProcess(nowMs)
+      await this.#askQemu(nowMs, watched, runs)
+      this.#refreshAgent(nowMs, watched)
+      if (nowMs - this.#logAtMs >= LOG_CHECK_MS) {
+        this.#logAtMs = nowMs
+        // A guest can make QEMU complain without end; its complaints must not fill the disk.
+        void capLog(this.#guest.paths.stderr, LOG_MAX_BYTES, LOG_KEEP_BYTES)
+      }
+      return !same(before, this.#numbers)
+    } catch {
+      return false
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  close(): void {
+    this.#meter?.close()
+  }
+
+  #readProcess(nowMs: number): void {
+    this.#meter ??= new ProcessMeter(this.#guest.process.identity.pid)
+    const reading = this.#meter.read()
+    if (!reading) return
+    const residentMiB = Math.round((reading.residentPages * UNITS.pageBytes) / MIB)
+    let cpuLoad = this.#numbers.cpuLoad
+    const last = this.#cpu
+    if (last && nowMs > last.atMs) {
+      const seconds = (nowMs - last.atMs) / 1000
+      const load = (reading.cpuTicks - last.ticks) / UNITS.ticksPerSecond / seconds
+      // QEMU's own threads add to the guest's; what is shown is the share of the CPUs the guest was given.
+      cpuLoad = Math.round(Math.min(Math.max(load, 0), this.#guest.facts?.vcpus ?? 1) * 100) / 100
+    }
+    this.#cpu = { ticks: reading.cpuTicks, atMs: nowMs }
+    this.#numbers = { ...this.#numbers, residentMiB, cpuLoad }
+  }
+
+  async #askQemu(nowMs: number, watched: boolean, runs: boolean): Promise<void> {
+    const hasDisks = (this.#guest.record?.spec?.disks.length ?? 1) > 0
+    if (!watched || !runs || !hasDisks) {
+      await this.#guest.readRunState()
+      this.#disk = null
+      if (!runs && this.#numbers.disk) this.#numbers = { ...this.#numbers, disk: null }
+      return
+    }
+    const balloonDue = this.#guest.balloonId !== null && nowMs - this.#balloonAtMs >= BALLOON_MS
+    if (balloonDue) this.#balloonAtMs = nowMs
+    const [blocks, balloon] = await Promise.all([
+      this.#guest.ask('query-blockstats'),
+      balloonDue
+        ? this.#guest
+            .ask('qom-get', { path: `/machine/peripheral/${this.#guest.balloonId}`, property: 'guest-stats' })
+            .catch(() => null)
+        : undefined,
+    ])
+    const sums = sumBlockStats(blocks)
+    if (sums) {
+      const last = this.#disk
+      if (last && nowMs > last.atMs) {
+        const seconds = (nowMs - last.atMs) / 1000
+        this.#numbers = {
+          ...this.#numbers,
+          disk: {
+            readBytesPerSecond: Math.max(0, Math.round((sums.readBytes - last.readBytes) / seconds)),
+            writeBytesPerSecond: Math.max(0, Math.round((sums.writtenBytes - last.writtenBytes) / seconds)),
+          },
+        }
+      }
+      this.#disk = { ...sums, atMs: nowMs }
+    }
+    if (balloon !== undefined && balloon !== null) {
+      this.#numbers = { ...this.#numbers, guestMemory: readBalloonStats(balloon) }
+    }
+  }
+
+  /** On its own time: a hanging agent must not hold up the rest. */
+  #refreshAgent(nowMs: number, watched: boolean): void {
+    if (!this.#guest.agentOpen || this.#agentBusy) return
+    const first = this.#agentAtMs === Number.NEGATIVE_INFINITY
+    if (!first && (!watched || nowMs - this.#agentAtMs < AGENT_MS)) return
+    this.#agentAtMs = nowMs
+    this.#agentBusy = true
+    readAddresses(this.#guest.paths.agent)
+      .then(
+        (addresses) => {
+          this.#numbers = { ...this.#numbers, agent: true, addresses }
+        },
+        () => {
+          this.#numbers = { ...this.#numbers, agent: false, addresses: [] }
+        },
+      )
+      .finally(() => {
+        this.#agentBusy = false
+      })
+  }
+}
+
+export interface Sampled {
+  readonly sampler: GuestSampler
+  /** Whether the guest executes. */
+  runs(): boolean
+  changed(): void
+}
+
+/** Waking less often than this saves nothing anybody would notice. Milliseconds. */
+const BATCH_MS = 100
+
+/** One timer for all guests, set for the next that is due. */
+export class SamplerClock {
+  readonly #guests = new Set<Sampled>()
+  readonly #monotonicMs: () => number
+  #watched = false
+  #timer: NodeJS.Timeout | undefined
+  #timerAtMs = Number.POSITIVE_INFINITY
+
+  constructor(monotonicMs: () => number) {
+    this.#monotonicMs = monotonicMs
+  }
+
+  add(guest: Sampled): void {
+    this.#guests.add(guest)
+    const now = this.#monotonicMs()
+    // The first sample soon, as a baseline for rates; guests started together stay apart by chance alone.
+    guest.sampler.nextAtMs = now + 200 + Math.random() * 800
+    this.#schedule()
+  }
+
+  remove(guest: Sampled): void {
+    this.#guests.delete(guest)
+    guest.sampler.close()
+  }
+
+  setWatched(watched: boolean): void {
+    if (this.#watched === watched) return
+    this.#watched = watched
+    if (watched) {
+      const soon = this.#monotonicMs() + WATCHED_MS
+      for (const { sampler } of this.#guests) sampler.nextAtMs = Math.min(sampler.nextAtMs, soon)
+      this.#schedule()
+    }
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#timerAtMs = Number.POSITIVE_INFINITY
+    for (const { sampler } of this.#guests) sampler.close()
+    this.#guests.clear()
+  }
+
+  #schedule(): void {
+    let next = Number.POSITIVE_INFINITY
+    for (const { sampler } of this.#guests) next = Math.min(next, sampler.nextAtMs)
+    if (next === Number.POSITIVE_INFINITY || (this.#timer && this.#timerAtMs <= next)) return
+    clearTimeout(this.#timer)
+    this.#timerAtMs = next
+    this.#timer = setTimeout(() => this.#tick(), Math.max(0, next - this.#monotonicMs())).unref()
+  }
+
+  #tick(): void {
+    this.#timer = undefined
+    this.#timerAtMs = Number.POSITIVE_INFINITY
+    const now = this.#monotonicMs()
+    for (const guest of this.#guests) {
+      const { sampler } = guest
+      if (sampler.nextAtMs > now + BATCH_MS) continue
+      const runs = guest.runs()
+      sampler.nextAtMs = now + sampler.intervalMs(this.#watched, runs)
+      void sampler.sample(now, this.#watched, runs).then((changed) => {
+        if (changed && this.#guests.has(guest)) guest.changed()
+      })
+    }
+    this.#schedule()
+  }
+}
