@@ -4,7 +4,7 @@
  * Start: `open` prepares directories, loads documents, adopts running guests, sweeps what a crash left, then (on the
  * first start after the host booted) starts what should run. Stop: `close` lets go of guests without stopping them.
  */
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
@@ -25,7 +25,7 @@ import { createJournal } from './journal.ts'
 import { createKeyedLock } from './keyed-lock.ts'
 import { createLauncher } from './launch.ts'
 import { stopPngWorker } from './png.ts'
-import type { Caller, Engine } from './types.ts'
+import type { Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmDefiner } from './vm-define.ts'
 import { createVmRecords } from './vm-records.ts'
@@ -43,8 +43,6 @@ const BOOT_ID_KEY = 'boot-id'
 export interface RunningEngine extends Engine {
   /** What the start found: for the log and the ready line. */
   readonly adopted: AdoptReport
-  /** `GET /vms` as JSON text, joined from cached pieces. */
-  vmListText(caller: Caller): string
   /** How well helper tools are locked in: for the host page. */
   readonly toolSandbox: 'full' | 'limits' | 'none'
   /** Starts VMs with `autostart` when this is the first start since the host booted. Resolves when all were tried. */
@@ -61,7 +59,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const warn = (message: string, error?: unknown) => log.warn(error === undefined ? {} : { err: error }, message)
 
   for (const note of await prepareDataDirs(data, identity.readersGid)) log.info({}, note)
-  for (const note of await openPathForGuests(config.runDir, identity.readersGid).catch(missingDir)) log.info({}, note)
+  await mkdir(config.runDir, { recursive: true, mode: identity.readersGid === null ? 0o700 : 0o711 })
+  for (const note of await openPathForGuests(config.runDir, identity.readersGid)) log.info({}, note)
 
   const sandbox = await createToolSandbox()
   if (sandbox.level !== 'full') {
@@ -292,7 +291,6 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     redeemConsoleTicket: (ticket, vmId, kind) => deps.tickets.redeem(ticket, vmId, kind),
     metrics: () => metrics.text(),
     adopted,
-    vmListText: (caller) => vms.listText(caller),
     toolSandbox: sandbox.level,
     async autostart(signal) {
       const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
@@ -320,10 +318,4 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       await stopPngWorker()
     },
   }
-}
-
-/** The run directory is the supervisor's to create. */
-function missingDir(error: unknown): string[] {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
-  throw error
 }

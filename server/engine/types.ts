@@ -33,6 +33,8 @@ type Query<K extends keyof Operations> = Operations[K] extends { query: infer Q 
 
 export interface VmEngine {
   list(caller: Caller): Promise<Out<'vmList'>>
+  /** What `list` answers, as JSON text joined from cached pieces: for lists of hundreds, asked for every second. */
+  listText?(caller: Caller): string
   view(caller: Caller, id: string): Promise<Out<'vmView'>>
   create(caller: Caller, input: Body<'vmCreate'>): Promise<Out<'vmCreate'>>
   preview(caller: Caller, input: Body<'vmPreview'>): Promise<Out<'vmPreview'>>

@@ -61,7 +61,8 @@ export async function receiveUpload(deps: UploadDeps, request: UploadRequest, jo
     const handle = await open(temporary, CREATE_NEW, 0o600)
     let received: { sizeBytes: number; sha256: string }
     try {
-      received = await transfer(body, handle, {
+      // The body survives a refusal, so that the HTTP side can drain it and the client reads the answer.
+      received = await transfer(body.iterator({ destroyOnReturn: false }), handle, {
         reservation,
         reservedBytes,
         maxBytes: declaredBytes ?? MAX_UPLOAD_BYTES,
