@@ -16,6 +16,8 @@ export interface CpuModel {
   readonly deprecated: boolean
   /** Features missing to run it under KVM on this host (`unavailable-features`). Meaningful for KVM only. */
   readonly unavailableFeatures: readonly string[]
+  /** Features TCG of this build does not emulate; the model runs without them. */
+  readonly unavailableUnderTcg?: readonly string[]
 }
 
 export interface DeviceProperty {

@@ -59,9 +59,31 @@ export async function connectQmp(path: string, options: ConnectOptions = {}): Pr
   const deadline = AbortSignal.timeout(timeoutMs)
   const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline])
   const socket = await open(path, options.waitForSocket === true, timeoutMs, signal, options.signal)
-  const connection = new Connection(socket)
+  return negotiate(new Connection(socket), timeoutMs, signal, options.signal)
+}
+
+/**
+ * The same over a stream that is connected already, such as one end of a socket pair given to QEMU at its start.
+ * @throws QmpGreetingError, QmpNegotiationError; the signal's reason when it aborts
+ */
+export function attachQmp(
+  socket: Socket,
+  options: { timeoutMs?: number; signal?: AbortSignal } = {},
+): Promise<QmpClient> {
+  const timeoutMs = options.timeoutMs ?? CONNECT_TIMEOUT_MS
+  const deadline = AbortSignal.timeout(timeoutMs)
+  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline])
+  return negotiate(new Connection(socket), timeoutMs, signal, options.signal)
+}
+
+async function negotiate(
+  connection: Connection,
+  timeoutMs: number,
+  signal: AbortSignal,
+  callerSignal: AbortSignal | undefined,
+): Promise<QmpClient> {
   const onAbort = () => {
-    if (options.signal?.aborted === true) connection.abandon(options.signal.reason)
+    if (callerSignal?.aborted === true) connection.abandon(callerSignal.reason)
     else connection.expire(timeoutMs)
   }
   signal.addEventListener('abort', onAbort, { once: true })
