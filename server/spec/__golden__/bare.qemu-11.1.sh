@@ -1,0 +1,31 @@
+/usr/bin/setpriv --reuid=64055 --regid=64055 --groups=103 --no-new-privs --bounding-set=-all --inh-caps=-all -- \
+  /bin/sh -c 'umask 077; ulimit -c 0; ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"' sh \
+  /usr/bin/qemu-system-x86_64 \
+  -name guest=01890000-0000-7000-8000-000000000001,debug-threads=on \
+  -uuid 01890000-0000-7000-8000-000000000001 \
+  -no-user-config \
+  -nodefaults \
+  -S \
+  -no-shutdown \
+  -action reboot=reset,shutdown=pause,panic=pause \
+  -pidfile /run/guestdeck/01890000-0000-7000-8000-000000000001/pid \
+  -msg timestamp=on \
+  -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+  -machine pc-q35-11.1,usb=off,vmport=off,dump-guest-core=off,mem-merge=off,memory-backend=ram0 \
+  -accel tcg,tb-size=32 \
+  -rtc base=utc,driftfix=slew \
+  -global ICH9-LPC.disable_s3=1 \
+  -global ICH9-LPC.disable_s4=1 \
+  -boot strict=on \
+  -cpu max \
+  -smp cpus=1,sockets=1,cores=1,threads=1 \
+  -m 64M \
+  -object '{"qom-type":"memory-backend-memfd","id":"ram0","size":67108864,"share":false}' \
+  -overcommit mem-lock=off \
+  -device '{"driver":"VGA","id":"video0","bus":"pcie.0","addr":"0x1"}' \
+  -display none \
+  -vnc unix:/run/guestdeck/01890000-0000-7000-8000-000000000001/vnc.sock,id=vnc0,display=video0,share=ignore \
+  -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
+  -object '{"qom-type":"monitor-qmp","id":"mon0.qmp","chardev":"mon0"}' \
+  -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \
+  -object '{"qom-type":"monitor-qmp","id":"mon1.qmp","chardev":"mon1"}'
