@@ -18,6 +18,8 @@ export { ensureHaltRom } from './halt-rom.ts'
 /** What both terminals of a guest show once they take input. */
 export const READY_TEXT = 'guest-ready'
 export const PROMPT = 'guest# '
+/** The shell waits for a line at the end of this text; busybox asks the terminal where its cursor is (CSI 6 n). */
+export const AT_PROMPT = /guest# (?:\x1b\[6n)?$/
 
 /** The last console is /dev/console (kernel: Documentation/admin-guide/serial-console.rst). */
 export const KERNEL_COMMAND_LINE = 'console=tty0 console=ttyS0 quiet loglevel=3 panic=-1'
