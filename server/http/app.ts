@@ -65,7 +65,8 @@ export interface HttpOptions {
 export interface HttpApp {
   readonly app: FastifyInstance
   readonly events: EventsSocket
-  readonly credentials: CredentialPolicy
+  /** For WebSockets with a credential of their own: false when a page of somebody else's opens one. */
+  isOwnPage(request: IncomingMessage): boolean
 }
 
 const isApi = (url: string) => url.startsWith('/api/') || url === '/api' || /^\/(healthz|metrics)(?:[?/]|$)/.test(url)
@@ -219,7 +220,14 @@ export function createHttpApp(options: HttpOptions): HttpApp {
   })
   registerNotFound(app)
 
-  return { app, events, credentials }
+  return {
+    app,
+    events,
+    isOwnPage({ headers: { origin, host, cookie } }) {
+      // A browser always names the origin; without one and with a cookie, somebody pretends not to be a browser.
+      return origin === undefined ? cookie === undefined : hosts.isSameOrigin(origin, host ?? '')
+    },
+  }
 }
 
 function registerBodies(app: FastifyInstance): void {

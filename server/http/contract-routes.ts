@@ -33,7 +33,8 @@ export interface Call<K extends OperationId> {
   readonly request: FastifyRequest
   readonly reply: FastifyReply
 }
-export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Promise<Answer<K>> | Answer<K> }
+type Answered<K extends OperationId> = Answer<K> | (Operations[K] extends { response: z.ZodType } ? JsonText : never)
+export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Promise<Answered<K>> | Answered<K> }
 
 export interface RouteOptions {
   identify(request: FastifyRequest): Caller | null
@@ -67,22 +68,12 @@ function parse(schema: z.ZodType, input: unknown): unknown {
   return result.data
 }
 
-/** JSON text of VM views: the engine makes a new object whenever anything in one changes, and never alters one. */
-const textOf = new WeakMap<object, string>()
-
-function itemText(item: object): string {
-  let text = textOf.get(item)
-  if (text === undefined) {
-    text = JSON.stringify(item)
-    textOf.set(item, text)
+/** An answer that is JSON text already, put together from cached pieces: the long list of VMs. */
+export class JsonText {
+  readonly text: string
+  constructor(text: string) {
+    this.text = text
   }
-  return text
-}
-
-/** The list of VMs is asked for most and is the longest, so it is put together from texts made once per view. */
-function serialise(id: OperationId, answer: unknown): string {
-  if (id !== 'vmList') return JSON.stringify(answer)
-  return `{"items":[${(answer as Answer<'vmList'>).items.map(itemText).join(',')}]}`
 }
 
 /** The caller, once identified; kept beside the request rather than on it. */
@@ -152,10 +143,12 @@ function registerOperation(
       if (operation.raw !== undefined) return reply.type(operation.raw).send(answer)
       if (!operation.response) return reply.send()
       if (options.validateAnswers) {
-        const checked = operation.response.safeParse(answer)
+        const checked = operation.response.safeParse(answer instanceof JsonText ? JSON.parse(answer.text) : answer)
         if (!checked.success) throw new Error(`${id} answered against its schema: ${checked.error.message}`)
       }
-      return reply.type('application/json; charset=utf-8').send(serialise(id, answer))
+      return reply
+        .type('application/json; charset=utf-8')
+        .send(answer instanceof JsonText ? answer.text : JSON.stringify(answer))
     },
   })
 }

@@ -1,7 +1,7 @@
 /** VMs: each operation is one call of the engine. */
 import type { FastifyReply } from 'fastify'
 import type { Engine } from '#server/engine/types.ts'
-import type { Handlers } from '#server/http/contract-routes.ts'
+import { type Handlers, JsonText } from '#server/http/contract-routes.ts'
 
 type Names =
   | 'vmList'
@@ -30,7 +30,7 @@ async function tagged<T extends { revision: number }>(reply: FastifyReply, answe
 
 export function vmRoutes({ vms }: Engine): Pick<Handlers, Names> {
   return {
-    vmList: ({ caller }) => vms.list(caller),
+    vmList: ({ caller }) => (vms.listText ? new JsonText(vms.listText(caller)) : vms.list(caller)),
     vmCreate: ({ caller, body, reply }) => tagged(reply, vms.create(caller, body)),
     vmPreview: ({ caller, body }) => vms.preview(caller, body),
     vmView: ({ caller, params, reply }) => tagged(reply, vms.view(caller, params.id)),

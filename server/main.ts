@@ -1,0 +1,302 @@
+/** Composition root: reads the configuration, puts the parts together, starts and stops them. Nothing imports it. */
+import { mkdirSync, readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { viewCapabilities } from '#server/capabilities/view.ts'
+import type { AcceleratorSource, CapabilitySource, HostSource } from '#server/engine/deps.ts'
+import { EngineError } from '#server/engine/errors.ts'
+
+const NEEDED_MAJOR = 24
+if (Number(process.versions.node.split('.')[0]) < NEEDED_MAJOR) {
+  // Before anything else is loaded: on an older Node the parts below do not even link.
+  process.stderr.write(`guestdeck: needs Node ${NEEDED_MAJOR}, this is ${process.versions.node}. Use: npm start\n`)
+  process.exit(1)
+}
+
+const HELP = `Usage: npm start -- [options]
+
+  --host ADDRESS    address to listen on (default 127.0.0.1, GUESTDECK_HOST)
+  --port PORT       port to listen on (default 8686, GUESTDECK_PORT)
+  --data DIR        data directory (default /var/lib/guestdeck for root, GUESTDECK_DATA)
+  --insecure-http   allow plain HTTP on an address other than loopback
+  --api-only        serve the API without pages
+  --dev             rebuild pages as they change
+  --version, --help
+`
+const root = join(import.meta.dirname, '..')
+const EXIT_MS = 3000
+const BACKUP_EVERY_MS = 24 * 3_600_000
+
+class StartError extends Error {}
+
+function readFlags() {
+  try {
+    return parseArgs({
+      options: {
+        host: { type: 'string' },
+        port: { type: 'string' },
+        data: { type: 'string' },
+        dev: { type: 'boolean' },
+        'api-only': { type: 'boolean' },
+        'insecure-http': { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean' },
+      },
+    }).values
+  } catch (error) {
+    throw new StartError(`${error instanceof Error ? error.message : String(error)} (try --help)`)
+  }
+}
+
+function packageVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : '0'
+}
+
+const isLoopback = (host: string) =>
+  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+
+function listenError(error: unknown, host: string, port: number): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EADDRINUSE') {
+    return new StartError(`Port ${port} of ${host} is in use by another program. Choose another with --port.`)
+  }
+  if (code === 'EACCES') return new StartError(`Port ${port} needs privileges. Choose one above 1023 with --port.`)
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+    return new StartError(`${host} is not an address of this machine. Choose another with --host.`)
+  }
+  return error
+}
+
+/** Until the host room stands: everything runs under TCG and the host page cannot be shown. */
+function createHost(capabilities: CapabilitySource): HostSource & { accelerator: AcceleratorSource } {
+  return {
+    accelerator: {
+      verdict: () => null,
+      decide: (choice) => ({
+        kind: choice === 'kvm' ? null : 'tcg',
+        reason: 'Whether KVM works here was not looked at.',
+      }),
+      onChange: () => () => {},
+    },
+    view: async () => {
+      throw new EngineError('unresponsive', 'The host was not looked at.')
+    },
+    capabilities: async () => viewCapabilities(await capabilities.current(), 'tcg'),
+  }
+}
+
+async function main(): Promise<void> {
+  const flags = readFlags()
+  if (flags.help) return void process.stdout.write(HELP)
+  if (flags.version) return void process.stdout.write(`${packageVersion()}\n`)
+
+  const [
+    { pino },
+    { createAuth },
+    { createCapabilitiesProbe },
+    { readConfig },
+    { createConsoleRouter },
+    { createSerialHub },
+    { createTickets },
+    { createEngine },
+    { EventHub },
+    { createHttpApp },
+    { assertSocketPathsFit, dataPaths },
+    { guestIdentity },
+    { prepareDataDir },
+    { takeDashboardLock },
+    { openStore },
+    { createSupervisor },
+  ] = await Promise.all([
+    import('pino'),
+    import('#server/auth/auth.ts'),
+    import('#server/capabilities/probe.ts'),
+    import('#server/config.ts'),
+    import('#server/console/router.ts'),
+    import('#server/console/serial-hub.ts'),
+    import('#server/console/tickets.ts'),
+    import('#server/engine/create.ts'),
+    import('#server/events/hub.ts'),
+    import('#server/http/app.ts'),
+    import('#server/paths.ts'),
+    import('#server/storage/identity.ts'),
+    import('#server/store/data-dir.ts'),
+    import('#server/store/lock.ts'),
+    import('#server/store/sqlite.ts'),
+    import('#server/vm/supervisor.ts'),
+  ])
+
+  const isRoot = process.getuid?.() === 0
+  const config = readConfig(
+    process.env,
+    {
+      ...(flags.host !== undefined && { host: flags.host }),
+      ...(flags.port !== undefined && { port: flags.port }),
+      ...(flags.data !== undefined && { data: flags.data }),
+      dev: flags.dev === true,
+      apiOnly: flags['api-only'] === true,
+      insecureHttp: flags['insecure-http'] === true,
+    },
+    isRoot,
+  )
+  const log = pino(
+    {
+      level: config.logLevel,
+      redact: { paths: ['*.authorization', '*.cookie', '*.ticket', '*.password', '*.secret', '*.token'], censor: '…' },
+    },
+    pino.destination({ dest: 2, sync: true }),
+  )
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'))
+
+  if (!isLoopback(config.host)) {
+    if (!config.insecureHttp) {
+      throw new StartError(
+        `${config.host} is reachable from other machines and this is plain HTTP. Keep it on 127.0.0.1 behind an SSH tunnel or a TLS proxy, or allow it with --insecure-http.`,
+      )
+    }
+    log.warn(`Listening on ${config.host} without TLS: passwords and consoles can be read on the network.`)
+  }
+
+  // Everything that can refuse the start comes before anything is touched.
+  try {
+    assertSocketPathsFit(config.runDir)
+  } catch (error) {
+    throw new StartError(error instanceof Error ? error.message : String(error))
+  }
+  const data = dataPaths(config.dataDir)
+  prepareDataDir(data.root, isRoot, (sentence) => log.warn(sentence))
+  const lock = takeDashboardLock(data.lock)
+  process.on('exit', () => lock.release())
+  const identity = guestIdentity(isRoot)
+  try {
+    mkdirSync(config.runDir, { recursive: true, mode: 0o711 })
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    throw new StartError(`The run directory ${config.runDir} cannot be created (${code}). Set GUESTDECK_RUN.`)
+  }
+  const store = openStore(data)
+
+  const auth = createAuth(store)
+  const hub = new EventHub((error) => log.error({ err: error }, 'an event listener failed'))
+  const probe = createCapabilitiesProbe({ binary: config.qemu, cacheFile: data.capabilitiesCache })
+  const capabilities = { current: () => probe.get() }
+  const host = createHost(capabilities)
+  const supervisor = createSupervisor({
+    runDir: config.runDir,
+    createSerialHub,
+    warn: (message, error) => log.warn(error === undefined ? {} : { err: error }, message),
+  })
+  const tickets = createTickets()
+  const consoles = createConsoleRouter({
+    redeem: (ticket, vmId, kind) => tickets.redeem(ticket, vmId, kind),
+    sources: supervisor,
+    originAllowed: (request) => http.isOwnPage(request),
+    onRevoked: (credentialId, revoked) => auth.onRevoked(credentialId, revoked),
+    onOpen: ({ grant, from }) =>
+      engine.record({
+        what: 'consoleOpen',
+        text: `${grant.userName} opened the ${grant.kind === 'vnc' ? 'screen' : 'serial console'} (${grant.mode}).`,
+        result: 'info',
+        caller: null,
+        who: grant.userName,
+        from,
+      }),
+    onPresence: () => {},
+  })
+  const engine = await createEngine({
+    config,
+    data,
+    store,
+    supervisor,
+    tickets,
+    viewers: consoles,
+    hub,
+    capabilities,
+    accelerator: host.accelerator,
+    host,
+    identity,
+    log,
+  })
+  const { adopted, ended, unmanageable, strangers } = {
+    adopted: engine.adopted.adopted.length,
+    ended: engine.adopted.ended.length,
+    unmanageable: engine.adopted.unmanageable.length,
+    strangers: engine.adopted.strangers.length,
+  }
+  log.info({ adopted, ended, unmanageable, strangers }, 'looked for running guests')
+
+  const pages = config.apiOnly
+    ? null
+    : (await import('#server/http/pages.ts')).createPages({
+        dev: config.dev,
+        dir: root,
+        host: config.host,
+        port: config.port,
+        onError: (error) => log.error({ err: error }, 'a page failed'),
+      })
+  const http = createHttpApp({
+    engine,
+    auth,
+    log,
+    bindHost: config.host,
+    allowedHosts: config.allowedHosts,
+    insecureHttp: config.insecureHttp,
+    validateAnswers: config.dev,
+    upgrades: [
+      (request, socket, head) => consoles.handleUpgrade(request, socket, head),
+      ...(pages ? [pages.upgrade] : []),
+    ],
+    ...(pages && { pages: pages.handle }),
+  })
+  try {
+    await http.app.listen({ host: config.host, port: config.port })
+  } catch (error) {
+    throw listenError(error, config.host, config.port)
+  }
+
+  const { port } = http.app.server.address() as AddressInfo
+  const shown = config.host.includes(':') ? `[${config.host}]` : config.host
+  process.stdout.write(`Guestdeck is ready at http://${shown}:${port}\n`)
+  const code = auth.setupCode()
+  if (code !== null) process.stdout.write(`Setup code: ${code}\n`)
+
+  const stopping = new AbortController()
+  engine.autostart(stopping.signal).catch((error: unknown) => log.error({ err: error }, 'autostart failed'))
+  const backUp = () => {
+    store.backUp().catch((error: unknown) => log.warn({ err: error }, 'the state database could not be backed up'))
+  }
+  setTimeout(backUp, 10_000).unref()
+  setInterval(backUp, BACKUP_EVERY_MS).unref()
+
+  const stop = async (signal: string): Promise<void> => {
+    log.info({ signal }, 'stopping; guests keep running')
+    setTimeout(() => process.exit(0), EXIT_MS).unref()
+    stopping.abort()
+    http.events.close()
+    const closed = http.app.close()
+    await consoles.closeAll()
+    // Keep-alive and upgraded connections would hold the server open for ever.
+    http.app.server.closeAllConnections()
+    await Promise.allSettled([closed, engine.close(), pages?.close()])
+    auth.close()
+    store.close()
+    process.exit(0)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (!stopping.signal.aborted) void stop(signal)
+    })
+  }
+}
+
+try {
+  await main()
+} catch (error) {
+  // What an operator can mend is one line; anything else shows where it came from.
+  const isOurs = error instanceof Error && (error instanceof StartError || error.name === 'ConfigError')
+  process.stderr.write(`guestdeck: ${isOurs ? error.message : error instanceof Error ? error.stack : String(error)}\n`)
+  process.exit(1)
+}
