@@ -1,0 +1,91 @@
+'use client'
+import { Ellipsis, Monitor, Pause, Play, Power, PowerOff, RotateCcw, Trash2 } from 'lucide-react'
+import { useRouter } from 'next/navigation'
+import type { ReactNode } from 'react'
+import { Button, type ButtonSize } from '#components/ui/button.tsx'
+import { Menu, type MenuItem } from '#components/ui/menu.tsx'
+import { useT } from '#lib/client/i18n.tsx'
+import { app } from '#lib/i18n/messages/en/app.ts'
+import { vm as messages } from '#lib/i18n/messages/en/vm.ts'
+import { paths } from '#lib/paths.ts'
+import type { PowerAction, Vm } from '#lib/schema/vm-state.ts'
+import { primaryAction } from '#lib/vm/primary-action.ts'
+import { useDeleteVm } from './use-delete-vm.ts'
+import { useVmActions } from './use-vm-actions.ts'
+
+const ICON: Record<PowerAction, ReactNode> = {
+  start: <Play size={14} aria-hidden="true" />,
+  shutdown: <Power size={14} aria-hidden="true" />,
+  poweroff: <PowerOff size={14} aria-hidden="true" />,
+  reset: <RotateCcw size={14} aria-hidden="true" />,
+  pause: <Pause size={14} aria-hidden="true" />,
+  resume: <Play size={14} aria-hidden="true" />,
+}
+const ACTIONS: readonly PowerAction[] = ['start', 'shutdown', 'pause', 'resume', 'reset', 'poweroff']
+
+/** The button for what a person most likely wants with this VM now. */
+export function VmPrimaryAction({ vm, size = 'md' }: { readonly vm: Vm; readonly size?: ButtonSize }) {
+  const t = useT(app)
+  const act = useVmActions()
+  const action = primaryAction(vm)
+  return (
+    <Button
+      variant={action === 'start' || action === 'resume' ? 'primary' : 'plain'}
+      size={size}
+      icon={ICON[action]}
+      disabledReason={vm.actions[action]?.reason}
+      onClick={() => act(vm, action)}
+    >
+      {t(`power.${action}`)}
+    </Button>
+  )
+}
+
+/** Everything else; what is impossible now says why. */
+export function VmActionsMenu({
+  vm,
+  size = 'md',
+  onDeleted,
+}: {
+  readonly vm: Vm
+  readonly size?: ButtonSize
+  readonly onDeleted?: () => void
+}) {
+  const t = useT(app)
+  const tVm = useT(messages)
+  const router = useRouter()
+  const act = useVmActions()
+  const remove = useDeleteVm()
+  const items: MenuItem[] = [
+    {
+      id: 'console',
+      label: tVm('openConsole'),
+      icon: <Monitor size={14} />,
+      onSelect: () => router.push(paths.vmConsole(vm.id)),
+      disabledReason: vm.actions.console?.reason,
+    },
+    { kind: 'separator', id: 's1' },
+    ...ACTIONS.map((action) => ({
+      id: action,
+      label: t(`power.${action}`),
+      icon: ICON[action],
+      onSelect: () => act(vm, action),
+      disabledReason: vm.actions[action]?.reason,
+      danger: action === 'poweroff' || action === 'reset',
+    })),
+    { kind: 'separator', id: 's2' },
+    {
+      id: 'delete',
+      label: tVm('remove'),
+      icon: <Trash2 size={14} />,
+      danger: true,
+      onSelect: () => remove(vm, onDeleted),
+      disabledReason: vm.actions.delete?.reason,
+    },
+  ]
+  return (
+    <Menu label={tVm('more', { name: vm.name })} items={items} size={size} iconOnly>
+      <Ellipsis size={16} aria-hidden="true" />
+    </Menu>
+  )
+}

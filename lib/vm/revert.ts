@@ -1,0 +1,32 @@
+/** Takes back one pending change. Pure. */
+
+import type { VmSpec, VmSpecPatch } from '../schema/vm-spec.ts'
+import type { PendingChange } from '../schema/vm-state.ts'
+
+type Json = PendingChange['live']
+
+const steps = (pointer: string) =>
+  pointer
+    .split('/')
+    .slice(1)
+    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
+
+function withValue(node: unknown, path: readonly string[], value: Json): unknown {
+  const [step, ...rest] = path
+  if (step === undefined) return value
+  if (Array.isArray(node))
+    return node.map((item, index) => (String(index) === step ? withValue(item, rest, value) : item))
+  return { ...(node as object), [step]: withValue((node as Record<string, unknown> | undefined)?.[step], rest, value) }
+}
+
+/**
+ * The patch that puts the value the guest runs with back into the definition: the top-level field the change lies in,
+ * whole, because the API replaces lists as wholes. Null when the pointer names no field.
+ */
+export function revertPatch(spec: VmSpec, change: Pick<PendingChange, 'path' | 'live'>): VmSpecPatch | null {
+  const [field, ...rest] = steps(change.path)
+  if (field === undefined || !(field in spec)) return null
+  const value = withValue(spec[field as keyof VmSpec], rest, change.live)
+  // The server parses the patch again; a live value of the wrong shape is refused there.
+  return { [field]: value } as VmSpecPatch
+}
