@@ -93,13 +93,13 @@ module.exports = {
     rule(
       'engine-below-http',
       'HTTP is one way to reach the engine; the engine knows none.',
-      { path: '^server/', pathNot: `^server/(http/|main\\.ts$)|${TEST_FILE}` },
+      { path: '^server/', pathNot: `^server/(http/|main\\.ts$)|${TEST_ONLY}` },
       { path: '^server/http/' },
     ),
     rule(
       'routes-through-the-engine',
       'Routes hold no logic: they call the engine, sign-in and the consoles.',
-      { path: '^server/http/', pathNot: TEST_FILE },
+      { path: '^server/http/', pathNot: TEST_ONLY },
       { path: '^server/(qmp|qga|spec|vm|storage|images|host|capabilities|store)/', pathNot: '/types\\.ts$' },
     ),
     rule(
@@ -108,12 +108,12 @@ module.exports = {
       { path: '^cli/', pathNot: TEST_FILE },
       { path: '^server/' },
     ),
-    rule('main-imported-by-nobody', 'main.ts is wiring.', {}, { path: '^server/main\\.ts$' }),
+    rule('main-imported-by-nobody', 'main.ts and admin.ts are wiring.', {}, { path: '^server/(main|admin)\\.ts$' }),
     rule(
       'no-test-code-in-production',
       'Test doubles, captures and the tests themselves stay out of what runs.',
       { path: '^(app|components|lib|server|cli)/', pathNot: TEST_ONLY },
-      { path: `${TEST_FILE}|^(e2e|bench)/|${TEST_DOUBLE}` },
+      { path: `${TEST_FILE}|^(e2e|bench)/|${TEST_DOUBLE}|(^|/)test-[^/]*\\.ts$` },
     ),
     rule(
       'no-dev-packages-in-production',

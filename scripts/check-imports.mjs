@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { cruise } from 'dependency-cruiser'
 
+const require = createRequire(import.meta.url)
+
 const CHECKED = ['app', 'components', 'lib', 'server', 'cli', 'e2e', 'bench']
 const home = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 
@@ -18,7 +20,16 @@ const { values } = parseArgs({
   options: { root: { type: 'string', default: home }, 'min-modules': { type: 'string', default: '20' } },
 })
 const root = resolve(values.root)
-const config = createRequire(import.meta.url)(join(home, '.dependency-cruiser.cjs'))
+const config = require(join(home, '.dependency-cruiser.cjs'))
+
+// The syntax walker of @swc/core, which dependency-cruiser extends, throws on `using` and `await using`.
+const { Visitor } = require('@swc/core/Visitor.js')
+const { visitStatement } = Visitor.prototype
+Visitor.prototype.visitStatement = function (statement) {
+  if (statement.type !== 'UsingDeclaration') return visitStatement.call(this, statement)
+  statement.decls = this.visitVariableDeclarators(statement.decls)
+  return statement
+}
 
 const { output } = await cruise(
   CHECKED.filter((dir) => existsSync(join(root, dir))),

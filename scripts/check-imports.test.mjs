@@ -77,6 +77,11 @@ describe('import rules', () => {
       ['main-imported-by-nobody', 'server/again.ts', "export { main } from './main.ts'\n"],
       ['no-test-code-in-production', 'server/double.ts', "export { x } from './fake-clock.ts'\n"],
       ['no-test-code-in-production', 'server/fixture.ts', "export { x } from './__fixtures__/x.ts'\n"],
+      [
+        'resolvable',
+        'server/using-lost.ts',
+        "export async function f() {\n  using x = await import('./nowhere.ts')\n}\n",
+      ],
       ['resolvable', 'server/lost.ts', "export { x } from './nowhere.ts'\n"],
     ]
     write('server/x.ts', 'export type X = string\nexport const x = 1\n')
@@ -85,6 +90,7 @@ describe('import rules', () => {
     write('server/qmp/q.ts', 'export const q = 1\n')
     write('server/fake-clock.ts', 'export const x = 1\n')
     write('server/__fixtures__/x.ts', 'export const x = 1\n')
+    write('server/using.ts', "export async function f() {\n  await using x = (await import('#lib/a.ts')) as never\n}\n")
     write('server/clock.test.ts', "export { x } from './fake-clock.ts'\nexport { main } from './x.ts'\n")
     write('components/vm/w.tsx', 'export const w = 1\n')
     write('lib/e.ts', 'export const e: number = 1\n')

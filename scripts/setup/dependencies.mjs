@@ -49,7 +49,11 @@ function isUpToDate(root, stamp, lockHash) {
   } catch {
     return false
   }
-  writeFileSync(stamp, `${lockHash}\n`)
+  try {
+    writeFileSync(stamp, `${lockHash}\n`)
+  } catch {
+    // Somebody else's checkout: compared again next time.
+  }
   return true
 }
 
