@@ -110,10 +110,10 @@ function setprivArgs(user: ChildUser | null): string[] {
           `--reuid=${user.uid}`,
           `--regid=${user.gid}`,
           ...(user.groups.length === 0 ? ['--clear-groups'] : [`--groups=${user.groups.join(',')}`]),
-          '--inh-caps=-all',
-          '--bounding-set=-all',
         ]
-  return [...identity, '--no-new-privs', '--pdeathsig=KILL', '--']
+  // Root without capabilities is still the owner of its files, and no more.
+  const capabilities = process.getuid?.() === 0 ? ['--inh-caps=-all', '--bounding-set=-all'] : []
+  return [...identity, ...capabilities, '--no-new-privs', '--pdeathsig=KILL', '--']
 }
 
 function keepTail(child: ChildProcess, limitBytes: number): () => string {
