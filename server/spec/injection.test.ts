@@ -56,10 +56,10 @@ const hostile = fc.constantFrom(
 )
 const text = fc.oneof(hostile, fc.string({ unit: 'binary', maxLength: 70 }), fc.string({ maxLength: 70 }))
 const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined })
-const id = fc.oneof(
-  { weight: 1, arbitrary: text },
-  { weight: 4, arbitrary: fc.stringMatching(/^[a-z][a-z0-9-]{0,23}$/) },
-)
+/** Valid most of the time, so that enough whole definitions get through to the compiler. */
+const mostly = <T>(valid: fc.Arbitrary<T>) =>
+  fc.oneof({ weight: 20, arbitrary: valid as fc.Arbitrary<T | string> }, { weight: 1, arbitrary: text })
+const id = mostly(fc.stringMatching(/^[a-z][a-z0-9-]{0,23}$/))
 
 const disk = fc.record({
   device: fc.constant('disk'),
@@ -77,13 +77,13 @@ const cdrom = fc.record({
 })
 const card = fc.record({
   id: maybe(id),
-  mac: maybe(fc.oneof(text, fc.stringMatching(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/))),
+  mac: maybe(mostly(fc.stringMatching(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/))),
   restrict: maybe(fc.boolean()),
   forwards: maybe(
     fc.array(
       fc.record({
-        protocol: fc.oneof(fc.constantFrom('tcp', 'udp'), text),
-        hostPort: fc.oneof(fc.integer({ min: 1024, max: 65_535 }), text),
+        protocol: mostly(fc.constantFrom('tcp', 'udp')),
+        hostPort: mostly(fc.integer({ min: 1024, max: 65_535 })),
         guestPort: fc.integer({ min: 1, max: 65_535 }),
       }),
       { maxLength: 3 },
@@ -93,12 +93,12 @@ const card = fc.record({
 const anyInput = fc.record({
   name: text,
   description: maybe(text),
-  tags: maybe(fc.array(text, { maxLength: 2 })),
+  tags: maybe(fc.array(mostly(fc.stringMatching(/^[a-z][a-z0-9._-]{0,31}$/)), { maxLength: 2 })),
   guest: maybe(fc.constantFrom('linux', 'windows', 'bsd', 'other')),
   cpus: maybe(fc.integer({ min: 1, max: 255 })),
-  cpuModel: maybe(fc.oneof(text, fc.constantFrom('auto', 'qemu64', 'max'))),
+  cpuModel: maybe(mostly(fc.constantFrom('auto', 'qemu64', 'max'))),
   memoryMiB: maybe(fc.integer({ min: 16, max: 16_777_216 })),
-  machine: maybe(fc.oneof(text, fc.constantFrom('pc-q35-7.2', 'pc-q35-6.0'))),
+  machine: maybe(mostly(fc.constantFrom('pc-q35-7.2', 'pc-q35-6.0'))),
   firmware: maybe(fc.constantFrom('bios', 'uefi')),
   disks: maybe(fc.array(fc.oneof(disk, cdrom), { maxLength: 6 })),
   networks: maybe(fc.array(card, { maxLength: 3 })),
@@ -167,7 +167,8 @@ describe('injection', () => {
       }),
       { numRuns: 600 },
     )
-    expect(accepted).toBeGreaterThan(20)
+    // Otherwise the property says little.
+    expect(accepted).toBeGreaterThan(100)
   })
 
   it('every JSON argument parses to one object and every option begins with its own dash', () => {
