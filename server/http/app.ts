@@ -115,6 +115,14 @@ export function createHttpApp(options: HttpOptions): HttpApp {
         options.pages?.(request, response)
       },
     )
+    // Node's own limit starts with the first byte, so somebody who never sends one is looked at here.
+    server.on('connection', (socket) => {
+      const timer = setTimeout(() => {
+        if (socket.bytesRead === 0) socket.destroy()
+      }, HEADERS_TIMEOUT_MS)
+      timer.unref()
+      socket.once('close', () => clearTimeout(timer))
+    })
     // "100 Continue" is sent once sign-in, privilege and type have been checked, not before.
     server.on('checkContinue', (request, response) => {
       awaitsContinue.add(request)
@@ -147,7 +155,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
     exposeHeadRoutes: true,
     routerOptions: { maxParamLength: 128, ignoreTrailingSlash: false, caseSensitive: true },
     frameworkErrors: (error, request, reply) => {
-      sendError(error, request as FastifyRequest, reply)
+      sendError(error, request as FastifyRequest, reply, log)
     },
     clientErrorHandler: (error, socket) => {
       if (error.code === 'ECONNRESET' || socket.destroyed) return socket.destroy()
@@ -156,7 +164,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
     },
   })
 
-  registerErrors(app)
+  registerErrors(app, log)
   registerBodies(app)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
@@ -218,7 +226,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
     if (!hasPrivilege(caller.role, 'host.view')) throw new EngineError('forbidden', 'Your role does not allow this.')
     return reply.type('text/plain; version=0.0.4; charset=utf-8').send(await engine.metrics())
   })
-  registerNotFound(app)
+  registerNotFound(app, log)
 
   return {
     app,
@@ -245,7 +253,7 @@ function registerBodies(app: FastifyInstance): void {
 }
 
 /** Unknown path 404; known path with another method 405, which also meets TRACE and `_method` tricks. */
-function registerNotFound(app: FastifyInstance): void {
+function registerNotFound(app: FastifyInstance, log: HttpLog): void {
   const known = Object.values(operations).map((operation) => ({
     method: operation.method,
     pattern: new RegExp(`^${API_BASE}${operation.path.replace(/[.]/g, '\\.').replace(/:[a-zA-Z]+/g, '[^/]+')}$`),
@@ -253,8 +261,9 @@ function registerNotFound(app: FastifyInstance): void {
   app.setNotFoundHandler((request, reply) => {
     const path = request.raw.url?.split('?', 1)[0] ?? ''
     const methods = known.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
-    if (methods.length === 0) return sendError(new EngineError('not_found', 'There is no such thing.'), request, reply)
+    if (methods.length === 0)
+      return sendError(new EngineError('not_found', 'There is no such thing.'), request, reply, log)
     reply.header('allow', [...new Set(methods)].join(', '))
-    return sendError(new EngineError('method_not_allowed', 'This cannot be done here.'), request, reply)
+    return sendError(new EngineError('method_not_allowed', 'This cannot be done here.'), request, reply, log)
   })
 }

@@ -36,8 +36,12 @@ function fromFastify(error: FastifyError): EngineError | null {
       return new EngineError('bad_input', 'The request body is incomplete.')
     case 'FST_ERR_BAD_URL':
       return new EngineError('bad_input', 'The URL is malformed.')
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new EngineError('not_found', 'There is no such thing.')
     default:
-      return null
+      return error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500
+        ? new EngineError('bad_input', 'The request is malformed.')
+        : null
   }
 }
 
@@ -68,7 +72,7 @@ function deepest(issue: z.core.$ZodIssue | undefined): z.core.$ZodIssue | undefi
   return best
 }
 
-/** Text from outside quoted in a message or a log stays one short line. */
+/** Null: nothing that may be shown. */
 export function toEngineError(error: unknown): EngineError | null {
   if (error instanceof EngineError) return error
   if (error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('FST_')) {
@@ -77,11 +81,15 @@ export function toEngineError(error: unknown): EngineError | null {
   return null
 }
 
-export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+export interface ErrorLog {
+  error(fields: object, message: string): void
+}
+
+export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: ErrorLog): FastifyReply {
   const known = toEngineError(error)
   const code: ErrorCode = known?.code ?? 'internal'
   const status = ERROR_STATUS[code]
-  if (!known || status === 500) request.log.error({ err: error, requestId: request.id }, 'request failed')
+  if (!known || status === 500) log.error({ err: error, requestId: request.id }, 'request failed')
   if (known?.code === 'rate_limited' && known.details !== null && typeof known.details === 'object') {
     const after = 'retryAfterSeconds' in known.details ? known.details.retryAfterSeconds : 1
     reply.header('retry-after', String(after))
@@ -93,6 +101,6 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(body))
 }
 
-export function registerErrors(app: FastifyInstance): void {
-  app.setErrorHandler((error, request, reply) => sendError(error, request, reply))
+export function registerErrors(app: FastifyInstance, log: ErrorLog): void {
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, log))
 }

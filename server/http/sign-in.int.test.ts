@@ -1,0 +1,306 @@
+/** Signing in and out, sessions, tokens and the end of both, from outside. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import WebSocket from 'ws'
+import { createPasswords } from '#server/auth/passwords.ts'
+import { createUsers } from '#server/auth/users.ts'
+import { type Answer, PASSWORD, type Rig, startRig } from '#server/http/test-rig.ts'
+import { openStore } from '#server/store/sqlite.ts'
+
+let rig: Rig
+const V1 = '/api/v1'
+beforeEach(async () => {
+  rig = await startRig()
+})
+afterEach(() => rig.stop())
+
+const signIn = (name: string, password: string, headers = {}) =>
+  rig.json('POST', `${V1}/session`, { name, password }, headers)
+const cookieOf = (answer: Pick<Answer, 'headers'>) => answer.headers['set-cookie']?.[0]?.split(';')[0] ?? ''
+const whoIs = async (headers: Record<string, string>) =>
+  (await rig.get(`${V1}/session`, headers)).json?.user?.name ?? null
+const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+
+/** Opens the event socket; resolves with the close code and how long it took from now on. */
+function openEvents(headers: Record<string, string>) {
+  const ws = new WebSocket(`ws://127.0.0.1:${rig.port}${V1}/events`, { headers })
+  const closed = new Promise<number>((resolve) => ws.on('close', resolve))
+  const opened = new Promise<void>((resolve, reject) => {
+    ws.on('open', resolve)
+    ws.on('error', reject)
+  })
+  return { ws, closed, opened }
+}
+
+async function closesWithin2s(headers: Record<string, string>, act: () => Promise<unknown> | unknown) {
+  const socket = openEvents(headers)
+  await socket.opened
+  const started = performance.now()
+  await act()
+  expect(await Promise.race([socket.closed, new Promise((resolve) => setTimeout(resolve, 3000, 'still open'))])).toBe(
+    4401,
+  )
+  expect(performance.now() - started).toBeLessThan(2000)
+}
+
+test('the first administrator needs the code, and two who race leave one', async () => {
+  const code = rig.auth.setupCode() ?? ''
+  expect(code).toMatch(/^[A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4}$/)
+  expect((await rig.get(`${V1}/session`)).json).toEqual({ user: null, privileges: [], setupNeeded: true })
+  const wrong = await rig.json('POST', `${V1}/setup`, { code: 'AAAA-AAAA-AAAA', name: 'ann', password: PASSWORD })
+  expect(wrong.json.error.code).toBe('bad_setup_code')
+  const racers = await Promise.all(
+    ['ann', 'bob', 'cat'].map((name) =>
+      rig.json('POST', `${V1}/setup`, { code: ` ${code.toLowerCase().replaceAll('-', '')}`, name, password: PASSWORD }),
+    ),
+  )
+  expect(racers.map((answer) => answer.status).sort()).toEqual([201, 409, 409])
+  expect(rig.auth.users.list().filter((user) => user.role === 'admin')).toHaveLength(1)
+  const late = await rig.json('POST', `${V1}/setup`, { code, name: 'dan', password: PASSWORD })
+  expect(late.status).toBe(409)
+  expect(late.json.error.code).toBe('already_set_up')
+  expect(rig.auth.setupCode()).toBeNull()
+  const winner = racers.find((answer) => answer.status === 201)
+  expect(winner?.json).toMatchObject({ user: { role: 'admin' }, setupNeeded: false })
+  expect(await whoIs({ cookie: cookieOf(winner ?? racers[0] ?? wrong) })).toBe(winner?.json.user.name)
+})
+
+test('guessing the setup code is limited', async () => {
+  const guesses = []
+  for (let i = 0; i < 12; i++) {
+    guesses.push(
+      (await rig.json('POST', `${V1}/setup`, { code: `AAAA-AAAA-AA${i}`, name: 'ann', password: PASSWORD })).status,
+    )
+  }
+  expect(guesses.slice(0, 10).every((status) => status === 400)).toBe(true)
+  expect(guesses.slice(10)).toEqual([429, 429])
+})
+
+test('the session cookie is protected, changes at sign-in and ends at sign-out', async () => {
+  await rig.person('ann', 'viewer')
+  const first = await signIn('ann', PASSWORD)
+  expect(first.status).toBe(201)
+  expect(first.headers['set-cookie']?.[0]).toMatch(
+    /^__Host-guestdeck=[A-Za-z0-9_-]{43}; Path=\/; Max-Age=\d+; HttpOnly; SameSite=Strict; Secure$/,
+  )
+  const cookie = cookieOf(first)
+  const second = await signIn('ann', PASSWORD, { cookie })
+  expect(cookieOf(second)).not.toBe(cookie)
+  expect(await whoIs({ cookie })).toBeNull()
+  const headers = { cookie: cookieOf(second), origin: rig.origin }
+  const out = await rig.send('DELETE', `${V1}/session`, { headers })
+  expect(out.status).toBe(204)
+  expect(out.headers['set-cookie']?.[0]).toContain('Max-Age=0')
+  expect(await whoIs(headers)).toBeNull()
+})
+
+test('two cookies of the name, or one without its prefix, are not accepted', async () => {
+  const { cookieSecret } = await rig.person('ann', 'viewer')
+  const good = `__Host-guestdeck=${cookieSecret}`
+  expect(await whoIs({ cookie: good })).toBe('ann')
+  expect(await whoIs({ cookie: `${good}; ${good}` })).toBeNull()
+  expect(await whoIs({ cookie: `__Host-guestdeck=x; ${good}` })).toBeNull()
+  expect(await whoIs({ cookie: `guestdeck=${cookieSecret}` })).toBeNull()
+})
+
+test('the eleventh wrong password in a minute is 429, other addresses and right passwords before are not counted', async () => {
+  await rig.person('ann', 'viewer')
+  for (let i = 0; i < 15; i++) expect((await signIn('ann', PASSWORD)).status).toBe(201)
+  const statuses = []
+  for (let i = 0; i < 12; i++) statuses.push((await signIn('ann', `wrong password ${i}`)).status)
+  expect(statuses).toEqual([...Array(10).fill(401), 429, 429])
+  const limited = await signIn('ann', PASSWORD)
+  expect(limited.status).toBe(429)
+  expect(Number(limited.headers['retry-after'])).toBeGreaterThan(0)
+  await expect(rig.auth.signIn({ name: 'ann', password: PASSWORD }, '10.9.9.9', null)).resolves.toBeDefined()
+})
+
+test('200 wrong passwords at once are stopped too', async () => {
+  const answers = await Promise.all(Array.from({ length: 200 }, (_v, i) => signIn('ann', `wrong password ${i}`)))
+  expect(answers.filter((answer) => answer.status === 401).length).toBeLessThanOrEqual(10)
+  expect(answers.every((answer) => [401, 429, 503].includes(answer.status))).toBe(true)
+})
+
+test('an unknown name and a wrong password look and last the same', async () => {
+  await rig.auth.users.create({ name: 'ann', password: PASSWORD, role: 'viewer' })
+  const times: { ann: number[]; nobody: number[] } = { ann: [], nobody: [] }
+  const bodies = new Set<string>()
+  for (let i = 0; i < 40; i++) {
+    for (const name of ['ann', 'nobody'] as const) {
+      const started = performance.now()
+      const error = await rig.auth
+        .signIn({ name, password: 'wrong password' }, `10.0.${i}.${name.length}`, null)
+        .catch((e) => e)
+      times[name].push(performance.now() - started)
+      bodies.add(`${error.code} ${error.message}`)
+    }
+  }
+  expect(bodies.size).toBe(1)
+  expect(Math.abs(median(times.ann) - median(times.nobody))).toBeLessThan(10)
+})
+
+test('60 sign-ins at once do not hold up others', async () => {
+  const { bearer } = await rig.person('ann', 'viewer')
+  rig.on('vms.list', () => ({ items: [] }))
+  const flood = Promise.all(
+    Array.from({ length: 60 }, (_v, i) =>
+      rig.auth.signIn({ name: 'ann', password: 'wrong password' }, `10.1.${i}.1`, null).catch((error) => error.code),
+    ),
+  )
+  const times: number[] = []
+  let done = false
+  flood.finally(() => {
+    done = true
+  })
+  while (!done) {
+    const started = performance.now()
+    expect((await rig.get(`${V1}/vms`, bearer)).status).toBe(200)
+    times.push(performance.now() - started)
+  }
+  times.sort((a, b) => a - b)
+  expect(times[Math.floor(times.length * 0.95)]).toBeLessThan(300)
+  const codes = await flood
+  expect(codes.filter((code) => code === 'busy').length).toBeGreaterThan(0)
+  expect(codes.filter((code) => code === 'bad_credentials').length).toBeGreaterThan(40)
+})
+
+test('without a credential loopback is nobody special', async () => {
+  expect((await rig.get(`${V1}/vms`)).status).toBe(401)
+  expect((await rig.get(`${V1}/vms`, { 'x-forwarded-for': '127.0.0.1', 'x-real-ip': '127.0.0.1' })).status).toBe(401)
+})
+
+test.each([
+  'Bearer',
+  'Bearer ',
+  'Bearer gd_',
+  `Bearer ${'x'.repeat(10_000)}`,
+  'Bearer gd_ööö',
+  'Basic YTpi',
+  'Bearer null',
+  'gd_x',
+])('the authorization %j is 401', async (authorization) => {
+  const value = Buffer.from(authorization, 'utf8').toString('latin1')
+  const answer = await rig.get(`${V1}/vms`, { authorization: value })
+  expect(answer.status).toBe(401)
+})
+
+test('a token in the URL is nobody', async () => {
+  const { token } = await rig.person('ann', 'admin')
+  expect((await rig.get(`${V1}/vms?token=${token}`)).status).toBe(401)
+  expect((await rig.get(`${V1}/vms?access_token=${token}`)).status).toBe(401)
+})
+
+test('a token tells its last use, expires, and is gone when revoked', async () => {
+  const ann = await rig.person('ann', 'operator')
+  const created = await rig.json('POST', `${V1}/tokens`, { label: 'ci', expiresInDays: 1 }, ann.cookie)
+  expect(created.status).toBe(201)
+  const bearer = { authorization: `Bearer ${created.json.token}` }
+  expect(await whoIs(bearer)).toBe('ann')
+  const list = async () => (await rig.get(`${V1}/tokens`, ann.cookie)).json.items
+  expect((await list()).find((t: { label: string }) => t.label === 'ci').lastUsedAt).not.toBeNull()
+  expect(JSON.stringify(await list())).not.toContain(created.json.token)
+  // Made to have expired yesterday.
+  const entry = rig.store.list<{ label: string; expiresAt: string }>('token').find(({ value }) => value.label === 'ci')
+  rig.store.put('token', entry?.key ?? '', { ...entry?.value, expiresAt: '2020-01-01T00:00:00.000Z' })
+  expect((await rig.get(`${V1}/vms`, bearer)).status).toBe(401)
+  expect((await rig.send('DELETE', `${V1}/tokens/${created.json.entry.id}`, { headers: ann.cookie })).status).toBe(204)
+  expect(await list()).toHaveLength(1)
+})
+
+test("somebody else's token is not found", async () => {
+  const ann = await rig.person('ann', 'viewer')
+  const bob = await rig.person('bob', 'admin')
+  const [token] = (await rig.get(`${V1}/tokens`, ann.cookie)).json.items
+  expect((await rig.send('DELETE', `${V1}/tokens/${token.id}`, { headers: bob.cookie })).status).toBe(404)
+})
+
+test('signing out closes its sockets', async () => {
+  const ann = await rig.person('ann', 'viewer')
+  await closesWithin2s(ann.cookie, () => rig.send('DELETE', `${V1}/session`, { headers: ann.cookie }))
+})
+
+test('a new password keeps this session and ends all else', async () => {
+  const ann = await rig.person('ann', 'viewer')
+  const other = cookieOf(await signIn('ann', PASSWORD))
+  const wrong = await rig.json(
+    'POST',
+    `${V1}/session/password`,
+    { current: 'not it at all', next: 'brand new password' },
+    ann.cookie,
+  )
+  expect(wrong.json.error).toMatchObject({ code: 'bad_credentials', field: 'current' })
+  await closesWithin2s({ cookie: other, origin: rig.origin }, async () => {
+    const change = { current: PASSWORD, next: 'brand new password' }
+    expect((await rig.json('POST', `${V1}/session/password`, change, ann.cookie)).status).toBe(204)
+  })
+  expect(await whoIs(ann.cookie)).toBe('ann')
+  expect(await whoIs({ cookie: other })).toBeNull()
+  expect((await rig.get(`${V1}/vms`, ann.bearer)).status).toBe(401)
+  expect((await signIn('ann', PASSWORD)).status).toBe(401)
+  expect((await signIn('ann', 'brand new password')).status).toBe(201)
+})
+
+test.each([
+  ['role', { role: 'viewer' }],
+  ['password', { password: 'set by an admin' }],
+  ['access', { disabled: true }],
+])('a change of %s by an administrator ends sessions, tokens and sockets', async (_what, change) => {
+  const admin = await rig.person('adam', 'admin')
+  const ann = await rig.person('ann', 'operator')
+  await closesWithin2s(ann.bearer, async () => {
+    const answer = await rig.json('PATCH', `${V1}/users/${ann.user.id}`, change, admin.bearer)
+    expect(answer.status).toBe(200)
+  })
+  expect(await whoIs(ann.cookie)).toBeNull()
+  expect((await rig.get(`${V1}/vms`, ann.bearer)).status).toBe(401)
+})
+
+test('what another process changes counts within 2 seconds', async () => {
+  await rig.person('adam', 'admin')
+  const ann = await rig.person('ann', 'operator')
+  await closesWithin2s(ann.bearer, async () => {
+    const other = openStore(rig.paths)
+    await createUsers(other, createPasswords()).update(ann.user.id, { disabled: true })
+    other.close()
+  })
+  expect((await rig.get(`${V1}/vms`, ann.bearer)).status).toBe(401)
+})
+
+test('the last administrator can be neither demoted, disabled nor removed', async () => {
+  const admin = await rig.person('adam', 'admin')
+  await rig.person('olga', 'operator')
+  const path = `${V1}/users/${admin.user.id}`
+  for (const change of [{ role: 'operator' }, { disabled: true }]) {
+    const answer = await rig.json('PATCH', path, change, admin.bearer)
+    expect(answer.status).toBe(409)
+    expect(answer.json.error.code).toBe('last_admin')
+  }
+  expect((await rig.send('DELETE', path, { headers: admin.bearer })).json.error.code).toBe('last_admin')
+  const second = await rig.person('zoe', 'admin')
+  expect((await rig.send('DELETE', path, { headers: second.bearer })).status).toBe(204)
+})
+
+test('a person who owns a VM cannot be removed', async () => {
+  const admin = await rig.person('adam', 'admin')
+  const olga = await rig.person('olga', 'operator')
+  rig.store.put('vm', 'v1', { v: 1, id: 'v1', ownerId: olga.user.id })
+  const answer = await rig.send('DELETE', `${V1}/users/${olga.user.id}`, { headers: admin.bearer })
+  expect(answer.json.error.code).toBe('in_use')
+})
+
+test('a name can be taken once, also in a race', async () => {
+  const admin = await rig.person('adam', 'admin')
+  const body = { name: 'bob', password: PASSWORD, role: 'viewer' }
+  const answers = await Promise.all([1, 2, 3].map(() => rig.json('POST', `${V1}/users`, body, admin.bearer)))
+  expect(answers.map((answer) => answer.status).sort()).toEqual([201, 409, 409])
+})
+
+test('neither passwords nor secrets stand in any file', async () => {
+  const ann = await rig.person('ann', 'viewer')
+  await rig.store.backUp()
+  for (const name of readdirSync(rig.dir)) {
+    const bytes = readFileSync(join(rig.dir, name))
+    for (const secret of [PASSWORD, ann.token, ann.cookieSecret]) expect(bytes.includes(secret)).toBe(false)
+  }
+})
