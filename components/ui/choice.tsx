@@ -21,7 +21,13 @@ export function Checkbox({ label, hideLabel, hint, disabledReason, indeterminate
   const id = useId()
   const note = disabledReason ?? hint
   return (
-    <span className={cx('inline-flex items-start gap-2', disabledReason && 'opacity-70')}>
+    <span
+      className={cx(
+        'inline-flex gap-2',
+        hideLabel ? 'relative items-center align-middle' : 'items-start',
+        disabledReason && 'opacity-70',
+      )}
+    >
       <input
         {...rest}
         {...hold(disabledReason)}
@@ -32,7 +38,7 @@ export function Checkbox({ label, hideLabel, hint, disabledReason, indeterminate
         }}
         aria-disabled={disabledReason ? true : undefined}
         aria-describedby={note ? `${id}-note` : undefined}
-        className="mt-0.5 size-4 shrink-0 accent-accent-fill"
+        className={cx('size-4 shrink-0 accent-accent-fill', !hideLabel && 'mt-0.5')}
       />
       <span className={hideLabel ? 'sr-only' : 'min-w-0'}>
         <label htmlFor={id}>{label}</label>

@@ -53,7 +53,7 @@ const STEPS = [
 
 const durationFormats = new Map<string, Intl.NumberFormat>()
 
-/** A length of time in its two largest units: `3 d 4 h`, `12 min 5 s`, `0 s`. Negative counts as zero. */
+/** A length of time in its two largest units: `3d 4h`, `12m 5s`, `0s`. Negative counts as zero. */
 export function formatDuration(seconds: number, locale = 'en'): string {
   let rest = Math.max(0, Math.floor(seconds))
   const parts: string[] = []
@@ -64,7 +64,7 @@ export function formatDuration(seconds: number, locale = 'en'): string {
     const key = `${locale}/${unit}`
     let format = durationFormats.get(key)
     if (!format) {
-      format = new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'short' })
+      format = new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'narrow' })
       durationFormats.set(key, format)
     }
     if (count > 0 || parts.length === 0) parts.push(format.format(count).replace(/\s/gu, NBSP))

@@ -1,5 +1,4 @@
 import type { Metadata } from 'next'
-import { Suspense } from 'react'
 import { preload } from 'react-dom'
 import { VmListScreen } from './_parts/vm-list-screen.tsx'
 
@@ -8,9 +7,5 @@ export const metadata: Metadata = { title: 'Virtual machines' }
 export default function VmsPage() {
   // The list starts to travel with the page's scripts instead of after them.
   preload('/api/v1/vms', { as: 'fetch', crossOrigin: 'anonymous' })
-  return (
-    <Suspense>
-      <VmListScreen />
-    </Suspense>
-  )
+  return <VmListScreen />
 }

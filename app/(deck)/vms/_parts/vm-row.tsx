@@ -82,8 +82,8 @@ function Cell({ vm, column }: { readonly vm: Vm; readonly column: VmColumn }): R
           className="flex items-center gap-2"
           data-tip={t('cpuOf', { load: formatPercent(share, locale), cpus: live.vcpus })}
         >
-          <span className="figures w-10 text-end">{formatPercent(share, locale)}</span>
-          <Sparkline values={loadHistory(vm.id)} max={live.vcpus} className="h-4 w-14" />
+          <span className="figures w-9 text-end">{formatPercent(share, locale)}</span>
+          <Sparkline values={loadHistory(vm.id)} max={live.vcpus} className="h-4 w-11" />
         </span>
       )
     }

@@ -17,16 +17,16 @@ const LOADING_ROWS = 12
 
 /** Width and the narrowest window each column is shown in; name takes the rest. */
 export const COLUMN_CLASS: Record<VmColumn, string> = {
-  state: 'w-32 max-md:hidden',
+  state: 'w-28 max-md:hidden',
   name: '',
-  guest: 'w-20 max-xl:hidden',
-  accelerator: 'w-16 max-lg:hidden',
-  cpu: 'w-32 max-md:hidden',
-  memory: 'w-24 max-md:hidden',
+  guest: 'w-18 max-xl:hidden',
+  accelerator: 'w-15 max-lg:hidden',
+  cpu: 'w-28 max-md:hidden',
+  memory: 'w-22 max-md:hidden',
   address: 'w-28 max-lg:hidden',
-  owner: 'w-20 max-xl:hidden',
-  tags: 'w-32 max-xl:hidden',
-  uptime: 'w-24 max-lg:hidden',
+  owner: 'w-18 max-xl:hidden',
+  tags: 'w-28 max-xl:hidden',
+  uptime: 'w-20 max-lg:hidden',
 }
 
 const phone = '(max-width: 767px)'
@@ -135,8 +135,8 @@ export function VmTable({ vms, loading, columns, sort, descending, onSort, selec
   const some = !all && vms.some((vm) => selected.has(vm.id))
   const spacer = (height: number) =>
     height > 0 && (
-      <tr aria-hidden="true">
-        <td colSpan={columns.length + 2} style={{ height, padding: 0 }} />
+      <tr>
+        <td aria-hidden="true" colSpan={columns.length + 2} style={{ height, padding: 0 }} />
       </tr>
     )
 

@@ -1,0 +1,5 @@
+import { OverviewScreen } from './_parts/overview-screen.tsx'
+
+export default function OverviewPage() {
+  return <OverviewScreen />
+}
