@@ -9,6 +9,8 @@ import { type AcceleratorFacts, type GuestRun, judgeAccelerator } from './verdic
 import { detectVirtualization } from './virtualization.ts'
 
 const KVM_DEVICE = '/dev/kvm'
+/** The kernel's overflow user, `nobody` on every distribution here. */
+const NOBODY = 65_534
 
 export interface CheckOptions {
   /** Absolute path of the system emulator; null when there is none. */
@@ -49,7 +51,11 @@ async function tryGuest(options: CheckOptions, facts: AcceleratorFacts): Promise
   const runner = facts.opens?.ok === true ? user : null
   if (runner === null && !opensForUs()) return null
   try {
-    return await runGuestCode({ binary, accelerator: 'kvm', user: runner })
+    const run = await runGuestCode({ binary, accelerator: 'kvm', user: runner })
+    // 126 and 127: the other user may not execute this QEMU. That says nothing about KVM.
+    const isBarred = run.outcome === 'ended' && /exit status 12[67]/.test(run.how)
+    if (!isBarred || runner === null || !opensForUs()) return run
+    return await runGuestCode({ binary, accelerator: 'kvm', user: null })
   } catch (error) {
     return { outcome: 'ended', ms: 0, how: 'not started', said: error instanceof Error ? error.message : String(error) }
   }
@@ -121,4 +127,16 @@ function readText(path: string): string {
   } catch {
     return ''
   }
+}
+
+/**
+ * A user without any rights that may still open `/dev/kvm` by its group, for the probe of a dashboard that is root.
+ * Null when we are not root, and QEMU can only be as we are.
+ */
+export function unprivilegedUser(): ChildUser | null {
+  if (process.getuid?.() !== 0) return null
+  const device = statSync(KVM_DEVICE, { throwIfNoEntry: false })
+  // Never root's own group, whatever the device says.
+  const groups = device === undefined || device.gid === 0 ? [] : [device.gid]
+  return { uid: NOBODY, gid: NOBODY, groups }
 }
