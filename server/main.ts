@@ -4,9 +4,6 @@ import type { AddressInfo } from 'node:net'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { viewCapabilities } from '#server/capabilities/view.ts'
-import type { AcceleratorSource, CapabilitySource, HostSource } from '#server/engine/deps.ts'
-import { EngineError } from '#server/engine/errors.ts'
 
 const NEEDED_MAJOR = 24
 if (Number(process.versions.node.split('.')[0]) < NEEDED_MAJOR) {
@@ -70,24 +67,6 @@ function listenError(error: unknown, host: string, port: number): unknown {
   return error
 }
 
-/** Until the host room stands: everything runs under TCG and the host page cannot be shown. */
-function createHost(capabilities: CapabilitySource): HostSource & { accelerator: AcceleratorSource } {
-  return {
-    accelerator: {
-      verdict: () => null,
-      decide: (choice) => ({
-        kind: choice === 'kvm' ? null : 'tcg',
-        reason: 'Whether KVM works here was not looked at.',
-      }),
-      onChange: () => () => {},
-    },
-    view: async () => {
-      throw new EngineError('unresponsive', 'The host was not looked at.')
-    },
-    capabilities: async () => viewCapabilities(await capabilities.current(), 'tcg'),
-  }
-}
-
 async function main(): Promise<void> {
   const flags = readFlags()
   if (flags.help) return void process.stdout.write(HELP)
@@ -103,6 +82,8 @@ async function main(): Promise<void> {
     { createTickets },
     { createEngine },
     { EventHub },
+    { unprivilegedUser },
+    { createHostService },
     { createHttpApp },
     { assertSocketPathsFit, dataPaths },
     { guestIdentity },
@@ -120,6 +101,8 @@ async function main(): Promise<void> {
     import('#server/console/tickets.ts'),
     import('#server/engine/create.ts'),
     import('#server/events/hub.ts'),
+    import('#server/host/accelerator.ts'),
+    import('#server/host/host.ts'),
     import('#server/http/app.ts'),
     import('#server/paths.ts'),
     import('#server/storage/identity.ts'),
@@ -181,9 +164,17 @@ async function main(): Promise<void> {
 
   const auth = createAuth(store)
   const hub = new EventHub((error) => log.error({ err: error }, 'an event listener failed'))
-  const probe = createCapabilitiesProbe({ binary: config.qemu, cacheFile: data.capabilitiesCache })
-  const capabilities = { current: () => probe.get() }
-  const host = createHost(capabilities)
+  const probeUser = unprivilegedUser()
+  const probe = createCapabilitiesProbe({ binary: config.qemu, cacheFile: data.capabilitiesCache, user: probeUser })
+  const host = createHostService({
+    capabilities: probe,
+    policy: config.accel,
+    user: probeUser,
+    dataDir: data.root,
+    guestdeckVersion: packageVersion(),
+  })
+  // Runs beside everything below; guests wait for it, the pages do not.
+  const verdict = host.check()
   const supervisor = createSupervisor({
     runDir: config.runDir,
     createSerialHub,
@@ -214,18 +205,13 @@ async function main(): Promise<void> {
     tickets,
     viewers: consoles,
     hub,
-    capabilities,
-    accelerator: host.accelerator,
-    host,
+    capabilities: { current: () => probe.get() },
+    accelerator: host,
+    host: { view: (facts, options) => host.view(facts, options), capabilities: () => host.capabilitiesView() },
     identity,
     log,
   })
-  const { adopted, ended, unmanageable, strangers } = {
-    adopted: engine.adopted.adopted.length,
-    ended: engine.adopted.ended.length,
-    unmanageable: engine.adopted.unmanageable.length,
-    strangers: engine.adopted.strangers.length,
-  }
+  const { adopted, ended, unmanageable, strangers } = engine.adopted
   log.info({ adopted, ended, unmanageable, strangers }, 'looked for running guests')
 
   const pages = config.apiOnly
@@ -257,6 +243,8 @@ async function main(): Promise<void> {
     throw listenError(error, config.host, config.port)
   }
 
+  const { summary, auto } = await verdict
+  log.info({ auto, summary }, 'looked at the accelerator')
   const { port } = http.app.server.address() as AddressInfo
   const shown = config.host.includes(':') ? `[${config.host}]` : config.host
   process.stdout.write(`Guestdeck is ready at http://${shown}:${port}\n`)
