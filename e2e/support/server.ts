@@ -10,6 +10,7 @@ import { endProcessesUsing, guestProcess } from './leftovers.ts'
 const ROOT = resolve(import.meta.dirname, '../..')
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 15_000
+const SETUP_CODE_MS = 100
 const LOG_LIMIT = 2_000_000
 
 export interface DashboardOptions {
@@ -120,8 +121,8 @@ export class Dashboard {
         if (address === undefined) return
         this.#address = address
         clearTimeout(timer)
-        // The setup code follows in the same breath.
-        setImmediate(ready)
+        // The setup code follows in a breath, when there is one.
+        setTimeout(ready, /^Setup code: /m.test(said) ? 0 : SETUP_CODE_MS)
       }
       child.stdout.setEncoding('utf8').on('data', take)
       child.stderr.setEncoding('utf8').on('data', take)
