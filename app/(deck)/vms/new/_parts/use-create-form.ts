@@ -1,0 +1,156 @@
+'use client'
+import { keepPreviousData, queryOptions, useQuery } from '@tanstack/react-query'
+import { useDeferredValue, useEffect, useMemo, useState } from 'react'
+import { focusField, rowKey, type SpecForm } from '#components/vm/fields/form.ts'
+import {
+  draftProblems,
+  drivesFor,
+  newCard,
+  type SpecDraft,
+  type SpecInput,
+  suggestName,
+  toInput,
+} from '#components/vm/spec-draft.ts'
+import { type ApiError, call, toApiError } from '#lib/client/api-client.ts'
+import { useT } from '#lib/client/i18n.tsx'
+import { queries } from '#lib/client/queries.ts'
+import { spec as specMessages } from '#lib/i18n/messages/en/spec.ts'
+import type { Image } from '#lib/schema/image.ts'
+
+/** Time without a change before the plan is asked for. */
+const SETTLE_MS = 200
+
+export const previewQuery = (body: SpecInput) =>
+  queryOptions({
+    queryKey: ['vmPreview', body] as const,
+    queryFn: async ({ signal }) => {
+      try {
+        return await call('vmPreview', { body }, { signal })
+      } catch (cause) {
+        if (signal.aborted) throw cause
+        throw toApiError(cause)
+      }
+    },
+    // A plan depends on what else exists by now.
+    staleTime: 10_000,
+    gcTime: 60_000,
+    retry: (failures: number, error: ApiError) => failures < 2 && (error.status === 0 || error.status === 503),
+  })
+
+export interface FieldProblem {
+  readonly field: string
+  readonly message: string
+}
+
+/** Everything the page knows; one value, handed to its sections. */
+export function useCreateForm() {
+  const t = useT(specMessages)
+  const [draft, setDraft] = useState<SpecDraft>(() => ({
+    name: '',
+    scalars: {},
+    drives: [],
+    // A fixed address while rendering on the server; the effect below gives the real one.
+    cards: [newCard('first', () => 0)],
+  }))
+  useEffect(() => {
+    setDraft((before) => ({
+      ...before,
+      cards: before.cards.map((card) => (card.key === 'first' ? { ...newCard(rowKey()), ...without(card) } : card)),
+    }))
+  }, [])
+  /** Undefined: nothing chosen yet. Null: nothing to boot. */
+  const [boot, setBoot] = useState<Image | null | undefined>(undefined)
+  const vms = useQuery(queries.vmList()).data?.items
+  const suggestion = useMemo(
+    () => suggestName(boot?.name ?? null, new Set(vms?.map((vm) => vm.name.toLowerCase()))),
+    [boot, vms],
+  )
+  const name = draft.name.trim() === '' ? suggestion : draft.name.trim()
+  const body = useMemo(() => toInput(draft, name), [draft, name])
+  const local = useMemo(() => draftProblems(draft), [draft])
+  const settled = useSettled(body, SETTLE_MS)
+  const preview = useQuery({
+    ...previewQuery(settled),
+    enabled: local.length === 0,
+    placeholderData: keepPreviousData,
+  })
+  const isCurrent = settled === body && !preview.isPlaceholderData && !preview.isFetching
+  const remote = preview.error ? problemsOf(toApiError(preview.error)) : []
+  const problems: FieldProblem[] =
+    local.length > 0
+      ? local.map(({ field, kind }) => ({ field, message: t(`problem.${kind}`) }))
+      : settled === body
+        ? remote
+        : []
+  const errorOf = (field: string) => problems.find((problem) => problem.field === field)?.message
+  const form: SpecForm = {
+    mode: 'create',
+    draft,
+    effective: preview.data?.spec ?? null,
+    errorOf,
+    update: setDraft,
+    setScalar: (key, value) =>
+      setDraft((before) => {
+        const { [key]: _, ...rest } = before.scalars
+        return { ...before, scalars: value === undefined ? rest : { ...rest, [key]: value } }
+      }),
+  }
+  return {
+    form,
+    boot,
+    choose: (image: Image | null) => {
+      setBoot(image)
+      setDraft((before) => ({ ...before, drives: drivesFor(image, before.drives) }))
+    },
+    name,
+    suggestion,
+    body,
+    problems,
+    /** The last plan that was possible; null before the first. */
+    plan: preview.data ?? null,
+    /** The plan on screen is the one for what is entered. */
+    isCurrent: isCurrent && problems.length === 0,
+    isWorking: settled !== body || preview.isFetching,
+    showProblem: (problem: FieldProblem) => focusField(pointerOf(problem.field)),
+  }
+}
+
+export type CreateForm = ReturnType<typeof useCreateForm>
+
+/** `disks.0.image` → `/disks/0/image`. */
+export const pointerOf = (field: string) => `/${field.replaceAll('.', '/')}`
+
+/** What the server says is wrong: one message, or several with their fields in the details. */
+export function problemsOf(error: ApiError): FieldProblem[] {
+  const listed = error.details
+  if (typeof listed === 'object' && listed !== null && 'problems' in listed && Array.isArray(listed.problems)) {
+    const found = listed.problems.flatMap((entry: unknown): FieldProblem[] =>
+      typeof entry === 'object' &&
+      entry !== null &&
+      'field' in entry &&
+      'message' in entry &&
+      typeof entry.field === 'string' &&
+      typeof entry.message === 'string'
+        ? [{ field: entry.field, message: entry.message }]
+        : [],
+    )
+    if (found.length > 0) return found
+  }
+  return [{ field: error.field ?? '', message: error.message }]
+}
+
+/** The card as the reader may have changed it before the page was ready, less its placeholder address. */
+function without(card: SpecDraft['cards'][number]) {
+  const { key: _key, mac: _mac, ...rest } = card
+  return rest
+}
+
+/** `value` once it has not changed for `ms`. */
+function useSettled<T>(value: T, ms: number): T {
+  const [settled, setSettled] = useState(value)
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms)
+    return () => clearTimeout(timer)
+  }, [value, ms])
+  return useDeferredValue(settled)
+}
