@@ -1,6 +1,6 @@
 /** The questions put to a throw-away QEMU; `assemble.ts` makes sense of the answers. */
 import type { ChildUser } from '#server/platform/child.ts'
-import type { QmpClient, QmpJson } from '#server/qmp/types.ts'
+import type { QmpClient } from '#server/qmp/types.ts'
 import type { RawAnswers } from './assemble.ts'
 import { askThrowaway } from './throwaway.ts'
 
@@ -60,8 +60,8 @@ async function askBase(qmp: QmpClient): Promise<Omit<RawAnswers, 'cpusUnderKvm'>
     qmp.execute('qom-list-types', { implements: 'accel', abstract: false }),
     qmp.execute('qom-list-types', { abstract: false }),
   ])
-  const known = new Set(Array.isArray(types) ? types.map(typeName) : [])
-  const deviceProperties: { [device: string]: QmpJson } = {}
+  const known = new Set(types.map((type) => type.name))
+  const deviceProperties: { [device: string]: unknown } = {}
   for (const device of INTROSPECTED_DEVICES) {
     if (!known.has(device)) continue
     deviceProperties[device] = await qmp.execute('device-list-properties', { typename: device })
@@ -76,8 +76,4 @@ async function askBase(qmp: QmpClient): Promise<Omit<RawAnswers, 'cpusUnderKvm'>
     types,
     deviceProperties,
   }
-}
-
-function typeName(entry: QmpJson): unknown {
-  return typeof entry === 'object' && entry !== null && !Array.isArray(entry) ? entry.name : undefined
 }

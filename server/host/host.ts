@@ -52,7 +52,7 @@ export interface HostService {
   /** Everything about the host; works without QEMU, and says so. */
   view(facts: HostFacts, options: { refresh: boolean }): Promise<Host>
   /** @throws EngineError launch_failed when QEMU is missing or broken */
-  capabilities(): Promise<CapabilitiesView>
+  capabilitiesView(): Promise<CapabilitiesView>
 }
 
 type QemuState =
@@ -171,7 +171,7 @@ export function createHostService(options: HostServiceOptions): HostService {
         counts: facts.counts,
       }
     },
-    async capabilities() {
+    async capabilitiesView() {
       const capabilities = await options.capabilities.get()
       return viewCapabilities(capabilities, held?.value.auto ?? 'tcg')
     },

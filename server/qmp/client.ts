@@ -21,6 +21,7 @@ import {
 } from './errors.ts'
 import { EventQueue } from './event-stream.ts'
 import { formatMessage, LineFramer, parseMessage } from './framer.ts'
+import type { QmpCommands } from './generated/commands.ts'
 import { commandTimeoutMs } from './timeouts.ts'
 import type {
   ConnectOptions,
@@ -155,6 +156,12 @@ class Connection implements QmpClient {
     return this.#phase === 'closed'
   }
 
+  execute<K extends keyof QmpCommands>(
+    command: K,
+    args?: QmpCommands[K]['arguments'],
+    options?: ExecuteOptions,
+  ): Promise<QmpCommands[K]['returns']>
+  execute(command: string, args?: { [key: string]: QmpJson | undefined }, options?: ExecuteOptions): Promise<QmpJson>
   execute(
     command: string,
     args?: { [key: string]: QmpJson | undefined },

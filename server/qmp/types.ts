@@ -3,7 +3,12 @@
  *
  * Connection life: connecting → greeting → negotiating → ready → closed. A failed connect leaves nothing behind.
  */
+import type { QmpCommands } from './generated/commands.ts'
+
 export type QmpJson = string | number | bigint | boolean | null | QmpJson[] | { [key: string]: QmpJson }
+
+/** An integer QEMU sends: a number where a double holds it exactly, else a bigint. `Number(value)` rounds. */
+export type QmpInt = number | bigint
 
 export interface QmpEvent {
   readonly event: string
@@ -38,9 +43,14 @@ export interface QmpClient {
   /** Resolves (never rejects) with the first cause once the connection is gone. */
   readonly whenClosed: Promise<Error>
   /**
-   * Runs one command. Typed overloads for known commands live in `client.ts`.
+   * Runs one command. Commands of the generated table have typed arguments and answers; the types describe, they do not check.
    * @throws QmpCommandError the reply is an error; QmpTimeoutError; QmpDisconnectedError; QmpStateError
    */
+  execute<K extends keyof QmpCommands>(
+    command: K,
+    args?: QmpCommands[K]['arguments'],
+    options?: ExecuteOptions,
+  ): Promise<QmpCommands[K]['returns']>
   execute(command: string, args?: { [key: string]: QmpJson | undefined }, options?: ExecuteOptions): Promise<QmpJson>
   /** Opens a scoped queue of events. Subscribe before executing what causes them. Bounded; overflow closes it with an error. */
   events(names?: readonly string[]): QmpEventStream
