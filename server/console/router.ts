@@ -105,7 +105,9 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
 
   const count = (vmId: string, kind: ConsoleKind) => {
     let n = 0
-    for (const { session } of entries) if (session.grant.vmId === vmId && session.grant.kind === kind) n++
+    for (const { session, viewer } of entries) {
+      if (viewer.closeCode === null && session.grant.vmId === vmId && session.grant.kind === kind) n++
+    }
     return n
   }
 
@@ -124,14 +126,16 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
     entries.add(entry)
     ticker ??= startTicker()
     let offRevoked: (() => void) | null = null
+    viewer.onClosing(() => {
+      offRevoked?.()
+      options.onPresence?.(grant.vmId)
+    })
     viewer.onEnd(() => {
       entries.delete(entry)
-      offRevoked?.()
       if (entries.size === 0) {
         clearInterval(ticker)
         ticker = undefined
       }
-      options.onPresence?.(grant.vmId)
       options.onClose?.(entry.session, {
         code: viewer.closeCode ?? 1006,
         reason: viewer.closeReason,
@@ -145,6 +149,7 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
     if (hub !== null) proxySerial(viewer, hub, grant.mode)
     else if (vncSocket !== null) proxyVnc(viewer, { socketPath: vncSocket, mode: grant.mode, pool })
     offRevoked = options.onRevoked(grant.credentialId, () => viewer.close(CLOSE.revoked, 'signed out'))
+    if (viewer.closeCode !== null) offRevoked()
   }
 
   const startTicker = () => {
@@ -195,7 +200,10 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
 
     viewers: (vmId) => ({ vnc: count(vmId, 'vnc'), serial: count(vmId, 'serial') }),
 
-    watching: (vmId) => [...entries].map(({ session }) => session).filter(({ grant }) => grant.vmId === vmId),
+    watching: (vmId) =>
+      [...entries]
+        .filter(({ viewer, session }) => viewer.closeCode === null && session.grant.vmId === vmId)
+        .map(({ session }) => session),
 
     disconnect(vmId) {
       for (const { session, viewer } of [...entries]) {

@@ -15,6 +15,8 @@ export const SERIAL_PENDING_MAX_BYTES = 1 << 20
 const CATCH_UP_BYTES = 64 << 10
 /** QEMU hands over a byte at a time; frames are filled for so long once output flows. */
 const GATHER_MS = 8
+/** Sent without waiting any longer. Falling behind is then always seen while frames wait, whose end starts catching up. */
+const GATHER_BYTES = 64 << 10
 const INPUT_RETRY_MS = 20
 /** RIS, full reset: whatever state the missing bytes would have left behind. */
 const TERMINAL_RESET = '\x1bc'
@@ -83,6 +85,11 @@ export function proxySerial(viewer: Viewer, hub: SerialHubHandle, mode: ConsoleM
     }
     gathered.push(chunk)
     gatheredBytes += chunk.length
+    if (gatheredBytes >= GATHER_BYTES) {
+      cancelFlush()
+      flush()
+      return
+    }
     if (flushTimer !== undefined) return
     // The first byte after a pause goes at once: an echo must not wait. A stream is gathered into fewer frames.
     const sinceMs = performance.now() - lastFlushMs
@@ -135,7 +142,7 @@ export function proxySerial(viewer: Viewer, hub: SerialHubHandle, mode: ConsoleM
     sendInput(inputQueue)
   })
 
-  viewer.onEnd(() => {
+  viewer.onClosing(() => {
     unsubscribe()
     offClose()
     cancelFlush()

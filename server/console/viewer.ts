@@ -53,6 +53,7 @@ export class Viewer {
   closeCode: number | null = null
   closeReason = ''
   private readonly socket: Duplex
+  private readonly closingListeners: (() => void)[] = []
   private readonly endListeners: (() => void)[] = []
   private readonly startedMs: number
   private framesTaken = 0
@@ -83,12 +84,18 @@ export class Viewer {
         this.closeCode = code
         this.closeReason = reason.toString('utf8')
       }
+      for (const listener of this.closingListeners.splice(0)) listener()
       for (const listener of this.endListeners.splice(0)) listener()
     })
   }
 
   get isOpen(): boolean {
     return this.ws.readyState === this.ws.OPEN
+  }
+
+  /** Called once, when nothing more will be exchanged; the other side's resources can go. */
+  onClosing(listener: () => void): void {
+    this.closingListeners.push(listener)
   }
 
   /** Called once, when the WebSocket is closed and its socket gone. */
@@ -132,6 +139,7 @@ export class Viewer {
     this.closeReason = reason
     // Frames of data that already wait go out before this one.
     this.ws.close(code, reason)
+    for (const listener of this.closingListeners.splice(0)) listener()
     // While paused the client's answer could not be read.
     if (this.inputPausedSinceMs !== null) this.ws.resume()
     const linger = setTimeout(() => this.ws.terminate(), LINGER_MS)

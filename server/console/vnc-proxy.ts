@@ -80,9 +80,8 @@ export function proxyVnc(viewer: Viewer, { socketPath, mode, pool }: VncProxyOpt
       viewer.ready ||= filter.initialised
     } catch (error) {
       if (!(error instanceof RfbViolation)) throw error
-      vnc.destroy()
       viewer.close(CLOSE.policy, error.message)
     }
   })
-  viewer.onEnd(() => vnc.destroy())
+  viewer.onClosing(() => vnc.destroy())
 }
