@@ -64,6 +64,8 @@ const exitKey = (id: string) => `vm-exit:${id}`
 export function createVmRecords(store: Store, warn: (message: string, error?: unknown) => void): VmRecords {
   const records = new Map<string, VmRecord>()
   const pending = new Map<string, VmClaim>()
+  /** Of VMs that are left out: their files still belong to that user. */
+  const unreadableUids = new Set<number>()
   let sorted: readonly VmRecord[] | null = null
 
   const set = (record: VmRecord): VmRecord => {
@@ -88,6 +90,8 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
         const parsed = Document.safeParse(value)
         if (!parsed.success) {
           warn(`The stored VM ${key} is unreadable and is left out; its files stay.`, parsed.error)
+          const uid = z.object({ uid: z.number() }).safeParse(value).data?.uid
+          if (uid !== undefined) unreadableUids.add(uid)
           continue
         }
         const { v: _, ...document } = parsed.data
@@ -131,12 +135,8 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
     },
     isStored: (id) => store.get('vm', id) !== null,
     get uids() {
-      const uids = new Set<number>()
+      const uids = new Set(unreadableUids)
       for (const { uid } of this.claims()) if (uid !== null) uids.add(uid)
-      // Unreadable documents keep their uid too.
-      for (const { value } of store.list<{ uid?: unknown }>('vm')) {
-        if (typeof value?.uid === 'number') uids.add(value.uid)
-      }
       return uids
     },
     lastExits() {

@@ -72,6 +72,8 @@ const STDERR_MAX = 16 * 1024
 
 function bwrapArgs(request: SandboxedRun): string[] {
   return [
+    '--info-fd',
+    '3',
     '--unshare-all',
     '--die-with-parent',
     '--new-session',
@@ -109,33 +111,81 @@ function prlimitArgs(request: SandboxedRun): string[] {
   ]
 }
 
-function execute(command: string, args: readonly string[], request: SandboxedRun): Promise<ToolResult> {
+/** What bubblewrap reports on `--info-fd` once the inner process exists. */
+const InnerProcess = /"child-pid":\s*(\d+)/
+
+/**
+ * @param jailed whether bubblewrap runs it and reports the inner process on descriptor 3. Killing bubblewrap alone
+ *   would leave an inner process that has not yet asked to die with it, so the inner one, the init of its namespace,
+ *   is killed; bubblewrap then ends by itself.
+ */
+function execute(
+  command: string,
+  args: readonly string[],
+  request: SandboxedRun,
+  jailed: boolean,
+): Promise<ToolResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: '/',
       env: TOOL_ENV,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...(request.signal && { signal: request.signal }),
-      killSignal: 'SIGKILL',
+      stdio: ['ignore', 'pipe', 'pipe', jailed ? 'pipe' : 'ignore'],
     })
-    const timer = setTimeout(() => child.kill('SIGKILL'), request.timeoutMs)
+    let innerPid: number | null = null
+    let stopping = false
+    let timedOut = false
+    const stop = (): void => {
+      stopping = true
+      if (!jailed) child.kill('SIGKILL')
+      // Not reported yet: it will be, within milliseconds, and then it is killed.
+      else if (innerPid !== null) killInner(innerPid)
+    }
+    let info = ''
+    child.stdio[3]?.on('data', (bytes: Buffer) => {
+      info += bytes.toString('latin1')
+      const pid = InnerProcess.exec(info)?.[1]
+      if (pid === undefined || innerPid !== null) return
+      innerPid = Number(pid)
+      if (stopping) killInner(innerPid)
+    })
+    const timer = setTimeout(() => {
+      timedOut = true
+      stop()
+    }, request.timeoutMs)
+    request.signal?.addEventListener('abort', stop, { once: true })
+    const settle = (): void => {
+      clearTimeout(timer)
+      request.signal?.removeEventListener('abort', stop)
+    }
     let stdout = ''
     let stderr = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       if (stdout.length < STDOUT_MAX) stdout += text
     })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       if (stderr.length < STDERR_MAX) stderr += text.slice(0, STDERR_MAX)
     })
     child.once('error', (error) => {
-      clearTimeout(timer)
+      settle()
       reject(error)
     })
     child.once('close', (exitCode, signal) => {
-      clearTimeout(timer)
-      resolve({ exitCode, signal, stdout, stderr })
+      settle()
+      innerPid = null
+      if (request.signal?.aborted) reject(request.signal.reason)
+      // Bubblewrap turns the inner signal into an exit code; say what it was.
+      else if (timedOut) resolve({ exitCode: null, signal: 'SIGKILL', stdout, stderr })
+      else resolve({ exitCode, signal, stdout, stderr })
     })
   })
+}
+
+function killInner(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has just ended by itself; bubblewrap still waits for it, so the number is not anybody else's.
+  }
 }
 
 /** Finds bubblewrap and prlimit and tries once whether the kernel allows the namespaces. */
@@ -159,7 +209,7 @@ export async function createToolSandbox(): Promise<ToolSandbox> {
       maxFileBytes: null,
     }
     const [command, args] = wrap(true, trial)
-    namespaces = await execute(command, args, trial).then(
+    namespaces = await execute(command, args, trial, true).then(
       (result) => result.exitCode === 0,
       () => false,
     )
@@ -169,7 +219,7 @@ export async function createToolSandbox(): Promise<ToolSandbox> {
     async run(request) {
       request.signal?.throwIfAborted()
       const [command, args] = wrap(namespaces, request)
-      return execute(command, args, request)
+      return execute(command, args, request, namespaces)
     },
   }
 }

@@ -1,0 +1,93 @@
+/** The inspector against what the real qemu-img makes: every dialect of qcow2 is read, every hostile one refused. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { inspectImage } from './inspect.ts'
+import { fileReader } from './reader.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'gd-insp-'))
+const file = (name: string) => join(dir, name)
+const qemuImg = (...args: string[]) => execFileSync('qemu-img', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+let canary: Server
+let touched = 0
+
+async function inspect(name: string) {
+  const handle = await open(file(name))
+  try {
+    return await inspectImage(await fileReader(handle))
+  } finally {
+    await handle.close()
+  }
+}
+
+beforeAll(async () => {
+  canary = createServer((socket) => {
+    touched++
+    socket.destroy()
+  })
+  await new Promise<void>((resolve) => canary.listen(0, '127.0.0.1', resolve))
+})
+afterAll(() => {
+  canary.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+it.each([
+  ['plain', ''],
+  ['version 2', 'compat=0.10'],
+  ['smallest clusters', 'cluster_size=512'],
+  ['largest clusters', 'cluster_size=2M'],
+  ['subclusters', 'extended_l2=on,cluster_size=128k'],
+  ['zstd', 'compression_type=zstd'],
+  ['narrow refcounts', 'refcount_bits=1'],
+  ['preallocated metadata', 'preallocation=metadata'],
+])('qcow2, %s, is read as qemu-img made it', async (name, options) => {
+  const path = `${name.replaceAll(' ', '-')}.qcow2`
+  qemuImg('create', '-q', '-f', 'qcow2', ...(options === '' ? [] : ['-o', options]), file(path), '100M')
+  expect(await inspect(path)).toMatchObject({ format: 'qcow2', kind: 'disk', virtualSizeBytes: 100 * 2 ** 20 })
+})
+
+it('a qcow2 with internal snapshots and a bitmap is read', async () => {
+  qemuImg('create', '-q', '-f', 'qcow2', file('snap.qcow2'), '10M')
+  qemuImg('snapshot', '-c', 'one', file('snap.qcow2'))
+  qemuImg('bitmap', '--add', file('snap.qcow2'), 'b0')
+  expect(await inspect('snap.qcow2')).toMatchObject({ format: 'qcow2' })
+})
+
+it.each(['vmdk', 'vdi', 'vhdx', 'vpc', 'qed', 'parallels'])('%s from qemu-img is refused', async (format) => {
+  qemuImg('create', '-q', '-f', format, file(`x.${format}`), '64M')
+  await expect(inspect(`x.${format}`)).rejects.toMatchObject({ code: 'image_refused' })
+})
+
+it('encrypted images are refused', async () => {
+  const secret = ['--object', 'secret,id=s,data=abc']
+  qemuImg('create', '-q', ...secret, '-f', 'luks', '-o', 'key-secret=s,iter-time=10', file('x.luks'), '1M')
+  await expect(inspect('x.luks')).rejects.toMatchObject({
+    code: 'image_refused',
+    message: expect.stringContaining('LUKS'),
+  })
+  const inside = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'
+  qemuImg('create', '-q', ...secret, '-f', 'qcow2', '-o', inside, file('enc.qcow2'), '1M')
+  await expect(inspect('enc.qcow2')).rejects.toMatchObject({ message: expect.stringContaining('encrypted') })
+})
+
+it('images that point elsewhere are refused without a look there', async () => {
+  const { port } = canary.address() as AddressInfo
+  for (const [name, backing] of [
+    ['abs', '/etc/passwd'],
+    ['up', '../../etc/passwd'],
+    ['json', 'json:{"driver":"raw","file":{"driver":"file","filename":"/etc/passwd"}}'],
+    ['nbd', `nbd://127.0.0.1:${port}`],
+    ['self', `${dir}/./self.qcow2`],
+  ] as const) {
+    qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', backing, '-F', 'raw', file(`${name}.qcow2`), '1M')
+    await expect(inspect(`${name}.qcow2`)).rejects.toMatchObject({ code: 'image_refused' })
+  }
+  qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${file('victim')},data_file_raw=on`, file('ext.qcow2'), '1M')
+  await expect(inspect('ext.qcow2')).rejects.toMatchObject({ message: expect.stringContaining('data-file') })
+  expect(touched).toBe(0)
+})
