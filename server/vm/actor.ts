@@ -308,8 +308,8 @@ export class VmActor {
       // The traces of the run before this one.
       await this.#cleaning
       signal.throwIfAborted()
-      const prepared = await prepare()
-      signal.throwIfAborted()
+      // A preparation that hangs must not keep the power from being cut.
+      const prepared = await unlessAborted(prepare(), signal)
       let guest: Guest | null = null
       guest = await launch(prepared, {
         paths: this.paths,
@@ -532,6 +532,15 @@ export class VmActor {
       lastExit: model.lastExit,
     }
   }
+}
+
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
 }
 
 function isSame(a: VmModel, b: VmModel): boolean {

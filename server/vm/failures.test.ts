@@ -193,6 +193,10 @@ describe('what QEMU wrote is shown without host paths', () => {
   test('paths inside JSON', () => {
     expect(redact('{"filename":"/srv/x/a.qcow2","n":1}')).toBe('{"filename":"…/a.qcow2","n":1}')
   })
+  test('options that QEMU repeats are left out', () => {
+    const text = `qemu-system-x86_64: -netdev {"type":"user","id":"n0"}: Could not set up: no`
+    expect(redact(text)).toBe('qemu-system-x86_64: -netdev {…}: Could not set up: no')
+  })
   test('devices and things that are no paths stay', () => {
     expect(redact('/dev/kvm: read/write 1/2')).toBe('/dev/kvm: read/write 1/2')
   })

@@ -30,6 +30,9 @@ export const STDERR_TAIL_BYTES = 4096
 const PATH_IN_QUOTES = /(['"])\/(?!dev\/)(?:[^'"\n]*\/)?([^'"\n/]*)\1/g
 const BARE_PATH = /(?<![\w./…])\/(?!dev\/)(?:[^\s'"\],:;()/]+\/)*([^\s'"\],:;()/]*)/g
 
+// QEMU repeats the whole option it complains about; its message after that says enough.
+const QUOTED_OPTION = /(?<= -[a-z]+ )\{.*\}(?=: )/g
+
 /** Host paths become the name people know, or the last part alone. Control characters become spaces. */
 export function redact(text: string, names: ReadonlyMap<string, string> = new Map()): string {
   let clean = text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, ' ')
@@ -37,6 +40,7 @@ export function redact(text: string, names: ReadonlyMap<string, string> = new Ma
     clean = clean.replaceAll(path, name.replaceAll('/', '_'))
   }
   return clean
+    .replace(QUOTED_OPTION, '{…}')
     .replace(PATH_IN_QUOTES, '$1…/$2$1')
     .replace(BARE_PATH, (whole, last: string) => (whole === '/' ? whole : `…/${last}`))
 }

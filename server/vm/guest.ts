@@ -2,6 +2,8 @@
  * The dashboard's hold on one QEMU process: its monitor, its serial console, its identity. Made by a launch or by
  * adoption, owned by the VM's actor, let go of without harm to the guest.
  */
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
 import type { SerialHubHandle } from '#server/console/types.ts'
 import type { VmRunPaths } from '#server/paths.ts'
@@ -57,6 +59,9 @@ const Chardevs = z.array(z.object({ filename: z.string(), 'frontend-open': z.boo
 /** Milliseconds a command may take before QEMU counts as silent. */
 export const ANSWER_MS = 5000
 const REOPEN_SERIAL_MS = 500
+const RESCUE_AFTER_MS = 400
+/** A guest that stops and goes on faster than this is asked about in vain; the next event tells. */
+const STATE_ATTEMPTS = 4
 
 export class Guest {
   readonly vmId: string
@@ -76,6 +81,9 @@ export class Guest {
   #hub: SerialHubHandle | null = null
   #reopen: NodeJS.Timeout | undefined
   #released = false
+  /** Counts events about the run state. */
+  #stateEvents = 0
+  #refreshing = false
 
   constructor(options: {
     vmId: string
@@ -110,33 +118,32 @@ export class Guest {
     this.#take(await connectQmp(this.paths.qmp, { ...options, waitForSocket: true }))
   }
 
-  /** Main monitor first; when it stays silent, the rescue monitor as well: whichever greets first. @throws QmpError */
+  /**
+   * Main monitor first; when it stays silent for a while, because another client holds it or its socket is gone, the
+   * rescue monitor as well: whichever greets first. Waits for sockets that a starting QEMU has not made yet.
+   * @throws QmpError
+   */
   async reconnect(timeoutMs: number): Promise<void> {
     const stop = new AbortController()
-    const signal = stop.signal
-    const main = connectQmp(this.paths.qmp, { timeoutMs, signal })
-    const rescue = main.then(
-      (client) => client,
-      () => connectQmp(this.paths.qmpRescue, { timeoutMs, signal }),
+    const open = (path: string, ms: number) =>
+      connectQmp(path, { timeoutMs: ms, waitForSocket: true, signal: stop.signal })
+    const main = open(this.paths.qmp, timeoutMs)
+    const rescue = sleep(RESCUE_AFTER_MS, null, { signal: stop.signal }).then(() =>
+      open(this.paths.qmpRescue, timeoutMs - RESCUE_AFTER_MS),
     )
-    const early = new Promise<QmpClient>((resolve, reject) => {
-      setTimeout(() => {
-        if (this.qmp || signal.aborted) reject(new Error('no longer wanted'))
-        else connectQmp(this.paths.qmpRescue, { timeoutMs: timeoutMs / 2, signal }).then(resolve, reject)
-      }, timeoutMs / 2)
-    })
-    early.catch(() => {})
+    let chosen: QmpClient | null = null
+    for (const attempt of [main, rescue]) {
+      // The one that comes second must not keep its monitor busy.
+      attempt.then((client) => chosen !== null && client !== chosen && client.close()).catch(() => {})
+    }
     try {
-      const client = await Promise.any([rescue, early])
-      this.#take(client)
-      stop.abort(new Error('connected'))
-      // A loser that connected all the same must not keep the other monitor busy.
-      for (const other of [rescue, early]) {
-        other.then((extra) => extra !== client && extra.close()).catch(() => {})
-      }
+      chosen = await Promise.any([main, rescue])
     } catch (error) {
       throw error instanceof AggregateError ? error.errors[0] : error
+    } finally {
+      stop.abort(new Error('no longer wanted'))
     }
+    this.#take(chosen)
   }
 
   /** Runs one command with the time a live QEMU needs at most. @throws QmpError */
@@ -155,10 +162,19 @@ export class Guest {
     }
   }
 
-  /** Reads the run state. @throws QmpError */
+  /**
+   * Reads the run state. An answer and an event that came in one piece reach us in either order, so an answer counts
+   * only when no event about the run state came since the question; else it is asked again.
+   * @throws QmpError
+   */
   async readRunState(options: { timeoutMs?: number } = {}): Promise<string> {
-    this.runState = Status.parse(await this.ask('query-status', undefined, options)).status
-    return this.runState
+    for (let attempt = 1; ; attempt += 1) {
+      const before = this.#stateEvents
+      const { status } = Status.parse(await this.ask('query-status', undefined, options))
+      if (before !== this.#stateEvents && attempt < STATE_ATTEMPTS) continue
+      this.runState = status
+      return status
+    }
   }
 
   /** Everything that may have changed while nobody listened, in one burst. @throws QmpError */
@@ -212,9 +228,9 @@ export class Guest {
     await hub.ready
   }
 
-  /** Whether the VM was launched with a serial port; unknown launches are taken to have one. */
+  /** Whether the VM was launched with a serial port. */
   get hasSerial(): boolean {
-    return this.record?.spec?.serial ?? true
+    return this.record?.spec?.serial ?? existsSync(this.paths.serial)
   }
 
   /** Closes our ends. The guest does not notice. Idempotent. */
@@ -247,21 +263,20 @@ export class Guest {
     switch (event.event) {
       case 'RESUME':
       case 'WAKEUP':
+        this.#stateEvents += 1
         this.#runStateIs('running')
         return
       case 'SUSPEND':
+        this.#stateEvents += 1
         this.#runStateIs('suspended')
         return
       case 'STOP':
-      case 'RESET':
       case 'GUEST_PANICKED':
       case 'WATCHDOG':
-      case 'BLOCK_IO_ERROR':
-        // None of these says which state QEMU is in now. Answers come in order, so the last one is right.
-        this.readRunState().then(
-          (runState) => this.#runStateIs(runState),
-          () => {},
-        )
+        // RESET and BLOCK_IO_ERROR are left out: a guest can make them by the thousand, and a change of the run state
+        // that comes with them has an event of its own.
+        this.#stateEvents += 1
+        this.#refreshRunState()
         return
       case 'SHUTDOWN': {
         const ending = endingOfShutdown(event)
@@ -272,6 +287,23 @@ export class Guest {
         this.#onPort(event)
         return
     }
+  }
+
+  /** None of those events says which state QEMU is in now. One question at a time is enough to find out. */
+  #refreshRunState(): void {
+    if (this.#refreshing) return
+    this.#refreshing = true
+    this.readRunState()
+      .then(
+        (runState) => {
+          this.#refreshing = false
+          this.#runStateIs(runState)
+        },
+        () => {},
+      )
+      .finally(() => {
+        this.#refreshing = false
+      })
   }
 
   #runStateIs(runState: string): void {

@@ -239,8 +239,9 @@ export interface Sampled {
   changed(): void
 }
 
-/** Waking less often than this saves nothing anybody would notice. Milliseconds. */
-const BATCH_MS = 100
+/** Guests are sampled in batches at multiples of this: fewer wake-ups, and no batch of hundreds. Milliseconds. */
+const SLOT_MS = 250
+const onSlot = (ms: number): number => Math.round(ms / SLOT_MS) * SLOT_MS
 
 /** One timer for all guests, set for the next that is due. */
 export class SamplerClock {
@@ -257,8 +258,8 @@ export class SamplerClock {
   add(guest: Sampled): void {
     this.#guests.add(guest)
     const now = this.#monotonicMs()
-    // The first sample soon, as a baseline for rates; guests started together stay apart by chance alone.
-    guest.sampler.nextAtMs = now + 200 + Math.random() * 800
+    // The first sample soon, as a baseline for rates.
+    guest.sampler.nextAtMs = onSlot(now + SLOT_MS + Math.random() * WATCHED_MS)
     this.#schedule()
   }
 
@@ -300,9 +301,9 @@ export class SamplerClock {
     const now = this.#monotonicMs()
     for (const guest of this.#guests) {
       const { sampler } = guest
-      if (sampler.nextAtMs > now + BATCH_MS) continue
+      if (sampler.nextAtMs > now + SLOT_MS / 2) continue
       const runs = guest.runs()
-      sampler.nextAtMs = now + sampler.intervalMs(this.#watched, runs)
+      sampler.nextAtMs = onSlot(now + sampler.intervalMs(this.#watched, runs))
       void sampler.sample(now, this.#watched, runs).then((changed) => {
         if (changed && this.#guests.has(guest)) guest.changed()
       })

@@ -1,6 +1,6 @@
 /** How guests are asked to end, and how processes are made to. */
 import { within } from '#server/platform/clock.ts'
-import { isAlive } from '#server/platform/process.ts'
+import { isAlive, readProcStat } from '#server/platform/process.ts'
 import { requestShutdown } from '#server/qga/client.ts'
 import type { Guest, GuestProcess } from './guest.ts'
 import { isQemuOf } from './identity.ts'
@@ -75,6 +75,8 @@ export async function killProcess(target: GuestProcess, vmId: string, times: Lad
     ['SIGKILL', times.kill],
   ]
   for (const [signal, ms] of rungs) {
+    // A stopped process (SIGSTOP, a debugger) takes no signal but SIGKILL: waiting for it would be in vain.
+    if (signal === 'SIGTERM' && readProcStat(target.identity.pid)?.state.toUpperCase() === 'T') continue
     const sent = signalQemu(target, vmId, signal)
     target.hurry()
     if (!sent && !isAlive(target.identity)) return await within(gone, 1000, true)

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -117,6 +117,17 @@ describe('power', () => {
     await refused
     expect((await s.start(vmId, 'ann', async () => prepared)).state).toBe('running')
   })
+  test('a preparation that hangs does not keep the power from being cut', async () => {
+    const s = lab.supervisor()
+    const vmId = newVmId()
+    s.register(vmId)
+    const refused = expect(s.start(vmId, 'ann', () => new Promise(() => {}))).rejects.toMatchObject({
+      code: 'conflict',
+    })
+    await sleep(10)
+    expect((await s.poweroff(vmId, 'bob')).state).toBe('off')
+    await refused
+  })
   test('a preparation that is refused leaves the VM off with the same error', async () => {
     const s = lab.supervisor()
     const vmId = newVmId()
@@ -175,6 +186,68 @@ describe('power', () => {
     const runtime = await until(s, vmId, (r) => r.live?.cpuLoad !== null && r.live !== null, 5000)
     expect(runtime.live?.residentMiB).toBeGreaterThan(5)
     expect(runtime.live?.cpuLoad).toBeLessThanOrEqual(1)
+  })
+})
+
+describe('isolation', { skip: process.getuid?.() !== 0 }, () => {
+  const uid = 61_234
+  const user = { uid, gid: uid, groups: [] }
+  const wrapper = [
+    'setpriv',
+    `--reuid=${uid}`,
+    `--regid=${uid}`,
+    '--clear-groups',
+    '--no-new-privs',
+    '--inh-caps=-all',
+    '--',
+  ]
+  const shell = ['/bin/sh', '-c', 'umask 077; exec "$@"', 'sh']
+
+  test('a guest runs as its own user, sees nothing but its run directory, and is adopted, pictured and stopped all the same', async () => {
+    await chmod(lab.dir, 0o711)
+    await chmod(lab.runDir, 0o711)
+    const { s, vmId, pid } = await started({ user, wrapper: [...wrapper, ...shell], display: true })
+    const paths = vmRunPaths(lab.runDir, vmId)
+    expect(s.runtime(vmId).live?.uid).toBe(uid)
+    expect(await stat(paths.dir)).toMatchObject({ uid, gid: uid })
+    for (const path of [paths.qmp, paths.vnc, paths.serial, paths.pidfile]) {
+      const info = await stat(path)
+      expect([info.uid, info.mode & 0o077]).toEqual([uid, 0])
+    }
+    // What the dashboard believes on adoption, the guest's user can neither read nor write.
+    expect(await stat(paths.launch)).toMatchObject({ uid: 0 })
+    expect((await stat(paths.launch)).mode & 0o077).toBe(0)
+    expect((await s.screenshot(vmId)).length).toBeGreaterThan(100)
+    await s.detach()
+    const next = lab.supervisor()
+    expect((await next.adoptAll(known(vmId))).adopted).toEqual([vmId])
+    expect((await next.screenshot(vmId)).length).toBeGreaterThan(100)
+    await next.poweroff(vmId, 'bob')
+    expect(isGone(pid)).toBe(true)
+  })
+  test('a link planted where the screenshot or the record belongs is not followed', async () => {
+    const { s, vmId } = await started({ display: true })
+    const paths = vmRunPaths(lab.runDir, vmId)
+    const secret = join(lab.dir, 'secret')
+    await writeFile(secret, 'precious')
+    await symlink(secret, paths.screenshot)
+    expect((await s.screenshot(vmId)).toString('latin1')).not.toContain('precious')
+    expect(await readFile(secret, 'utf8')).toBe('precious')
+    await rm(paths.stderr)
+    await symlink(secret, paths.stderr)
+    await s.poweroff(vmId, 'ann')
+    expect(s.runtime(vmId).lastExit?.stderrTail).toBe('')
+    await s.detach()
+    expect(await readFile(secret, 'utf8')).toBe('precious')
+  })
+  test('a record that somebody else wrote is not believed', async () => {
+    const { s, vmId, pid } = await started()
+    await s.detach()
+    const paths = vmRunPaths(lab.runDir, vmId)
+    await chown(paths.launch, uid, uid)
+    const next = lab.supervisor()
+    expect((await next.adoptAll(known(vmId))).adopted).toEqual([vmId])
+    expect(next.runtime(vmId)).toMatchObject({ live: { pid }, launchedSpec: null, launchedPlan: null })
   })
 })
 
