@@ -64,7 +64,7 @@ export function VmListScreen() {
         title={t('title')}
         note={
           all && !empty ? (
-            <span className="figures" role="status">
+            <span className="figures max-sm:sr-only" role="status">
               {shown.length === all.length
                 ? t('count', { shown: shown.length })
                 : t('countOf', { shown: shown.length, all: all.length })}
@@ -104,8 +104,8 @@ export function VmListScreen() {
         </EmptyState>
       ) : (
         <div className="flex flex-col gap-3">
-          <div className="flex flex-wrap items-center gap-2">
-            <div className="relative min-w-0 flex-1 basis-64 md:max-w-md">
+          <div className="flex flex-wrap items-center gap-2 max-sm:gap-x-0">
+            <div className="relative min-w-0 flex-1 basis-64 max-sm:basis-full md:max-w-md">
               <Search size={14} aria-hidden="true" className="absolute start-2.5 top-1/2 -translate-y-1/2 text-faint" />
               <input
                 type="search"
@@ -141,7 +141,7 @@ export function VmListScreen() {
                 </IconButton>
               )}
             </div>
-            <fieldset aria-label={t('filter')} className="flex items-center gap-0.5">
+            <fieldset aria-label={t('filter')} className="flex min-w-0 items-center gap-0.5 overflow-x-auto p-0.5">
               {FILTERS.map(([id, value]) => {
                 const on = text.trim() === value
                 return (
@@ -149,7 +149,7 @@ export function VmListScreen() {
                     key={id}
                     variant="quiet"
                     aria-pressed={on}
-                    className={cx('px-2!', on && 'bg-selected text-ink!')}
+                    className={cx('px-2! max-sm:px-1.5!', on && 'bg-selected text-ink!')}
                     onClick={() => search(value)}
                   >
                     {t(`filters.${id}`)}

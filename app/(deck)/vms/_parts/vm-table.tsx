@@ -17,7 +17,7 @@ const LOADING_ROWS = 12
 
 /** Width and the narrowest window each column is shown in; name takes the rest. */
 export const COLUMN_CLASS: Record<VmColumn, string> = {
-  state: 'w-28 max-md:hidden',
+  state: 'w-33 max-md:hidden',
   name: '',
   guest: 'w-18 max-xl:hidden',
   accelerator: 'w-15 max-lg:hidden',
@@ -25,7 +25,7 @@ export const COLUMN_CLASS: Record<VmColumn, string> = {
   memory: 'w-22 max-md:hidden',
   address: 'w-28 max-lg:hidden',
   owner: 'w-18 max-xl:hidden',
-  tags: 'w-28 max-xl:hidden',
+  tags: 'w-26 max-xl:hidden',
   uptime: 'w-20 max-lg:hidden',
 }
 
@@ -133,20 +133,16 @@ export function VmTable({ vms, loading, columns, sort, descending, onSort, selec
   const after = last ? virtualizer.getTotalSize() - (last.end - offset) : 0
   const all = vms.length > 0 && vms.every((vm) => selected.has(vm.id))
   const some = !all && vms.some((vm) => selected.has(vm.id))
+  // One cell, not one across all columns: hidden columns would count again and squeeze the rest.
   const spacer = (height: number) =>
     height > 0 && (
       <tr>
-        <td aria-hidden="true" colSpan={columns.length + 2} style={{ height, padding: 0 }} />
+        <td aria-hidden="true" style={{ height, padding: 0 }} />
       </tr>
     )
 
   return (
-    <table
-      aria-rowcount={vms.length + 1}
-      aria-busy={loading}
-      onKeyDown={onKeyDown}
-      className="w-full table-fixed max-sm:-mx-1"
-    >
+    <table aria-rowcount={vms.length + 1} aria-busy={loading} onKeyDown={onKeyDown} className="w-full table-fixed">
       <thead className="sticky top-12 z-10 bg-canvas text-dim text-sm shadow-[inset_0_-1px_0_var(--color-line)]">
         <tr className="h-8">
           <th scope="col" className="w-8 ps-1">
@@ -186,38 +182,36 @@ export function VmTable({ vms, loading, columns, sort, descending, onSort, selec
         </tr>
       </thead>
       <tbody ref={body}>
-        {loading
-          ? Array.from({ length: LOADING_ROWS }, (_, row) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: placeholders have no identity
-              <tr key={row} className="h-14 border-line border-b md:h-9">
-                <td />
-                {columns.map((column) => (
-                  <td key={column} className={cx('px-2', COLUMN_CLASS[column])}>
-                    <Skeleton className={column === 'name' ? 'h-4 w-2/3 max-w-40' : 'h-4 w-2/3'} />
-                  </td>
-                ))}
-                <td />
-              </tr>
-            ))
-          : [
-              spacer(before),
-              items.map((item) => {
-                const vm = vms[item.index]
-                return (
-                  vm && (
-                    <VmRow
-                      key={vm.id}
-                      vm={vm}
-                      index={item.index}
-                      columns={columns}
-                      selected={selected.has(vm.id)}
-                      onSelect={select}
-                    />
-                  )
-                )
-              }),
-              spacer(after),
-            ]}
+        {loading &&
+          Array.from({ length: LOADING_ROWS }, (_, row) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: placeholders have no identity
+            <tr key={row} className="h-14 border-line border-b md:h-9">
+              <td />
+              {columns.map((column) => (
+                <td key={column} className={cx('px-2', COLUMN_CLASS[column])}>
+                  <Skeleton className={column === 'name' ? 'h-4 w-2/3 max-w-40' : 'h-4 w-2/3'} />
+                </td>
+              ))}
+              <td />
+            </tr>
+          ))}
+        {spacer(before)}
+        {items.map((item) => {
+          const vm = vms[item.index]
+          return (
+            vm && (
+              <VmRow
+                key={vm.id}
+                vm={vm}
+                index={item.index}
+                columns={columns}
+                selected={selected.has(vm.id)}
+                onSelect={select}
+              />
+            )
+          )
+        })}
+        {spacer(after)}
       </tbody>
     </table>
   )
