@@ -44,8 +44,8 @@ export interface SpecDraft {
   readonly cards: readonly CardDraft[]
 }
 
-export type SpecInput = CallInput<'vmCreate'>['body']
-export type SpecPatch = CallInput<'vmUpdate'>['body']
+export type SpecInput = NonNullable<CallInput<'vmCreate'>['body']>
+export type SpecPatch = NonNullable<CallInput<'vmUpdate'>['body']>
 
 /** Random part of an address; the prefix is the one QEMU and KVM tools use. Kept in the draft, so it stays put. */
 export function newCard(key: string, random: () => number = Math.random): CardDraft {

@@ -1,0 +1,5 @@
+import { DefinitionScreen } from './_parts/definition-screen.tsx'
+
+export default function DefinitionPage() {
+  return <DefinitionScreen />
+}
