@@ -1,6 +1,7 @@
 /** Child processes of set-up: captured, shown, or put in place of set-up itself. */
 import { spawn, spawnSync } from 'node:child_process'
 import { constants } from 'node:os'
+import { watchNpm } from './ancestors.mjs'
 
 /**
  * Runs a command to its end with its output captured.
@@ -24,7 +25,8 @@ export function capture(command, args, options = {}) {
 }
 
 /**
- * Runs a command with this terminal and reports how it ended. SIGINT, SIGTERM and SIGHUP sent to us reach it.
+ * Runs a command with this terminal and reports how it ended. SIGINT, SIGTERM and SIGHUP sent to us reach it; when
+ * the npm that runs us is killed, it is ended.
  *
  * On a terminal, Ctrl-C already goes to the whole foreground group: forwarding it as well would look like an
  * impatient second Ctrl-C to a server that is closing in order.
@@ -42,6 +44,7 @@ export function runInPlace(command, args, options = {}) {
     }
     const signals = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])
     for (const signal of signals) process.on(signal, forward)
+    watchNpm(() => child.kill('SIGTERM'))
     const release = () => {
       for (const signal of signals) process.off(signal, forward)
     }
