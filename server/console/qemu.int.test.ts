@@ -15,8 +15,9 @@ const ECHO = [0xb4, 0x00, 0xcd, 0x16, 0xba, 0xf8, 0x03, 0xee, 0xb4, 0x0e, 0xcd, 
 /** Fills the screen with one changing character after the other, for ever. */
 const DRAW = [0xb4, 0x0e, 0xfe, 0xc0, 0x0c, 0x20, 0xcd, 0x10, 0xeb, 0xf6]
 
-function bootSector(code: readonly number[]): Buffer {
-  const sector = Buffer.alloc(512)
+function bootDisk(code: readonly number[]): Buffer {
+  // SeaBIOS does not boot a disk of a single sector.
+  const sector = Buffer.alloc(1 << 20)
   sector.set(code)
   sector.set([0x55, 0xaa], 510)
   return sector
@@ -27,11 +28,11 @@ interface Guest extends AsyncDisposable {
   readonly process: ChildProcess
 }
 
-/** A real guest under TCG that boots 512 bytes, its screen on `rig.vnc`, COM1 on `rig.hub`. */
+/** A real guest under TCG that boots one sector, its screen on `rig.vnc`, COM1 on `rig.hub`. */
 async function bootGuest(code: readonly number[]): Promise<Guest> {
   const rig = await startRig()
   const disk = `${rig.dir}/disk`
-  await writeFile(disk, bootSector(code))
+  await writeFile(disk, bootDisk(code))
   const qemu = spawn(
     QEMU,
     [
