@@ -24,6 +24,8 @@ export interface EventsSocket {
   /** Answers the upgrade or refuses it. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
   readonly clients: number
+  /** What all readers together have not taken yet. */
+  readonly backlogBytes: number
   close(): void
 }
 
@@ -142,6 +144,11 @@ export function createEventsSocket(engine: Engine, auth: Auth, policy: Credentia
     },
     get clients() {
       return open.size
+    },
+    get backlogBytes() {
+      let sum = 0
+      for (const ws of open.keys()) sum += ws.bufferedAmount
+      return sum
     },
     close() {
       clearInterval(pinger)
