@@ -182,6 +182,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     jobs,
     space,
     journal,
+    sandbox,
     imageDirs: config.imageDirs,
     readersGid: identity.readersGid,
   })

@@ -426,6 +426,22 @@ describe('the library', () => {
     expect((await now.engine.images.starters(ANN)).items.find((s) => s.id === starter.id)?.image).toBe(image.id)
   })
 
+  it('Debian’s installer is made into a medium that shows its menu', async () => {
+    const installer = (await now.engine.images.starters(ANN)).items.find((s) => s.id === 'debian-netinst')
+    expect(installer).toBeDefined()
+    if (!installer?.available) {
+      expect(installer?.installCommand).toContain('apt-get install')
+      await expect(now.engine.images.addStarter(ANN, 'debian-netinst')).rejects.toMatchObject({ code: 'image_missing' })
+      return
+    }
+    const image = await now.engine.images.addStarter(ANN, 'debian-netinst')
+    expect(image).toMatchObject({ kind: 'iso', guest: 'linux', label: 'DEBIAN_NETBOOT', source: 'starter' })
+    const vm = await create(ANN, { name: 'inst', memoryMiB: 512, disks: [{ device: 'cdrom', image: image.id }] })
+    await now.engine.vms.start(ANN, vm.id)
+    const output = () => Buffer.from(now.supervisor.serialHub(vm.id)?.history().head ?? []).toString()
+    await until(output, (text) => text.includes('Install Debian over the network'), 60_000)
+  })
+
   it('a file of an allowed directory is registered as a job, read where it is, and stays when deleted', async () => {
     const { mkdirSync, symlinkSync, appendFileSync, chmodSync } = await import('node:fs')
     mkdirSync(imageDir, { recursive: true, mode: 0o755 })

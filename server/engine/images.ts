@@ -1,14 +1,18 @@
 /** The image library as the API knows it. */
+import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
+import { mkdir, rm, stat } from 'node:fs/promises'
 import { seesAllVms } from '#lib/auth/privileges.ts'
 import type { Image, Starter } from '#lib/schema/image.ts'
 import type { ImageLibrary, ImageUse } from '#server/images/library.ts'
 import { cleanImageName } from '#server/images/names.ts'
+import { buildNetbootIso, findNetboot } from '#server/images/netboot-iso.ts'
 import { checkRegistration, listSources, nameOfPath, registerFile } from '#server/images/register.ts'
 import { findStarter, STARTERS } from '#server/images/starters.ts'
 import { receiveUpload } from '#server/images/upload.ts'
 import type { JobRegistry } from '#server/jobs/registry.ts'
 import type { DataPaths } from '#server/paths.ts'
+import type { ToolSandbox } from '#server/storage/sandbox.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
@@ -20,11 +24,20 @@ export interface ImageEngineDeps {
   readonly jobs: JobRegistry
   readonly space: SpaceLedger
   readonly journal: Journal
+  readonly sandbox: ToolSandbox
   readonly imageDirs: readonly string[]
   readonly readersGid: number | null
 }
 
 const MAX_UPLOADS = 16
+const BUILD_TIMEOUT_MS = 120_000
+
+const INSTALLER = {
+  id: 'debian-netinst',
+  name: 'Debian installer',
+  purpose: 'Installs Debian 12 over the network; needs a network card that reaches a mirror.',
+  package: 'debian-installer-12-netboot-amd64',
+} as const
 
 export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId'>) => (use: ImageUse) =>
   seesAllVms(caller.role) || use.ownerId === caller.userId
@@ -78,6 +91,48 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
       throw error
     } finally {
       uploads -= 1
+    }
+  }
+
+  const findInstaller = async (): Promise<Starter> => {
+    const netboot = await findNetboot()
+    const added = library.all().find((document) => document.starter === INSTALLER.id)
+    return {
+      ...INSTALLER,
+      available: netboot.available,
+      detail: netboot.available ? '' : netboot.reason,
+      installCommand: netboot.available ? null : `apt-get install ${netboot.packages.join(' ')}`,
+      sizeBytes: netboot.available ? netboot.sizeBytes : null,
+      image: added === undefined ? null : library.view(added, () => false).id,
+    }
+  }
+
+  /** The medium does not exist yet: make it in a directory of its own, then add it like the others. */
+  const addInstaller = async (caller: Caller): Promise<Image> => {
+    const netboot = await findNetboot()
+    if (!netboot.available) throw new EngineError('image_missing', netboot.reason)
+    const reservation = await space.reserve(2 * netboot.sizeBytes, 'The medium')
+    // Named like an upload, so that the sweep at start knows it.
+    const stage = data.upload(randomUUID())
+    try {
+      await mkdir(stage, { mode: 0o700 })
+      const iso = await buildNetbootIso(deps.sandbox, netboot, stage, AbortSignal.timeout(BUILD_TIMEOUT_MS))
+      reservation.release()
+      return await receive(
+        caller,
+        'starterAdd',
+        {
+          name: 'debian-netboot.iso',
+          sha256: null,
+          body: createReadStream(iso, { highWaterMark: 2 ** 20 }),
+          declaredBytes: (await stat(iso)).size,
+          starter: INSTALLER.id,
+        },
+        'starter-add',
+      )
+    } finally {
+      reservation.release()
+      await rm(stage, { recursive: true, force: true })
     }
   }
 
@@ -139,9 +194,12 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
     },
     sources: () => listSources(deps.imageDirs),
     async starters() {
-      return { items: await Promise.all(STARTERS.map(starterView)) }
+      return { items: await Promise.all([...STARTERS.map(starterView), findInstaller()]) }
     },
     async addStarter(caller, id) {
+      const present = library.all().find((document) => document.starter === id)
+      if (present !== undefined && library.isPresent(present.id)) return viewOf(caller, present.id)
+      if (id === INSTALLER.id) return addInstaller(caller)
       const starter = STARTERS.find((candidate) => candidate.id === id)
       const found = starter === undefined ? null : await findStarter(starter)
       if (starter === undefined || found === null) {
@@ -152,8 +210,6 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
             : `The package ${starter.package} is not installed on the host. Install it: apt-get install ${starter.package}`,
         )
       }
-      const present = library.all().find((document) => document.starter === starter.id)
-      if (present !== undefined && library.isPresent(present.id)) return viewOf(caller, present.id)
       return receive(
         caller,
         'starterAdd',

@@ -114,7 +114,7 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
       if (ImageId.safeParse(id).success && !documents.has(id) && store.get('image', id) === null) {
         await rm(data.image(id), { force: true })
       }
-      await rm(join(data.uploadsDir, name), { force: true })
+      await rm(join(data.uploadsDir, name), { recursive: true, force: true })
     }
     for (const name of await readdir(data.imagesDir)) {
       if (documents.has(name)) continue
