@@ -207,7 +207,7 @@ async function main(): Promise<void> {
     hub,
     capabilities: { current: () => probe.get() },
     accelerator: host,
-    host: { view: (facts, options) => host.view(facts, options), capabilities: () => host.capabilitiesView() },
+    host,
     identity,
     log,
   })

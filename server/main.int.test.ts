@@ -1,0 +1,255 @@
+/** The server as a process: how it starts, how it refuses to, how it stops, and what it leaves behind. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { send } from '#server/http/test-rig.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const PASSWORD = 'correct horse battery'
+let dir: string
+let children: ChildProcess[] = []
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'gd-'))
+  // Guests have users of their own and must be able to pass.
+  chmodSync(dir, 0o711)
+})
+afterEach(async () => {
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    child.kill('SIGKILL')
+    await new Promise((resolve) => child.once('exit', resolve))
+  }
+  children = []
+  rmSync(dir, { recursive: true, force: true })
+})
+
+/** Of an orphan, nobody may have taken the exit status yet: a zombie does not run. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+interface Run {
+  readonly child: ChildProcess
+  readonly ended: Promise<number | null>
+  out(): string
+  err(): string
+}
+
+function run(program: string, args: string[], input?: string, env: Record<string, string> = {}): Run {
+  const child = spawn(process.execPath, [join(ROOT, program), ...args], {
+    env: {
+      ...process.env,
+      GUESTDECK_RUN: join(dir, 'r'),
+      GUESTDECK_DATA: join(dir, 'd'),
+      GUESTDECK_ACCEL: 'tcg',
+      ...env,
+    },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  children.push(child)
+  let out = ''
+  let err = ''
+  child.stdout?.on('data', (chunk) => {
+    out += chunk
+  })
+  child.stderr?.on('data', (chunk) => {
+    err += chunk
+  })
+  child.stdin?.end(input ?? '')
+  const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)))
+  return { child, ended, out: () => out, err: () => err }
+}
+
+const server = (args: string[] = [], env?: Record<string, string>) =>
+  run('server/main.ts', ['--api-only', '--port', '0', ...args], undefined, env)
+const deck = (args: string[], input?: string) => run('cli/guestdeck.mjs', args, input)
+
+async function ready(started: Run): Promise<number> {
+  await expect
+    .poll(started.out, { timeout: 20_000, message: started.err() })
+    .toContain('Guestdeck is ready at http://127.0.0.1:')
+  return Number(/127\.0\.0\.1:(\d+)/.exec(started.out())?.[1])
+}
+
+async function refused(started: Run): Promise<string> {
+  const at = performance.now()
+  expect(await started.ended).toBe(1)
+  expect(performance.now() - at).toBeLessThan(5000)
+  const lines = started.err().trim().split('\n')
+  expect(lines.filter((line) => line.startsWith('guestdeck: '))).toHaveLength(1)
+  expect(started.err()).not.toMatch(/^\s+at /m)
+  return lines.at(-1) ?? ''
+}
+
+async function token(): Promise<string> {
+  const added = deck(['user', 'add', 'ann', '--role', 'admin', '--password-stdin'], `${PASSWORD}\n`)
+  expect(await added.ended).toBe(0)
+  const created = deck(['token', 'create', '--user', 'ann', '--label', 'test'])
+  expect(await created.ended).toBe(0)
+  expect(created.out()).toMatch(/^gd_[A-Za-z0-9_-]{43}\n$/)
+  return created.out().trim()
+}
+
+test('a fresh start prints its address and a setup code that works once, and none afterwards', async () => {
+  const first = server()
+  const port = await ready(first)
+  await expect.poll(first.out).toMatch(/Setup code: [A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4}\n/)
+  const code = /Setup code: (\S+)/.exec(first.out())?.[1] ?? ''
+  const headers = { 'content-type': 'application/json' }
+  const body = JSON.stringify({ code, name: 'ann', password: PASSWORD })
+  expect((await send(port, 'POST', '/api/v1/setup', { headers, body })).status).toBe(201)
+  expect((await send(port, 'POST', '/api/v1/setup', { headers, body })).status).toBe(409)
+  const stopped = performance.now()
+  first.child.kill('SIGTERM')
+  expect(await first.ended).toBe(0)
+  expect(performance.now() - stopped).toBeLessThan(3500)
+  const second = server()
+  await ready(second)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(second.out()).not.toContain('Setup code')
+  expect(statSync(join(dir, 'd/state.db')).mode & 0o777).toBe(0o600)
+  expect(statSync(join(dir, 'd')).mode & 0o777).toBe(process.getuid?.() === 0 ? 0o711 : 0o700)
+})
+
+test('a second dashboard on the same data is refused within 2 s by pid, and the first is unaffected', async () => {
+  const first = server()
+  const port = await ready(first)
+  const at = performance.now()
+  const second = server([], { GUESTDECK_RUN: join(dir, 'r2') })
+  expect(await refused(second)).toContain(`in use by pid ${first.child.pid}`)
+  expect(performance.now() - at).toBeLessThan(4000)
+  expect((await send(port, 'GET', '/healthz')).status).toBe(200)
+  first.child.kill('SIGKILL')
+  await first.ended
+  await ready(server())
+})
+
+test('a port that is taken is named', async () => {
+  const blocker = createServer()
+  await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve))
+  const address = blocker.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  expect(await refused(run('server/main.ts', ['--api-only', '--port', String(port)]))).toContain(`Port ${port}`)
+  blocker.close()
+})
+
+test.each([
+  ['an address that is not ours', ['--host', '203.0.113.7', '--insecure-http'], {}, 'not an address of this machine'],
+  ['plain HTTP for other machines', ['--host', '0.0.0.0'], {}, '--insecure-http'],
+  ['an unknown flag', ['--bogus'], {}, '--bogus'],
+  ['a port that is none', ['--port', '70000'], {}, 'GUESTDECK_PORT'],
+  ['a run directory too long for sockets', [], { GUESTDECK_RUN: `/tmp/${'x'.repeat(100)}` }, 'GUESTDECK_RUN'],
+  ['a data directory below a file', ['--data', '/dev/null/x'], {}, '/dev/null/x'],
+])('%s is refused with one line', async (_what, args, env: Record<string, string>, message) => {
+  expect(await refused(server(args, env))).toContain(message)
+})
+
+test('a damaged database is refused by name and left as it is', async () => {
+  mkdirSync(join(dir, 'd'), { mode: 0o711 })
+  const file = join(dir, 'd/state.db')
+  writeFileSync(file, 'x'.repeat(5000))
+  expect(await refused(server())).toContain(file)
+  expect(readFileSync(file, 'utf8')).toBe('x'.repeat(5000))
+})
+
+test('--help and --version answer without starting anything', async () => {
+  for (const [flag, text] of [
+    ['--help', '--insecure-http'],
+    ['--version', '0.1.0'],
+  ] as const) {
+    const asked = run('server/main.ts', [flag])
+    expect(await asked.ended).toBe(0)
+    expect(asked.out()).toContain(text)
+  }
+  expect(existsSync(join(dir, 'd'))).toBe(false)
+})
+
+test('a VM is created, started, survives kill -9 of the dashboard, is found again and powered off', async () => {
+  const secret = await token()
+  const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/json' }
+  const first = server()
+  const port = await ready(first)
+  expect(first.out()).not.toContain('Setup code')
+  const body = JSON.stringify({ name: 'demo', memoryMiB: 64, cpus: 1, accelerator: 'tcg' })
+  const created = await send(port, 'POST', '/api/v1/vms', { headers, body })
+  expect(created.status, created.text).toBe(201)
+  const path = `/api/v1/vms/${created.json.id}`
+  const started = await send(port, 'POST', `${path}/start`, { headers })
+  expect(started.status, started.text).toBe(200)
+  expect(started.json.state).toBe('running')
+  const { pid } = started.json.live
+  expect((await send(port, 'GET', `${path}/screenshot.png`, { headers })).headers['content-type']).toBe('image/png')
+  try {
+    first.child.kill('SIGKILL')
+    await first.ended
+    const second = server()
+    const again = await ready(second)
+    const found = (await send(again, 'GET', path, { headers })).json
+    expect(found.state).toBe('running')
+    expect(found.live.pid).toBe(pid)
+    // A second start must not make a second QEMU.
+    expect((await send(again, 'POST', `${path}/start`, { headers })).status).toBe(409)
+    second.child.kill('SIGTERM')
+    expect(await second.ended).toBe(0)
+    expect(isRunning(pid)).toBe(true)
+    const third = await ready(server())
+    expect((await send(third, 'GET', path, { headers })).json.state).toBe('running')
+    const off = await send(third, 'POST', `${path}/poweroff`, { headers })
+    expect(off.json.state).toBe('off')
+    expect(isRunning(pid)).toBe(false)
+    expect((await send(third, 'DELETE', path, { headers })).status).toBe(204)
+  } finally {
+    if (isRunning(pid)) process.kill(pid, 'SIGKILL')
+  }
+})
+
+test('the command changes people and tokens beside a running dashboard, which knows at once', async () => {
+  const port = await ready(server())
+  const secret = await token()
+  const headers = { authorization: `Bearer ${secret}` }
+  const who = async () => (await send(port, 'GET', '/api/v1/session', { headers })).json?.user?.name
+  expect(await who()).toBe('ann')
+  const id = (
+    await (async () => {
+      const list = deck(['token', 'list'])
+      expect(await list.ended).toBe(0)
+      return list
+    })()
+  )
+    .out()
+    .split('\n')[1]
+    ?.split(' ')[0]
+  expect(await deck(['token', 'revoke', id ?? '']).ended).toBe(0)
+  expect((await send(port, 'GET', '/api/v1/vms', { headers })).status).toBe(401)
+})
+
+test('the command refuses clearly: exit 1 for what cannot be, 2 for what was mistyped', async () => {
+  const cases: [string[], string | undefined, number, string][] = [
+    [['user', 'list'], undefined, 1, 'no Guestdeck data'],
+    [['user', 'add', 'ann', '--role', 'king', '--password-stdin'], PASSWORD, 2, 'king'],
+    [['user', 'add', 'Ann!', '--role', 'admin', '--password-stdin'], PASSWORD, 2, 'name'],
+    [['user', 'add', 'ann', '--role', 'admin', '--password-stdin'], 'short', 2, 'at least 10'],
+    [['user', 'add', 'ann', '--role', 'admin'], '', 2, '--password-stdin'],
+    [['user', 'add', 'ann', '--role', 'admin', '--password-stdin'], PASSWORD, 0, ''],
+    [['user', 'add', 'ann', '--role', 'viewer', '--password-stdin'], PASSWORD, 1, 'already'],
+    [['user', 'disable', 'ann'], undefined, 1, 'last administrator'],
+    [['user', 'delete', 'bob'], undefined, 1, 'nobody called bob'],
+    [['token', 'create', '--user', 'ann', '--label', 'x', '--expires-days', '0'], undefined, 2, '1 to 3650'],
+    [['token', 'revoke', 'nonsense'], undefined, 1, 'no such API token'],
+    [['fly'], undefined, 2, 'unknown command'],
+  ]
+  for (const [args, input, exit, message] of cases) {
+    const asked = deck(args, input)
+    expect(await asked.ended, args.join(' ')).toBe(exit)
+    expect(asked.err()).toContain(message)
+    if (exit !== 0) expect(asked.out()).toBe('')
+  }
+})
