@@ -1,0 +1,168 @@
+'use client'
+import { Trash2 } from 'lucide-react'
+import { ButtonLink, Link } from '#components/nav/link.tsx'
+import { Time } from '#components/text/time.tsx'
+import { Badge } from '#components/ui/badge.tsx'
+import { IconButton } from '#components/ui/button.tsx'
+import { CopyButton } from '#components/ui/copy-button.tsx'
+import { MarkIcon } from '#components/ui/state-mark.tsx'
+import { askToConfirm } from '#lib/client/confirm.ts'
+import { useLocale, useT } from '#lib/client/i18n.tsx'
+import { useOperation } from '#lib/client/mutations.ts'
+import { useCan } from '#lib/client/session.ts'
+import { showToast } from '#lib/client/toasts.ts'
+import { formatBytes } from '#lib/i18n/format.ts'
+import { app } from '#lib/i18n/messages/en/app.ts'
+import { images as messages } from '#lib/i18n/messages/en/images.ts'
+import { paths } from '#lib/paths.ts'
+import type { Image } from '#lib/schema/image.ts'
+
+const NAMED_VMS = 3
+const SHA_SHOWN = 12
+
+/** The library as a table; at phone width each image is a block of its own. */
+export function ImageList({ images }: { readonly images: readonly Image[] }) {
+  const t = useT(messages)
+  const tApp = useT(app)
+  return (
+    <table className="-mt-3 w-full table-fixed max-md:block">
+      <thead className="text-dim text-sm max-md:sr-only">
+        <tr className="h-8 border-line border-b">
+          <th scope="col">{t('name')}</th>
+          <th scope="col" className="w-24 px-2">
+            {t('size')}
+          </th>
+          <th scope="col" className="w-44 px-2">
+            {t('usedBy')}
+          </th>
+          <th scope="col" className="w-44 px-2 max-lg:hidden">
+            {t('sha256')}
+          </th>
+          <th scope="col" className="w-32 px-2 max-xl:hidden">
+            {t('added')}
+          </th>
+          <th scope="col" className="w-36">
+            <span className="sr-only">{tApp('palette.actions')}</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody className="max-md:block">
+        {images.map((image) => (
+          <ImageRow key={image.id} image={image} />
+        ))}
+      </tbody>
+    </table>
+  )
+}
+
+function ImageRow({ image }: { readonly image: Image }) {
+  const t = useT(messages)
+  const tApp = useT(app)
+  const locale = useLocale()
+  const canDelete = useCan('image.delete')
+  const canCreate = useCan('vm.create')
+  const { mutateAsync: remove } = useOperation('imageDelete')
+  const size = formatBytes(image.sizeBytes, locale)
+  const ask = () =>
+    askToConfirm({
+      title: t('delete.title', { name: image.name }),
+      goes: [image.source === 'upload' ? t('delete.goesFile', { size }) : t('delete.goesEntry')],
+      stays: [...(image.source === 'upload' ? [] : [t('delete.staysFile')]), t('delete.staysVms')],
+      confirmLabel: t('delete.confirm'),
+      danger: true,
+      run: async () => {
+        await remove({ input: { params: { id: image.id } } })
+        showToast({ kind: 'done', title: t('delete.done', { name: image.name }) })
+      },
+    })
+  return (
+    <tr className="border-line border-b hover:bg-hover max-md:flex max-md:flex-wrap max-md:items-center max-md:gap-x-3 max-md:gap-y-1 max-md:py-2.5">
+      <td className="py-2 pe-2 max-md:basis-full max-md:py-0">
+        <span className="flex min-w-0 flex-wrap items-center gap-x-2 gap-y-1">
+          <span className="min-w-0 break-all font-medium">{image.name}</span>
+          <Badge>
+            {t(`kinds.${image.kind}`)} {image.kind === 'disk' ? image.format : ''}
+          </Badge>
+          {image.source !== 'upload' && <Badge>{t(`sources.${image.source}`)}</Badge>}
+        </span>
+        <span className="flex flex-wrap items-center gap-x-3 text-faint text-sm">
+          {image.label && <span className="font-mono text-xs">{image.label}</span>}
+          {image.guest && <span>{tApp(`guest.${image.guest}`)}</span>}
+          {!image.present && (
+            <span className="inline-flex items-center gap-1 text-attention">
+              <MarkIcon mark="attention" className="size-2.5" />
+              {t('missing')}
+            </span>
+          )}
+        </span>
+      </td>
+      <td
+        className="figures px-2 max-md:px-0"
+        data-tip={
+          image.virtualSizeBytes !== image.sizeBytes
+            ? t('virtual', { size: formatBytes(image.virtualSizeBytes, locale) })
+            : undefined
+        }
+      >
+        {size}
+      </td>
+      <td className="break-words px-2 max-md:px-0">
+        {image.usedBy.length === 0 ? (
+          <span className="text-faint">{t('unused')}</span>
+        ) : (
+          <>
+            {image.usedBy.slice(0, NAMED_VMS).map((vm, index) => (
+              <span key={vm.id}>
+                {index > 0 && ', '}
+                <Link href={paths.vm(vm.id)}>{vm.name}</Link>
+              </span>
+            ))}
+            {image.usedBy.length > NAMED_VMS && ` ${t('usedMore', { count: image.usedBy.length - NAMED_VMS })}`}
+          </>
+        )}
+      </td>
+      <td className="px-2 max-lg:hidden">
+        {image.sha256 ? (
+          <span className="flex items-center gap-1">
+            <code className="truncate font-mono text-dim text-sm" data-tip={image.sha256}>
+              {image.sha256.slice(0, SHA_SHOWN)}…
+            </code>
+            <CopyButton text={image.sha256} label={t('copySha', { name: image.name })} copiedLabel={tApp('copied')} />
+          </span>
+        ) : (
+          <span className="text-faint">{t('shaPending')}</span>
+        )}
+      </td>
+      <td className="px-2 text-dim max-xl:hidden">
+        <Time at={image.addedAt} />
+      </td>
+      <td className="text-end max-md:ms-auto">
+        <span className="inline-flex items-center gap-1">
+          {canCreate && image.present && (
+            <ButtonLink
+              size="sm"
+              href={`${paths.vmNew()}?image=${image.id}`}
+              aria-label={t('use', { name: image.name })}
+            >
+              {t('useShort')}
+            </ButtonLink>
+          )}
+          <IconButton
+            size="sm"
+            label={t('delete.title', { name: image.name })}
+            disabledReason={
+              !canDelete
+                ? tApp('notAllowed')
+                : image.usedBy.length > 0
+                  ? t('delete.inUse', { count: image.usedBy.length })
+                  : null
+            }
+            onClick={ask}
+          >
+            <Trash2 size={14} aria-hidden="true" />
+          </IconButton>
+        </span>
+      </td>
+    </tr>
+  )
+}
