@@ -28,7 +28,7 @@ import { stopPngWorker } from './png.ts'
 import type { Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmDefiner } from './vm-define.ts'
-import { createVmRecords } from './vm-records.ts'
+import { createVmRecords, type VmRecord } from './vm-records.ts'
 import { createVmViews } from './vm-views.ts'
 import { createVmEngine } from './vms.ts'
 
@@ -131,6 +131,24 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     accelerator: deps.accelerator,
   })
   const announcer = createVmAnnouncer(records, views, hub)
+  /** Images each VM named when it was last announced: an image's `usedBy` changes with the VM. */
+  const imagesOf = new Map<string, ReadonlySet<string>>()
+  const announceImages = (record: VmRecord, gone: boolean): void => {
+    const after = new Set(gone ? [] : record.spec.disks.flatMap((drive) => (drive.image === null ? [] : [drive.image])))
+    const before = imagesOf.get(record.id) ?? new Set<string>()
+    if (gone) imagesOf.delete(record.id)
+    else imagesOf.set(record.id, after)
+    for (const id of before.symmetricDifference(after)) {
+      const document = library.get(id)
+      if (document !== null)
+        hub.publish(
+          'image',
+          id,
+          null,
+          library.view(document, () => true),
+        )
+    }
+  }
   const definer = createVmDefiner({
     records,
     supervisor,
@@ -146,6 +164,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     onChange(record, gone) {
       if (gone) views.forget(record.id)
       announcer.definitionChanged(record, gone)
+      announceImages(record, gone)
     },
   })
 
@@ -218,6 +237,9 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   }
 
   records.load()
+  for (const { id, spec } of records.all()) {
+    imagesOf.set(id, new Set(spec.disks.flatMap((drive) => (drive.image === null ? [] : [drive.image]))))
+  }
   await library.open()
   const exits = records.lastExits()
   const stopListening = supervisor.onChange((vmId, runtime: VmRuntime, exited) => {

@@ -319,6 +319,23 @@ describe('who sees what', () => {
     expect(denied[0]).toMatchObject({ what: 'vmStart', result: 'denied', who: 'eye', objectName: 'seen' })
   })
 
+  it('a viewer may watch a console, not use it; a guest that is off has none', async () => {
+    const vm = await create(ANN, { name: 'watched', memoryMiB: 64 })
+    const ticket = (who: Caller, mode: 'view' | 'control') =>
+      now.engine.vms.consoleTicket(who, vm.id, { kind: 'vnc', mode })
+    await expect(ticket(ANN, 'control')).rejects.toMatchObject({ code: 'wrong_state' })
+    await now.engine.vms.start(ANN, vm.id)
+    await expect(ticket(EYE, 'control')).rejects.toMatchObject({ code: 'forbidden' })
+    const given = await ticket(EYE, 'view')
+    expect(now.engine.redeemConsoleTicket(given.ticket, vm.id, 'vnc')).toMatchObject({ userName: 'eye', mode: 'view' })
+    expect(now.engine.redeemConsoleTicket(given.ticket, vm.id, 'vnc')).toBeNull()
+    const lines = (await now.engine.vms.activity(ADMIN, vm.id, { limit: 2 })).items
+    expect(lines.map(({ result, who }) => [result, who])).toEqual([
+      ['ok', 'eye'],
+      ['denied', 'eye'],
+    ])
+  })
+
   it('events reach those who may see the VM, with the actions of their role', async () => {
     const got: Record<string, { kind: string; id: string | null; allowed: unknown }[]> = {}
     const stops = [ADMIN, ANN, BEN, EYE].map((who) => {
@@ -440,6 +457,30 @@ describe('the library', () => {
     await now.engine.vms.start(ANN, vm.id)
     const output = () => Buffer.from(now.supervisor.serialHub(vm.id)?.history().head ?? []).toString()
     await until(output, (text) => text.includes('Install Debian over the network'), 60_000)
+  })
+
+  it('two who add the same starter at once get one image', async () => {
+    const [starter] = (await now.engine.images.starters(ANN)).items.filter((s) => s.available)
+    if (starter === undefined) return
+    const both = await Promise.all([ANN, BEN].map((who) => now.engine.images.addStarter(who, starter.id)))
+    expect(both[0]?.id).toBe(both[1]?.id)
+    expect((await now.engine.images.list(ADMIN)).items).toHaveLength(1)
+  })
+
+  it('who uses an image is told when it changes, and only VMs the reader may see', async () => {
+    const image = await upload(ANN, bootDisk())
+    const seen: Record<string, string[][]> = { ann: [], ben: [] }
+    const stops = [ANN, BEN].map((who) =>
+      now.engine.events.subscribe(who, null, ({ topic, object }) => {
+        if (topic !== 'image') return
+        const { usedBy } = object as unknown as { usedBy: { name: string }[] }
+        seen[who.name]?.push(usedBy.map((vm) => vm.name))
+      }),
+    )
+    const vm = await create(ANN, { name: 'user', disks: [{ device: 'disk', image: image.id }] })
+    await update(ANN, vm.id, { disks: [] })
+    for (const end of stops) end()
+    expect(seen).toEqual({ ann: [['user'], []], ben: [[], []] })
   })
 
   it('a file of an allowed directory is registered as a job, read where it is, and stays when deleted', async () => {

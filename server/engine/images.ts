@@ -152,6 +152,35 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
     }
   }
 
+  const adding = new Map<string, Promise<Image>>()
+  const addStarter = async (caller: Caller, id: string): Promise<Image> => {
+    const present = library.all().find((document) => document.starter === id)
+    if (present !== undefined && library.isPresent(present.id)) return viewOf(caller, present.id)
+    if (id === INSTALLER.id) return addInstaller(caller)
+    const starter = STARTERS.find((candidate) => candidate.id === id)
+    const found = starter === undefined ? null : await findStarter(starter)
+    if (starter === undefined || found === null) {
+      throw new EngineError(
+        'image_missing',
+        starter === undefined
+          ? 'This starter is not offered on this host.'
+          : `The package ${starter.package} is not installed on the host. Install it: apt-get install ${starter.package}`,
+      )
+    }
+    return receive(
+      caller,
+      'starterAdd',
+      {
+        name: starter.fileName,
+        sha256: null,
+        body: createReadStream(found.path, { highWaterMark: 2 ** 20 }),
+        declaredBytes: found.sizeBytes,
+        starter: starter.id,
+      },
+      'starter-add',
+    )
+  }
+
   return {
     async list(caller) {
       const canSee = usersVisibleTo(caller)
@@ -197,31 +226,16 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
       return { items: await Promise.all([...STARTERS.map(starterView), findInstaller()]) }
     },
     async addStarter(caller, id) {
-      const present = library.all().find((document) => document.starter === id)
-      if (present !== undefined && library.isPresent(present.id)) return viewOf(caller, present.id)
-      if (id === INSTALLER.id) return addInstaller(caller)
-      const starter = STARTERS.find((candidate) => candidate.id === id)
-      const found = starter === undefined ? null : await findStarter(starter)
-      if (starter === undefined || found === null) {
-        throw new EngineError(
-          'image_missing',
-          starter === undefined
-            ? 'This starter is not offered on this host.'
-            : `The package ${starter.package} is not installed on the host. Install it: apt-get install ${starter.package}`,
-        )
+      // Two people who press the button at once get one image.
+      const underWay = adding.get(id)
+      if (underWay !== undefined) return viewOf(caller, (await underWay).id)
+      const added = addStarter(caller, id)
+      adding.set(id, added)
+      try {
+        return await added
+      } finally {
+        adding.delete(id)
       }
-      return receive(
-        caller,
-        'starterAdd',
-        {
-          name: starter.fileName,
-          sha256: null,
-          body: createReadStream(found.path, { highWaterMark: 2 ** 20 }),
-          declaredBytes: found.sizeBytes,
-          starter: starter.id,
-        },
-        'starter-add',
-      )
     },
     async delete(caller, id) {
       const name = library.get(id)?.name ?? id

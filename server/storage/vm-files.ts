@@ -19,7 +19,6 @@ import { syncDir } from './dirs.ts'
 import type { DiskFormat, QemuImg } from './qemu-img.ts'
 
 const GiB = 2 ** 30
-const MARK = '.unfinished'
 
 type Disk = Extract<VmSpec['disks'][number], { device: 'disk' }>
 
@@ -65,7 +64,7 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
       await handle.close()
     }
   }
-  const mark = (vmId: string) => join(data.vmDir(vmId), MARK)
+  const mark = data.unfinished
 
   return {
     async createDir(vmId, uid) {
