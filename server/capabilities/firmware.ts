@@ -96,6 +96,23 @@ export function findUefiFirmware(
   return candidates.find((firmware) => isFile(firmware.code) && isFile(firmware.vars)) ?? null
 }
 
+/**
+ * `findUefiFirmware` for a caller that asks often: what was found is kept while its files are there and the descriptor
+ * directories have not changed. Costs four stats then.
+ */
+export function createFirmwareFinder(dirs: readonly string[] = DESCRIPTOR_DIRS): () => UefiFirmware | null {
+  let kept: { readonly stamp: string; readonly firmware: UefiFirmware } | null = null
+  return () => {
+    const stamp = dirs.map((dir) => statSync(dir, { throwIfNoEntry: false })?.mtimeMs ?? 0).join('/')
+    if (kept !== null && kept.stamp === stamp && isFile(kept.firmware.code) && isFile(kept.firmware.vars)) {
+      return kept.firmware
+    }
+    const firmware = findUefiFirmware({ descriptorDirs: dirs })
+    kept = firmware === null ? null : { stamp, firmware }
+    return firmware
+  }
+}
+
 /** In the order of file names, over all directories; an earlier directory's file hides a later one's of that name. */
 function readDescriptors(dirs: readonly string[]): UefiFirmware[] {
   const files = new Map<string, string>()

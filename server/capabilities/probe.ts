@@ -14,7 +14,7 @@ import { type ChildUser, findExecutable } from '#server/platform/child.ts'
 import { readBootId, replaceFile } from '#server/platform/fs.ts'
 import { askQemu } from './ask.ts'
 import { assembleCapabilities, type BinaryCapabilities } from './assemble.ts'
-import { findUefiFirmware, type UefiFirmware } from './firmware.ts'
+import { createFirmwareFinder, type UefiFirmware } from './firmware.ts'
 import type { QemuCapabilities } from './types.ts'
 
 /** Grows with every change of what is asked or how answers are read, so that an older cache is not believed. */
@@ -50,7 +50,7 @@ interface Remembered {
 }
 
 export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): CapabilitiesProbe {
-  const findFirmware = options.findFirmware ?? (() => findUefiFirmware())
+  const findFirmware = options.findFirmware ?? createFirmwareFinder()
   let remembered: Remembered | null = null
   let running: { readonly key: string; readonly result: Promise<BinaryCapabilities> } | null = null
   let latest: QemuCapabilities | null = null

@@ -53,6 +53,8 @@ export interface HostService {
   view(facts: HostFacts, options: { refresh: boolean }): Promise<Host>
   /** @throws EngineError launch_failed when QEMU is missing or broken */
   capabilitiesView(): Promise<CapabilitiesView>
+  /** The same, by the name the engine's host source has. */
+  capabilities(): Promise<CapabilitiesView>
 }
 
 type QemuState =
@@ -119,6 +121,11 @@ export function createHostService(options: HostServiceOptions): HostService {
     return value
   }
 
+  const capabilitiesView = async (): Promise<CapabilitiesView> => {
+    const capabilities = await options.capabilities.get()
+    return viewCapabilities(capabilities, held?.value.auto ?? 'tcg')
+  }
+
   return {
     check: async ({ refresh = false } = {}) => check(refresh, await askQemu()),
     verdict: () => held?.value ?? null,
@@ -171,10 +178,8 @@ export function createHostService(options: HostServiceOptions): HostService {
         counts: facts.counts,
       }
     },
-    async capabilitiesView() {
-      const capabilities = await options.capabilities.get()
-      return viewCapabilities(capabilities, held?.value.auto ?? 'tcg')
-    },
+    capabilitiesView,
+    capabilities: capabilitiesView,
   }
 }
 
