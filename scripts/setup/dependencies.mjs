@@ -77,10 +77,14 @@ export async function ensureDependencies(root, { mayInstall }) {
   say('installing dependencies (npm ci)')
   const startedAt = performance.now()
   const { command, args, env } = npm(root)
-  const { code, output } = await capture(command, [...args, 'ci', '--include=dev', '--include=optional'], {
-    cwd: root,
-    env,
-  })
+  const { code, output } = await capture(
+    command,
+    [...args, 'ci', '--include=dev', '--include=optional', '--loglevel=error'],
+    {
+      cwd: root,
+      env,
+    },
+  )
   if (code !== 0) {
     throw new SetupError(`npm ci failed with code ${code}:\n${output.trimEnd().split('\n').slice(-25).join('\n')}`)
   }
