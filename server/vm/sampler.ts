@@ -1,7 +1,7 @@
 /**
- * Live numbers, cheaply: two reads of /proc through open descriptors and one QMP command a sample. Once a second while
- * somebody watches, every five seconds otherwise; a stopped guest half as often as that. The same command is the
- * heartbeat that finds a QEMU which no longer answers.
+ * Live numbers, cheaply: two reads of /proc through open descriptors a sample, once a second while somebody watches,
+ * every five seconds otherwise; a stopped guest half as often as that. QEMU is asked for what only it knows every
+ * other second, and at least every five: that is also the heartbeat which finds one that no longer answers.
  */
 import * as z from 'zod'
 import { capLog } from '#server/platform/fs.ts'
@@ -15,9 +15,22 @@ const UNWATCHED_MS = 5000
 const STOPPED_MS = 10_000
 const BALLOON_MS = 10_000
 const AGENT_MS = 30_000
-const LOG_CHECK_MS = 5000
+const LOG_CHECK_MS = 15_000
+const DISK_MS = 2000
+/** QEMU is asked something at least so often. */
+const HEARTBEAT_MS = 5000
 const LOG_MAX_BYTES = 1024 * 1024
 const LOG_KEEP_BYTES = 16 * 1024
+
+/**
+ * Guests are sampled together at multiples of this: most of a sample's cost is waking up for it, and one wake-up then
+ * serves all. Milliseconds.
+ */
+const SLOT_MS = 500
+/** More than this at once would be felt by requests; the others follow in the next turns of the event loop. */
+const BATCH_MAX = 40
+const BATCH_PAUSE_MS = 10
+const onSlot = (ms: number): number => Math.round(ms / SLOT_MS) * SLOT_MS
 
 /** The part of a VM's live view that changes all the time. */
 export interface LiveNumbers {
@@ -103,16 +116,19 @@ export class GuestSampler {
   #numbers: LiveNumbers = NO_NUMBERS
   #cpu: { ticks: number; atMs: number } | null = null
   #disk: { readBytes: number; writtenBytes: number; atMs: number } | null = null
-  #balloonAtMs = 0
+  #balloonAtMs = Number.NEGATIVE_INFINITY
   #agentAtMs = Number.NEGATIVE_INFINITY
   #logAtMs = 0
   #agentBusy = false
+  #heardAtMs = Number.NEGATIVE_INFINITY
+  #reported: LiveNumbers
   #busy = false
   nextAtMs = 0
 
   constructor(guest: Guest) {
     this.#guest = guest
     this.#numbers = { ...NO_NUMBERS, agent: guest.agentOpen }
+    this.#reported = this.#numbers
   }
 
   get numbers(): LiveNumbers {
@@ -129,12 +145,11 @@ export class GuestSampler {
     return watched ? WATCHED_MS : UNWATCHED_MS
   }
 
-  /** True when the numbers changed. Never throws: a silent QEMU is reported through the guest's listener. */
+  /** True when the numbers changed since this last said so. Never throws: a silent QEMU is reported through the guest's listener. */
   async sample(nowMs: number, watched: boolean, runs: boolean): Promise<boolean> {
     if (this.#busy) return false
     this.#busy = true
     try {
-      const before = this.#numbers
       this.#readProcess(nowMs)
       await this.#askQemu(nowMs, watched, runs)
       this.#refreshAgent(nowMs, watched)
@@ -143,7 +158,9 @@ export class GuestSampler {
         // A guest can make QEMU complain without end; its complaints must not fill the disk.
         void capLog(this.#guest.paths.stderr, LOG_MAX_BYTES, LOG_KEEP_BYTES)
       }
-      return !same(before, this.#numbers)
+      const changed = !same(this.#reported, this.#numbers)
+      this.#reported = this.#numbers
+      return changed
     } catch {
       return false
     } finally {
@@ -173,23 +190,31 @@ export class GuestSampler {
   }
 
   async #askQemu(nowMs: number, watched: boolean, runs: boolean): Promise<void> {
-    const hasDisks = (this.#guest.record?.spec?.disks.length ?? 1) > 0
-    if (!watched || !runs || !hasDisks) {
-      await this.#guest.readRunState()
+    const { balloonId, record } = this.#guest
+    const live = watched && runs
+    if (!live) {
       this.#disk = null
       if (!runs && this.#numbers.disk) this.#numbers = { ...this.#numbers, disk: null }
+    }
+    const hasDisks = (record?.spec?.disks.length ?? 1) > 0
+    const diskDue = live && hasDisks && nowMs - (this.#disk?.atMs ?? Number.NEGATIVE_INFINITY) > DISK_MS - SLOT_MS
+    const balloonDue = balloonId !== null && live && nowMs - this.#balloonAtMs >= BALLOON_MS
+    if (!diskDue && !balloonDue) {
+      if (nowMs - this.#heardAtMs < HEARTBEAT_MS - SLOT_MS) return
+      await this.#guest.readRunState()
+      this.#heardAtMs = nowMs
       return
     }
-    const balloonDue = this.#guest.balloonId !== null && nowMs - this.#balloonAtMs >= BALLOON_MS
     if (balloonDue) this.#balloonAtMs = nowMs
     const [blocks, balloon] = await Promise.all([
-      this.#guest.ask('query-blockstats'),
+      diskDue ? this.#guest.ask('query-blockstats') : null,
       balloonDue
         ? this.#guest
-            .ask('qom-get', { path: `/machine/peripheral/${this.#guest.balloonId}`, property: 'guest-stats' })
+            .ask('qom-get', { path: `/machine/peripheral/${balloonId}`, property: 'guest-stats' })
             .catch(() => null)
-        : undefined,
+        : null,
     ])
+    this.#heardAtMs = nowMs
     const sums = sumBlockStats(blocks)
     if (sums) {
       const last = this.#disk
@@ -205,7 +230,7 @@ export class GuestSampler {
       }
       this.#disk = { ...sums, atMs: nowMs }
     }
-    if (balloon !== undefined && balloon !== null) {
+    if (balloon !== null) {
       this.#numbers = { ...this.#numbers, guestMemory: readBalloonStats(balloon) }
     }
   }
@@ -239,10 +264,6 @@ export interface Sampled {
   changed(): void
 }
 
-/** Guests are sampled in batches at multiples of this: fewer wake-ups, and no batch of hundreds. Milliseconds. */
-const SLOT_MS = 250
-const onSlot = (ms: number): number => Math.round(ms / SLOT_MS) * SLOT_MS
-
 /** One timer for all guests, set for the next that is due. */
 export class SamplerClock {
   readonly #guests = new Set<Sampled>()
@@ -259,7 +280,7 @@ export class SamplerClock {
     this.#guests.add(guest)
     const now = this.#monotonicMs()
     // The first sample soon, as a baseline for rates.
-    guest.sampler.nextAtMs = onSlot(now + SLOT_MS + Math.random() * WATCHED_MS)
+    guest.sampler.nextAtMs = onSlot(now + WATCHED_MS)
     this.#schedule()
   }
 
@@ -292,16 +313,19 @@ export class SamplerClock {
     if (next === Number.POSITIVE_INFINITY || (this.#timer && this.#timerAtMs <= next)) return
     clearTimeout(this.#timer)
     this.#timerAtMs = next
-    this.#timer = setTimeout(() => this.#tick(), Math.max(0, next - this.#monotonicMs())).unref()
+    this.#timer = setTimeout(() => this.#tick(), Math.max(BATCH_PAUSE_MS, next - this.#monotonicMs())).unref()
   }
 
   #tick(): void {
     this.#timer = undefined
     this.#timerAtMs = Number.POSITIVE_INFINITY
     const now = this.#monotonicMs()
+    let room = BATCH_MAX
     for (const guest of this.#guests) {
       const { sampler } = guest
+      if (room === 0) break
       if (sampler.nextAtMs > now + SLOT_MS / 2) continue
+      room -= 1
       const runs = guest.runs()
       sampler.nextAtMs = onSlot(now + sampler.intervalMs(this.#watched, runs))
       void sampler.sample(now, this.#watched, runs).then((changed) => {
