@@ -1,153 +1,25 @@
-/** The whole engine on a real store, a real supervisor and real QEMU under TCG; only the accelerator verdict is given. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { Readable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { Role } from '#lib/schema/user.ts'
-import { VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
+/** VMs through the whole engine, with real QEMU. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { VmSpecInput } from '#lib/schema/vm-spec.ts'
 import { Vm } from '#lib/schema/vm-state.ts'
-import { createCapabilitiesProbe } from '#server/capabilities/probe.ts'
-import { viewCapabilities } from '#server/capabilities/view.ts'
-import { readConfig } from '#server/config.ts'
-import { createSerialHub } from '#server/console/serial-hub.ts'
-import { createTickets } from '#server/console/tickets.ts'
-import { EventHub } from '#server/events/hub.ts'
-import { dataPaths } from '#server/paths.ts'
-import { guestIdentity } from '#server/storage/identity.ts'
-import { prepareDataDir } from '#server/store/data-dir.ts'
-import { openStore } from '#server/store/sqlite.ts'
-import { createSupervisor } from '#server/vm/supervisor.ts'
-import { createEngine, type RunningEngine } from './create.ts'
-import type { Caller } from './types.ts'
-
-const isRoot = process.getuid?.() === 0
-const root = mkdtempSync(join(tmpdir(), 'gd-eng-'))
-const imageDir = join(root, 'isos')
-const data = dataPaths(join(root, 'data'))
-const config = readConfig(
-  {
-    GUESTDECK_DATA: data.root,
-    GUESTDECK_RUN: join(root, 'r'),
-    GUESTDECK_IMAGE_DIRS: imageDir,
-    GUESTDECK_PORT: '18686',
-  } as unknown as NodeJS.ProcessEnv,
-  {},
+import {
+  ADMIN,
+  ANN,
+  anotherRun,
+  BEN,
+  bootDisk,
+  create,
+  data,
+  EYE,
   isRoot,
-)
-
-const caller = (n: number, name: string, role: Role): Caller => ({
-  userId: `01890000-0000-7000-8000-00000000000${n}`,
-  name,
-  role,
-  from: '127.0.0.1',
-  credentialId: `c${n}`,
-  via: 'session',
-})
-const ADMIN = caller(1, 'ada', 'admin')
-const ANN = caller(2, 'ann', 'operator')
-const BEN = caller(3, 'ben', 'operator')
-const EYE = caller(4, 'eye', 'viewer')
-
-interface Run {
-  engine: RunningEngine
-  store: ReturnType<typeof openStore>
-  hub: EventHub
-  supervisor: ReturnType<typeof createSupervisor>
-}
-
-async function run(): Promise<Run> {
-  prepareDataDir(data.root, isRoot, () => {})
-  const store = openStore(data)
-  const hub = new EventHub((error) => {
-    throw error
-  })
-  const probe = createCapabilitiesProbe({ binary: config.qemu, cacheFile: data.capabilitiesCache })
-  const supervisor = createSupervisor({ runDir: config.runDir, createSerialHub })
-  const engine = await createEngine({
-    config,
-    data,
-    store,
-    supervisor,
-    tickets: createTickets(),
-    viewers: { viewers: () => ({ vnc: 0, serial: 0 }) },
-    hub,
-    capabilities: { current: () => probe.get() },
-    accelerator: {
-      verdict: () => null,
-      decide: (choice) =>
-        choice === 'kvm'
-          ? { kind: null, reason: 'KVM is switched off for this test.' }
-          : { kind: 'tcg', reason: 'This test runs under software emulation.' },
-      onChange: () => () => {},
-    },
-    host: {
-      view: async () => {
-        throw new Error('not part of this test')
-      },
-      capabilities: async () => viewCapabilities(await probe.get(), 'tcg'),
-    },
-    identity: guestIdentity(isRoot),
-    log: { info() {}, warn() {}, error() {} },
-  })
-  return { engine, store, hub, supervisor }
-}
-
-let now: Run
-const stop = async ({ engine, store }: Run) => {
-  await engine.close()
-  store.close()
-}
-
-beforeAll(async () => {
-  // Its parent is root's alone, as mktemp makes it: the engine opens the way for guests.
-  now = await run()
-  for (const { userId, name } of [ADMIN, ANN, BEN, EYE]) now.store.put('user', userId, { id: userId, name })
-})
-afterEach(async () => {
-  const { engine } = now
-  for (const vm of (await engine.vms.list(ADMIN)).items) {
-    if (vm.state !== 'off' && vm.state !== 'crashed') await engine.vms.poweroff(ADMIN, vm.id)
-    await engine.vms.delete(ADMIN, vm.id, null)
-  }
-  for (const image of (await engine.images.list(ADMIN)).items) await engine.images.delete(ADMIN, image.id)
-  expect(readdirSync(data.vmsDir)).toEqual([])
-  expect(readdirSync(data.imagesDir)).toEqual([])
-  expect(readdirSync(data.uploadsDir)).toEqual([])
-})
-afterAll(async () => {
-  await stop(now)
-  rmSync(root, { recursive: true, force: true })
-})
-
-const create = (who: Caller, input: unknown) => now.engine.vms.create(who, VmSpecInput.parse(input))
-const update = (who: Caller, id: string, patch: unknown, revision: number | null = null) =>
-  now.engine.vms.update(who, id, VmSpecPatch.parse(patch), revision)
-const nothingMade = () => expect(readdirSync(data.vmsDir)).toEqual([])
-
-/** A disk whose boot sector writes "Gd!" to the first serial port and halts. */
-function bootDisk(): Buffer {
-  const image = Buffer.alloc(2 ** 20)
-  const text = [...'Gd!\n'].flatMap((c) => [0xb0, c.charCodeAt(0), 0xee])
-  // mov dx, 0x3f8; (mov al, c; out dx, al)…; hlt; jmp -3
-  Buffer.from([0xba, 0xf8, 0x03, ...text, 0xf4, 0xeb, 0xfd]).copy(image)
-  image[510] = 0x55
-  image[511] = 0xaa
-  return image
-}
-const upload = (who: Caller, image: Buffer, name = 'boot.img') =>
-  now.engine.images.upload(who, { name }, Readable.from([image], { objectMode: false }), image.length)
-
-async function until<T>(what: () => T | Promise<T>, good: (value: T) => boolean, ms = 20_000): Promise<T> {
-  const deadline = performance.now() + ms
-  for (;;) {
-    const value = await what()
-    if (good(value)) return value
-    if (performance.now() > deadline) throw new Error(`still ${JSON.stringify(value)}`)
-    await sleep(50)
-  }
-}
+  nothingMade,
+  now,
+  until,
+  update,
+  upload,
+} from './test-rig.ts'
+import type { Caller } from './types.ts'
 
 describe('creating', () => {
   it('a VM with a disk on a library image boots it, and the image stays as it was', async () => {
@@ -430,103 +302,6 @@ describe('starting', () => {
   })
 })
 
-describe('the library', () => {
-  it('a starter of the distribution is offered and added once', async () => {
-    const { items } = await now.engine.images.starters(ANN)
-    const offered = items.filter((starter) => starter.available)
-    for (const missing of items.filter((s) => !s.available)) expect(missing.detail).not.toBe('')
-    const [starter] = offered
-    if (starter === undefined) return
-    const image = await now.engine.images.addStarter(ANN, starter.id)
-    expect(image).toMatchObject({ kind: 'iso', source: 'starter', present: true })
-    expect((await now.engine.images.addStarter(ANN, starter.id)).id).toBe(image.id)
-    expect((await now.engine.images.starters(ANN)).items.find((s) => s.id === starter.id)?.image).toBe(image.id)
-  })
-
-  it('Debian’s installer is made into a medium that shows its menu', async () => {
-    const installer = (await now.engine.images.starters(ANN)).items.find((s) => s.id === 'debian-netinst')
-    expect(installer).toBeDefined()
-    if (!installer?.available) {
-      expect(installer?.installCommand).toContain('apt-get install')
-      await expect(now.engine.images.addStarter(ANN, 'debian-netinst')).rejects.toMatchObject({ code: 'image_missing' })
-      return
-    }
-    const image = await now.engine.images.addStarter(ANN, 'debian-netinst')
-    expect(image).toMatchObject({ kind: 'iso', guest: 'linux', label: 'DEBIAN_NETBOOT', source: 'starter' })
-    const vm = await create(ANN, { name: 'inst', memoryMiB: 512, disks: [{ device: 'cdrom', image: image.id }] })
-    await now.engine.vms.start(ANN, vm.id)
-    const output = () => Buffer.from(now.supervisor.serialHub(vm.id)?.history().head ?? []).toString()
-    await until(output, (text) => text.includes('Install Debian over the network'), 60_000)
-  })
-
-  it('two who add the same starter at once get one image', async () => {
-    const [starter] = (await now.engine.images.starters(ANN)).items.filter((s) => s.available)
-    if (starter === undefined) return
-    const both = await Promise.all([ANN, BEN].map((who) => now.engine.images.addStarter(who, starter.id)))
-    expect(both[0]?.id).toBe(both[1]?.id)
-    expect((await now.engine.images.list(ADMIN)).items).toHaveLength(1)
-  })
-
-  it('who uses an image is told when it changes, and only VMs the reader may see', async () => {
-    const image = await upload(ANN, bootDisk())
-    const seen: Record<string, string[][]> = { ann: [], ben: [] }
-    const stops = [ANN, BEN].map((who) =>
-      now.engine.events.subscribe(who, null, ({ topic, object }) => {
-        if (topic !== 'image') return
-        const { usedBy } = object as unknown as { usedBy: { name: string }[] }
-        seen[who.name]?.push(usedBy.map((vm) => vm.name))
-      }),
-    )
-    const vm = await create(ANN, { name: 'user', disks: [{ device: 'disk', image: image.id }] })
-    await update(ANN, vm.id, { disks: [] })
-    for (const end of stops) end()
-    expect(seen).toEqual({ ann: [['user'], []], ben: [[], []] })
-  })
-
-  it('a file of an allowed directory is registered as a job, read where it is, and stays when deleted', async () => {
-    const { mkdirSync, symlinkSync, appendFileSync, chmodSync } = await import('node:fs')
-    mkdirSync(imageDir, { recursive: true, mode: 0o755 })
-    chmodSync(imageDir, 0o755)
-    const file = join(imageDir, 'there.img')
-    writeFileSync(file, bootDisk(), { mode: 0o644 })
-    symlinkSync('/etc/passwd', join(imageDir, 'link.img'))
-    const { images, jobs } = now.engine
-    expect((await images.sources(ADMIN)).files).toEqual([{ path: file, sizeBytes: 2 ** 20 }])
-    if (isRoot) {
-      chmodSync(file, 0o600)
-      await expect(images.register(ADMIN, { path: file })).rejects.toMatchObject({ code: 'image_refused' })
-      chmodSync(file, 0o644)
-    }
-    for (const path of ['/etc/passwd', join(imageDir, '..', 'data', 'state.db'), join(imageDir, 'link.img')]) {
-      await expect(images.register(ADMIN, { path })).rejects.toMatchObject({ code: 'forbidden' })
-    }
-    const job = await images.register(ADMIN, { path: file, name: 'kept.img' })
-    const done = await until(
-      () => jobs.view(ADMIN, job.id),
-      (view) => view.state !== 'running',
-    )
-    expect(done).toMatchObject({ state: 'done', progress: 1 })
-    await expect(jobs.view(ANN, job.id)).rejects.toMatchObject({ code: 'not_found' })
-    await expect(images.register(ADMIN, { path: file })).rejects.toMatchObject({ code: 'conflict' })
-    const image = await images.view(ADMIN, done.result ?? '')
-    expect(image).toMatchObject({
-      name: 'kept.img',
-      source: 'registered',
-      present: true,
-      sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
-    })
-    const vm = await create(ANN, { name: 'reg', memoryMiB: 64, disks: [{ device: 'disk', image: image.id }] })
-    expect((await now.engine.vms.start(ANN, vm.id)).state).toBe('running')
-    await now.engine.vms.poweroff(ANN, vm.id)
-    appendFileSync(file, Buffer.alloc(512))
-    await expect(now.engine.vms.start(ANN, vm.id)).rejects.toMatchObject({ code: 'image_missing' })
-    expect((await images.view(ADMIN, image.id)).present).toBe(false)
-    await now.engine.vms.delete(ANN, vm.id, null)
-    await images.delete(ADMIN, image.id)
-    expect(existsSync(file)).toBe(true)
-  })
-})
-
 describe('another server run', () => {
   it('finds the guest still running, the last exit of the others, and sweeps half-made VMs only', async () => {
     const up = await create(ANN, { name: 'up', memoryMiB: 64 })
@@ -534,13 +309,12 @@ describe('another server run', () => {
     const started = await now.engine.vms.start(ANN, up.id)
     await now.engine.vms.start(ANN, down.id)
     await now.engine.vms.poweroff(ANN, down.id)
-    await stop(now)
     const half = '01890000-0000-7000-8000-0000000000dd'
     const orphan = '01890000-0000-7000-8000-0000000000ee'
-    const { mkdirSync } = await import('node:fs')
-    for (const id of [half, orphan]) mkdirSync(data.vmDir(id))
-    writeFileSync(join(data.vmDir(half), '.unfinished'), '')
-    now = await run()
+    await anotherRun(() => {
+      for (const id of [half, orphan]) mkdirSync(data.vmDir(id))
+      writeFileSync(data.unfinished(half), '')
+    })
     expect(now.engine.adopted.adopted).toEqual([up.id])
     expect(await now.engine.vms.view(ANN, up.id)).toMatchObject({ state: 'running', live: { pid: started.live?.pid } })
     expect(await now.engine.vms.view(ANN, down.id)).toMatchObject({ state: 'off', lastExit: { by: 'ann' } })
