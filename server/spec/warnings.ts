@@ -5,7 +5,7 @@ export function planWarnings({ spec, capabilities, accelerator, tools, user }: C
   const warnings: string[] = []
   if (accelerator.kind === 'tcg') {
     warnings.push(
-      `Runs on TCG, which translates every instruction: expect a tenth of the speed or less. ${accelerator.reason}`,
+      'Runs on TCG, which translates every instruction: expect a tenth of the speed or less.',
       'TCG gives no isolation guarantee: run only guests you trust, or rely on the unprivileged user and the sandbox around QEMU.',
     )
   }

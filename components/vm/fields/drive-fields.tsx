@@ -3,7 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Disc3, HardDrive, Plus, Trash2 } from 'lucide-react'
 import { Badge } from '#components/ui/badge.tsx'
 import { Button, IconButton } from '#components/ui/button.tsx'
-import { NumberField, Select } from '#components/ui/field.tsx'
+import { NumberField, Select, TextField } from '#components/ui/field.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
@@ -107,6 +107,7 @@ function DriveRow({
         row.key === drive.key ? { ...row, ...fields, origin: row.origin === 'auto' ? 'own' : row.origin } : row,
       ),
     }))
+  const fixed = drive.origin === 'boot' ? t('disks.fromBoot') : isDisk && exists ? t('disks.imageFixed') : null
   const fits = images.filter((candidate) => candidate.kind === (isDisk ? 'disk' : 'iso'))
   const error = form.errorOf(`disks.${index}`) ?? form.errorOf(`disks.${index}.id`)
   return (
@@ -125,7 +126,6 @@ function DriveRow({
                   : t('disks.boots', { position: complete.bootIndex })}
               </Badge>
             )}
-            {drive.origin === 'boot' && <span className="text-faint text-sm">{t('disks.fromBoot')}</span>}
             {drive.origin === 'auto' && <span className="text-faint text-sm">{t('disks.suggested')}</span>}
           </div>
           <p className="text-faint text-sm">{t(isDisk ? 'disks.diskKind' : 'disks.cdKind')}</p>
@@ -142,26 +142,37 @@ function DriveRow({
         </IconButton>
       </div>
       <div className="grid gap-3 ps-6 sm:grid-cols-2">
-        <Select
-          label={t(isDisk ? 'disks.content' : 'disks.medium')}
-          value={drive.image ?? ''}
-          error={form.errorOf(`disks.${index}.image`)}
-          disabledReason={
-            drive.origin === 'boot' ? t('disks.fromBoot') : isDisk && exists ? t('disks.imageFixed') : null
-          }
-          onChange={(event) => change({ image: event.target.value === '' ? null : event.target.value })}
-          options={[
-            { value: '', label: t(isDisk ? 'disks.blank' : 'disks.empty') },
-            ...(drive.image !== null && image === undefined
-              ? [{ value: drive.image, label: t('disks.unknownImage') }]
-              : []),
-            ...fits.map((candidate) => ({
-              value: candidate.id,
-              label: isDisk ? t('disks.from', { image: candidate.name }) : candidate.name,
-              disabled: !candidate.present,
-            })),
-          ]}
-        />
+        {fixed === null ? (
+          <Select
+            label={t(isDisk ? 'disks.content' : 'disks.medium')}
+            value={drive.image ?? ''}
+            error={form.errorOf(`disks.${index}.image`)}
+            onChange={(event) => change({ image: event.target.value === '' ? null : event.target.value })}
+            options={[
+              { value: '', label: t(isDisk ? 'disks.blank' : 'disks.empty') },
+              ...(drive.image !== null && image === undefined
+                ? [{ value: drive.image, label: t('disks.unknownImage') }]
+                : []),
+              ...fits.map((candidate) => ({
+                value: candidate.id,
+                label: isDisk ? t('disks.from', { image: candidate.name }) : candidate.name,
+                disabled: !candidate.present,
+              })),
+            ]}
+          />
+        ) : (
+          <TextField
+            label={t(isDisk ? 'disks.content' : 'disks.medium')}
+            value={
+              drive.image === null
+                ? t(isDisk ? 'disks.blank' : 'disks.empty')
+                : (image?.name ?? t('disks.unknownImage'))
+            }
+            readOnly
+            disabledReason={fixed}
+            error={form.errorOf(`disks.${index}.image`)}
+          />
+        )}
         {isDisk && (
           <NumberField
             label={t('disks.size')}

@@ -88,7 +88,7 @@ function CardRow({ form, card, index }: { readonly form: SpecForm; readonly card
           {card.forwards.map((forward, n) => (
             <div key={forward.key} className="flex flex-wrap items-start gap-2">
               <Select
-                className="w-20"
+                className="w-24"
                 label={t('networks.protocol')}
                 hideLabel={n > 0}
                 value={forward.protocol}

@@ -55,7 +55,7 @@ export const create = defineMessages('create', {
     loading: 'Working out the plan…',
     stale: 'The plan below is the last that was possible.',
     summary:
-      'A {guest} guest with {cpus, plural, one {# virtual CPU} other {# virtual CPUs}} and {memory} of memory. {firmware} starts it from {boot}.',
+      '{guest, select, linux {A Linux guest} windows {A Windows guest} bsd {A BSD guest} other {A guest}} with {cpus, plural, one {# virtual CPU} other {# virtual CPUs}} and {memory} of memory. {firmware} starts it from {boot}.',
     bootNothing: 'nothing',
     bootDisk: 'a blank disk',
     disks: '{count, plural, =0 {No disk.} one {One disk of {size}.} other {# disks, {size} together.}}',
@@ -94,6 +94,7 @@ export const create = defineMessages('create', {
   },
   failed: {
     create: 'Nothing was created',
+    showField: 'Show the field: {field}',
     start: '{name} was created, but did not start',
     open: 'Open {name}',
     again: 'Try to start again',

@@ -37,7 +37,7 @@ export const spec = defineMessages('spec', {
     imageFixed: 'What a disk was made from cannot change; remove it and add a new one.',
     diskKind: 'virtio: fastest, little CPU. Linux and BSD have the driver, Windows needs the virtio-win ISO.',
     cdKind: 'SATA: emulated, slower, and every installer knows it.',
-    fromBoot: 'Chosen above.',
+    fromBoot: 'Chosen under “What to boot”.',
     suggested: 'Suggested, to install on.',
     addDisk: 'Add disk',
     addCd: 'Add CD drive',

@@ -36,9 +36,11 @@ export function BootSection({ page }: { readonly page: CreateForm }) {
   )
   const library = (all ?? []).filter((image) => !fromStarters.has(image.id))
   const shown = library.filter((image) => image.name.toLowerCase().includes(query.trim().toLowerCase()))
-  const value = page.boot === undefined ? null : (page.boot?.id ?? NOTHING)
+  // The choice shows at once, while the host still adds it.
+  const adding = addStarter.isPending ? addStarter.variables.input.params.id : null
+  const value = adding !== null || page.boot === undefined ? null : (page.boot?.id ?? NOTHING)
   const starterValue =
-    starters.data?.items.find((starter) => starter.image !== null && starter.image === value)?.id ?? null
+    adding ?? starters.data?.items.find((starter) => starter.image !== null && starter.image === value)?.id ?? null
 
   const imageOption = (image: Image): RadioOption<string> => ({
     value: image.id,
@@ -58,8 +60,7 @@ export function BootSection({ page }: { readonly page: CreateForm }) {
     value: starter.id,
     label: starter.name,
     icon: <Disc3 size={15} aria-hidden="true" />,
-    description:
-      addStarter.isPending && addStarter.variables.input.params.id === starter.id ? t('boot.adding') : starter.purpose,
+    description: adding === starter.id ? t('boot.adding') : starter.purpose,
     disabledReason: starter.available
       ? null
       : [starter.detail, starter.installCommand].filter(Boolean).join(' ') || t('boot.gone'),

@@ -102,6 +102,7 @@ function NameSection({ page }: { readonly page: CreateForm }) {
       <div id="field-name" className="max-w-md">
         <TextField
           label={t('name.label')}
+          hideLabel
           hint={typed === '' ? t('name.suggested', { name: page.suggestion }) : t('name.hint')}
           placeholder={page.suggestion}
           maxLength={64}

@@ -8,6 +8,7 @@ import { cx } from '#components/ui/cx.ts'
 import { Skeleton } from '#components/ui/feedback.tsx'
 import { Facts } from '#components/ui/page.tsx'
 import { MarkIcon } from '#components/ui/state-mark.tsx'
+import { useFieldName } from '#components/vm/fields/field-name.ts'
 import { focusField } from '#components/vm/fields/form.ts'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
@@ -23,6 +24,7 @@ const PlanLine = dynamic(() => import('./plan-line.tsx').then((part) => part.Pla
 export function PlanPanel({ page }: { readonly page: CreateForm }) {
   const t = useT(create)
   const [lineOpen, setLineOpen] = useState(false)
+  const nameOf = useFieldName()
   const { plan, problems } = page
   return (
     <div className="flex flex-col gap-4">
@@ -44,7 +46,7 @@ export function PlanPanel({ page }: { readonly page: CreateForm }) {
                       className="rounded-sm text-start underline underline-offset-2"
                       onClick={() => page.showProblem(problem)}
                     >
-                      {problem.message}
+                      {nameOf(problem.field)}: {problem.message}
                     </button>
                   )}
                 </li>
@@ -125,7 +127,7 @@ function Summary({ spec, bootName }: { readonly spec: VmSpec; readonly bootName:
     <div className="flex flex-col gap-1">
       <p>
         {t('plan.summary', {
-          guest: t(`guest.${spec.guest}`),
+          guest: spec.guest,
           cpus: spec.cpus,
           memory: formatMiB(spec.memoryMiB, locale),
           firmware: spec.firmware.toUpperCase(),

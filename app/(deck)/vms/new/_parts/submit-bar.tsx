@@ -3,6 +3,7 @@ import { useEffect, useRef } from 'react'
 import { ButtonLink } from '#components/nav/link.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { Banner, Disclosure, Output } from '#components/ui/feedback.tsx'
+import { useFieldName } from '#components/vm/fields/field-name.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { describeDetails } from '#lib/client/toasts.ts'
 import { create } from '#lib/i18n/messages/en/create.ts'
@@ -47,6 +48,7 @@ function Failure({
   readonly submit: Submit
 }) {
   const t = useT(create)
+  const nameOf = useFieldName()
   const ref = useRef<HTMLDivElement>(null)
   // A failure answers a press of a button that may be out of sight by now.
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new failure is what moves the focus
@@ -66,7 +68,7 @@ function Failure({
         <p>{error.message}</p>
         {vm === null && problem !== undefined && problem.field !== '' && (
           <Button size="sm" variant="quiet" className="-ms-2" onClick={() => page.showProblem(problem)}>
-            {problem.field}
+            {t('failed.showField', { field: nameOf(problem.field) })}
           </Button>
         )}
         <Disclosure summary={t('failed.evidence')}>

@@ -1,18 +1,17 @@
 'use client'
 import { Button } from '#components/ui/button.tsx'
 import { Banner, Disclosure, Output } from '#components/ui/feedback.tsx'
+import { useFieldName } from '#components/vm/fields/field-name.ts'
 import { anchorOf, focusField } from '#components/vm/fields/form.ts'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { describeDetails } from '#lib/client/toasts.ts'
 import { definition } from '#lib/i18n/messages/en/definition.ts'
-import { vm as vmMessages } from '#lib/i18n/messages/en/vm.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
 import type { DefinitionForm } from './use-definition-form.ts'
 
 /** Fields only the dashboard uses: a running guest does not mind. */
 const IMMEDIATE = new Set(['name', 'description', 'tags', 'autostart'])
-const FIELDS = Object.keys(vmMessages.messages.field) as (keyof typeof vmMessages.messages.field)[]
 
 /** What was changed, when the guest gets it, and the buttons. */
 export function SavePanel({
@@ -25,13 +24,9 @@ export function SavePanel({
   readonly mayNot: string | null
 }) {
   const t = useT(definition)
-  const names = useT(vmMessages)
+  const nameOf = useFieldName()
   const isOff = vm.state === 'off' || vm.state === 'crashed'
   const { changed, failure, removedDisks } = page
-  const nameOf = (field: string) => {
-    const known = FIELDS.find((name) => name === field)
-    return known === undefined ? field : names(`field.${known}`)
-  }
   const blocked = mayNot ?? (changed.length === 0 ? t('nothing') : page.problems.length > 0 ? t('mend') : null)
   const save = () => {
     if (removedDisks.length === 0) {
