@@ -164,6 +164,9 @@ async function main(): Promise<void> {
 
   const auth = createAuth(store)
   const hub = new EventHub((error) => log.error({ err: error }, 'an event listener failed'))
+  store.watch('user', ({ key, revision }) => {
+    hub.publish('user', key, revision, undefined, { kind: revision === null ? 'gone' : 'change' })
+  })
   const probeUser = unprivilegedUser()
   const probe = createCapabilitiesProbe({ binary: config.qemu, cacheFile: data.capabilitiesCache, user: probeUser })
   const host = createHostService({
@@ -194,8 +197,8 @@ async function main(): Promise<void> {
         caller: null,
         who: grant.userName,
         from,
+        vmId: grant.vmId,
       }),
-    onPresence: () => {},
   })
   const engine = await createEngine({
     config,

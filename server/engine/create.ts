@@ -294,7 +294,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       cancel: async (caller, id) => jobs.cancel(id, caller.userId),
     },
     events,
-    record: ({ what, text, result, caller, who, from }) =>
+    record({ what, text, result, caller, who, from, vmId }) {
+      const vm = vmId === undefined ? null : records.get(vmId)
       journal.write({
         what,
         text,
@@ -302,7 +303,9 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         caller,
         ...(who !== undefined && { who }),
         ...(from !== undefined && { from }),
-      }),
+        ...(vm !== null && { topic: 'vm', objectId: vm.id, objectName: vm.spec.name, ownerId: vm.ownerId }),
+      })
+    },
     async activity(caller, query) {
       const own = () =>
         records

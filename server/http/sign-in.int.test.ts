@@ -304,3 +304,22 @@ test('neither passwords nor secrets stand in any file', async () => {
     for (const secret of [PASSWORD, ann.token, ann.cookieSecret]) expect(bytes.includes(secret)).toBe(false)
   }
 })
+
+test('plain HTTP on other names gets an unprotected cookie of another name, and only where it was allowed', async () => {
+  const over = async (insecureHttp: boolean, host: string, origin: string) => {
+    const other = await startRig({ insecureHttp, allowedHosts: ['deck.example'] })
+    await other.auth.users.create({ name: 'ann', password: PASSWORD, role: 'viewer' })
+    const headers = { host: `${host}:${other.port}`, origin: origin.replace('PORT', String(other.port)) }
+    const answer = await other.json('POST', `${V1}/session`, { name: 'ann', password: PASSWORD }, headers)
+    const cookie = answer.headers['set-cookie']?.[0] ?? ''
+    const seen = (await other.get(`${V1}/session`, { host: headers.host, cookie: cookie.split(';')[0] ?? '' })).json
+      ?.user?.name
+    await other.stop()
+    return [answer.status, cookie.split('=')[0], cookie.includes('Secure'), seen]
+  }
+  expect(await over(true, 'deck.example', 'http://deck.example:PORT')).toEqual([201, 'guestdeck', false, 'ann'])
+  expect(await over(true, 'deck.example', 'https://deck.example:PORT')).toEqual([201, '__Host-guestdeck', true, 'ann'])
+  expect(await over(true, '127.0.0.1', 'http://127.0.0.1:PORT')).toEqual([201, '__Host-guestdeck', true, 'ann'])
+  expect(await over(false, 'deck.example', 'https://deck.example:PORT')).toEqual([201, '__Host-guestdeck', true, 'ann'])
+  expect(await over(false, 'localhost', 'http://localhost:PORT')).toEqual([201, '__Host-guestdeck', true, 'ann'])
+})
