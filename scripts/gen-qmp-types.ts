@@ -306,12 +306,15 @@ const indent = (depth: number) => '  '.repeat(depth)
 const quote = (name: string) => (/^[A-Za-z_]\w*$/.test(name) ? name : `'${name}'`)
 const unique = <T>(values: readonly T[]): T[] => [...new Set(values)]
 
+/** A union starts on a line of its own, after a member's name and a space. */
+const trimEnds = (text: string) => text.replaceAll(/ +$/gm, '')
+
 /** File name → content. */
 export function generate(captures: readonly Capture[]): ReadonlyMap<string, string> {
   const generator = new Generator(captures)
   return new Map([
-    ['commands.ts', generator.commands()],
-    ['events.ts', generator.events()],
+    ['commands.ts', trimEnds(generator.commands())],
+    ['events.ts', trimEnds(generator.events())],
   ])
 }
 
@@ -335,8 +338,7 @@ async function main(): Promise<number> {
   })
   if (values.capture !== undefined && values.as !== undefined) await capture(values.capture, values.as)
   const stale: string[] = []
-  for (const [name, generated] of generate(readCaptures())) {
-    const text = generated.replaceAll(/ +$/gm, '')
+  for (const [name, text] of generate(readCaptures())) {
     const path = join(GENERATED, name)
     if (values.check === true) {
       if (readFileSync(path, 'utf8') !== text) stale.push(name)
