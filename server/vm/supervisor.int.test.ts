@@ -292,6 +292,14 @@ describe('trouble', () => {
     expect((await s.poweroff(vmId, 'bob')).lastExit).toMatchObject({ kind: 'operator', by: 'bob' })
     expect(isGone(pid)).toBe(true)
   })
+  test('a QEMU that stops answering is found out although nobody asks it anything', async () => {
+    const { s, vmId, pid } = await started()
+    s.setInterest(true)
+    process.kill(pid, 'SIGSTOP')
+    await untilState(s, vmId, 'unmanageable', 13_000)
+    process.kill(pid, 'SIGCONT')
+    await untilState(s, vmId, 'running', 10_000)
+  })
   test('a QEMU that answers again is managed again', async () => {
     const { s, vmId, pid } = await started()
     process.kill(pid, 'SIGSTOP')
@@ -482,11 +490,7 @@ describe('without the dashboard', () => {
   test('a guest that shut itself down meanwhile is off by its own doing, never crashed', async () => {
     const { s, vmId } = await started()
     await s.detach()
-    const { connectQmp } = await import('#server/qmp/client.ts')
-    const qmp = await connectQmp(vmRunPaths(lab.runDir, vmId).qmpRescue)
-    // The halted guest cannot; so another ROM would power off at once. Here QEMU is told to by its own exit action.
-    await qmp.execute('set-action', { shutdown: 'pause' })
-    qmp.close()
+    // A supervisor would end it at once; so this one is launched without, as if the dashboard had gone in between.
     const off = newVmId()
     const prepared = await lab.prepare(off, { rom: poweroffRom() })
     const { launch } = await import('./launch.ts')
@@ -570,6 +574,33 @@ describe('without the dashboard', () => {
     expect(next.runtime(vmId).state).toBe('unmanageable')
     expect((await next.poweroff(vmId, 'bob')).state).toBe('off')
     expect(isGone(pid)).toBe(true)
+  })
+  test('a QEMU that was silent at adoption is managed once it answers', async () => {
+    const { s, vmId, pid } = await started()
+    await s.detach()
+    process.kill(pid, 'SIGSTOP')
+    const next = lab.supervisor()
+    await next.adoptAll(known(vmId))
+    process.kill(pid, 'SIGCONT')
+    const back = await untilState(next, vmId, 'running')
+    expect(back).toMatchObject({ detail: null, live: { qemuVersion: expect.stringMatching(/^\d/) } })
+    expect(next.serialHub(vmId)).not.toBeNull()
+    expect((await next.pause(vmId, 'ann')).state).toBe('paused')
+  })
+  test('a launch that was cut short before its spawn leaves nothing and no word', async () => {
+    const { s, vmId } = await started()
+    const record = JSON.parse(await readFile(vmRunPaths(lab.runDir, vmId).launch, 'utf8'))
+    await s.detach()
+    const cut = newVmId()
+    const paths = vmRunPaths(lab.runDir, cut)
+    await mkdir(paths.dir)
+    await writeFile(paths.launch, JSON.stringify({ ...record, vmId: cut, process: null }))
+    const next = lab.supervisor()
+    const nothing = { adopted: [], ended: [], unmanageable: [], strangers: [vmId] }
+    expect(await next.adoptAll(known(cut))).toEqual(nothing)
+    expect(next.runtime(cut)).toMatchObject({ state: 'off', lastExit: null })
+    const prepared = await lab.prepare(cut)
+    expect((await next.start(cut, 'ann', async () => prepared)).state).toBe('running')
   })
   test('when somebody else holds the main monitor the rescue monitor serves', async () => {
     const { s, vmId } = await started()
