@@ -189,16 +189,6 @@ async function main(): Promise<void> {
     sources: supervisor,
     originAllowed: (request) => http.isOwnPage(request),
     onRevoked: (credentialId, revoked) => auth.onRevoked(credentialId, revoked),
-    onOpen: ({ grant, from }) =>
-      engine.record({
-        what: 'consoleOpen',
-        text: `${grant.userName} opened the ${grant.kind === 'vnc' ? 'screen' : 'serial console'} (${grant.mode}).`,
-        result: 'info',
-        caller: null,
-        who: grant.userName,
-        from,
-        vmId: grant.vmId,
-      }),
   })
   const engine = await createEngine({
     config,

@@ -66,6 +66,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   if (sandbox.level !== 'full') {
     warn('Helper tools run without a namespace sandbox: bubblewrap is missing or the kernel refuses user namespaces.')
   }
+  const looseTools =
+    sandbox.level === 'full' ? '' : ' Helper tools that read disks run without a namespace sandbox; install bubblewrap.'
   const space = createSpaceLedger(data.root, deps.minimumReserveBytes)
   const files = createVmFiles(data, createQemuImg(sandbox))
   const records = createVmRecords(store, warn)
@@ -273,7 +275,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     return {
       counts: { vms: records.all().length, running },
       promised,
-      isolation: { privileged: identity.readersGid !== null, summary: identity.summary },
+      isolation: { privileged: identity.readersGid !== null, summary: `${identity.summary}${looseTools}` },
     }
   }
 
@@ -294,8 +296,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       cancel: async (caller, id) => jobs.cancel(id, caller.userId),
     },
     events,
-    record({ what, text, result, caller, who, from, vmId }) {
-      const vm = vmId === undefined ? null : records.get(vmId)
+    record: ({ what, text, result, caller, who, from }) =>
       journal.write({
         what,
         text,
@@ -303,9 +304,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         caller,
         ...(who !== undefined && { who }),
         ...(from !== undefined && { from }),
-        ...(vm !== null && { topic: 'vm', objectId: vm.id, objectName: vm.spec.name, ownerId: vm.ownerId }),
-      })
-    },
+      }),
     async activity(caller, query) {
       const own = () =>
         records

@@ -107,8 +107,6 @@ export interface Engine {
     caller: Caller | null
     who?: string
     from?: string
-    /** The VM it is about; its owner may then read the line. */
-    vmId?: string
   }): void
   activity(caller: Caller, query: Query<'activityList'>): Promise<Out<'activityList'>>
   /** Redeems a console ticket and opens the stream source; used by the WebSocket router only. */
