@@ -167,7 +167,7 @@ class Generator {
       )
       return `${this.#note(place, 1)}  ${quote(name)}: {\n    arguments: ${args}\n    returns: ${returns}\n  }`
     })
-    return `${HEADER}import type { QmpInt, QmpJson } from '../types.ts'\n\nexport interface QmpCommands {\n${entries.join('\n')}\n}\n`
+    return `${HEADER}import type { QmpInt, QmpJson } from '../json.ts'\n\nexport interface QmpCommands {\n${entries.join('\n')}\n}\n`
   }
 
   events(): string {
@@ -180,7 +180,7 @@ class Generator {
       )
       return `${this.#note(place, 1)}  ${name}: ${payload}`
     })
-    return `${HEADER}import type { QmpInt, QmpJson } from '../types.ts'\n\nexport interface QmpEvents {\n${entries.join('\n')}\n}\n`
+    return `${HEADER}import type { QmpInt, QmpJson } from '../json.ts'\n\nexport interface QmpEvents {\n${entries.join('\n')}\n}\n`
   }
 
   #top(name: string, metaType: 'command' | 'event'): Place {

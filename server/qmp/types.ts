@@ -4,11 +4,9 @@
  * Connection life: connecting → greeting → negotiating → ready → closed. A failed connect leaves nothing behind.
  */
 import type { QmpCommands } from './generated/commands.ts'
+import type { QmpInt, QmpJson } from './json.ts'
 
-export type QmpJson = string | number | bigint | boolean | null | QmpJson[] | { [key: string]: QmpJson }
-
-/** An integer QEMU sends: a number where a double holds it exactly, else a bigint. `Number(value)` rounds. */
-export type QmpInt = number | bigint
+export type { QmpInt, QmpJson }
 
 export interface QmpEvent {
   readonly event: string
