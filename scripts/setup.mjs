@@ -36,11 +36,7 @@ async function main() {
   const args = given.filter((arg) => arg !== '--no-install')
   const isAsking = command === 'start' && args.some((arg) => arg === '--help' || arg === '-h' || arg === '--version')
 
-  const { required, optional } = requirementsOf(command)
-  if (!isAsking) {
-    await ensureSystem(required, { mayInstall })
-    await ensureSystem(optional, { mayInstall, isOptional: true })
-  }
+  if (!isAsking) await ensureSystem(requirementsOf(command), { mayInstall })
   await ensureDependencies(root, { mayInstall })
   const runtime = await findRuntime(root)
   if (NEEDS_PAGES.has(command) && !args.includes('--api-only') && !isAsking) await ensureBuild(root, runtime)

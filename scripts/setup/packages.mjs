@@ -54,10 +54,10 @@ const lastLines = (output, count) => output.trimEnd().split('\n').slice(-count).
 /**
  * Sees to it that every requirement is met.
  * @param {Requirement[]} requirements
- * @param {{ mayInstall: boolean, isOptional?: boolean }} options `isOptional`: what cannot be had is only mentioned
+ * @param {{ mayInstall: boolean }} options
  * @throws {SetupError} when something is missing and cannot be installed here
  */
-export async function ensureSystem(requirements, { mayInstall, isOptional = false }) {
+export async function ensureSystem(requirements, { mayInstall }) {
   const missing = requirements.filter((requirement) => !requirement.isPresent(process.env))
   if (missing.length === 0) return
   const names = missing.map((requirement) => requirement.what).join(', ')
@@ -71,14 +71,10 @@ export async function ensureSystem(requirements, { mayInstall, isOptional = fals
     say(`missing: ${names}. Going on without, because of --no-install. ${advice}`)
     return
   }
-  const fail = (text) => {
-    if (!isOptional) throw new SetupError(text)
-    say(text)
-  }
   const prefix = manager ? rootPrefix() : null
   if (!manager || !prefix) {
     const reason = manager ? ', and installing needs root (no password-less sudo here)' : ''
-    return fail(`missing: ${names}${reason}. ${advice}`)
+    throw new SetupError(`missing: ${names}${reason}. ${advice}`)
   }
 
   const { command, install, refresh, env = [] } = MANAGERS[manager]
@@ -92,12 +88,16 @@ export async function ensureSystem(requirements, { mayInstall, isOptional = fals
   }
   const installed = await capture(program, [...head, ...install, ...packages])
   if (installed.code !== 0) {
-    return fail(`${command} could not install ${packages.join(' ')}:\n${lastLines(installed.output, 15)}\n${advice}`)
+    throw new SetupError(
+      `${command} could not install ${packages.join(' ')}:\n${lastLines(installed.output, 15)}\n${advice}`,
+    )
   }
   const still = missing.filter((requirement) => !requirement.isPresent(process.env))
   if (still.length > 0) {
     const left = still.map((requirement) => requirement.what).join(', ')
-    return fail(`${command} succeeded, yet this is still missing: ${left}. Install it by hand, then try again.`)
+    throw new SetupError(
+      `${command} succeeded, yet this is still missing: ${left}. Install it by hand, then try again.`,
+    )
   }
   say(`installed in ${since(startedAt)}`)
 }

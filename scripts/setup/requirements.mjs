@@ -148,52 +148,21 @@ const TEST = [
   },
 ]
 
-/** @type {Requirement[]} the peers that `npm run bench` compares with; a bench without one leaves its rows out */
-const BENCH = [
-  {
-    what: 'libvirt and virsh to compare with',
-    isPresent: all(
-      command('virsh', 'libvirtd'),
-      anyFile(
-        ...['lib/x86_64-linux-gnu', 'lib/aarch64-linux-gnu', 'lib64', 'lib'].map(
-          (dir) => `/usr/${dir}/libvirt/connection-driver/libvirt_driver_qemu.so`,
-        ),
-      ),
-    ),
-    packages: {
-      apt: ['libvirt-clients', 'libvirt-daemon', 'libvirt-daemon-driver-qemu'],
-      dnf: ['libvirt-client', 'libvirt-daemon', 'libvirt-daemon-driver-qemu'],
-      pacman: ['libvirt'],
-      zypper: ['libvirt-client', 'libvirt-daemon', 'libvirt-daemon-driver-qemu'],
-    },
-  },
-  {
-    what: 'websockify to compare with',
-    isPresent: command('websockify'),
-    packages: {
-      apt: ['websockify'],
-      dnf: ['python3-websockify'],
-      pacman: ['python-websockify'],
-      zypper: ['python3-websockify'],
-    },
-  },
-]
-
 /**
+ * The bench gets its peers itself: without one it leaves rows out.
  * @param {string} command the npm script
- * @returns {{ required: Requirement[], optional: Requirement[] }}
+ * @returns {Requirement[]}
  */
 export function requirementsOf(command) {
   switch (command) {
     case 'check':
-      return { required: [], optional: [] }
+      return []
     case 'test':
     case 'e2e':
-      return { required: [...RUN, ...TEST], optional: [] }
     case 'bench':
-      return { required: [...RUN, ...TEST], optional: BENCH }
+      return [...RUN, ...TEST]
     default:
-      return { required: RUN, optional: [] }
+      return RUN
   }
 }
 

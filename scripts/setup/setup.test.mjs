@@ -65,7 +65,7 @@ describe('node_modules without our stamp', () => {
 
 describe('system packages', () => {
   it('are named once each, for every package manager, for all that is required', () => {
-    const { required } = requirementsOf('test')
+    const required = requirementsOf('test')
     for (const manager of /** @type {const} */ (['apt', 'dnf', 'pacman', 'zypper'])) {
       const packages = packagesFor(manager, required)
       expect(new Set(packages).size).toBe(packages.length)
@@ -73,10 +73,10 @@ describe('system packages', () => {
     }
   })
   it('of the tests are not asked of who only runs the dashboard, and none of who checks sources', () => {
-    const names = requirementsOf('start').required.map(({ what }) => what)
+    const names = requirementsOf('start').map(({ what }) => what)
     expect(names).toContain('QEMU system emulator')
     expect(names.join()).not.toContain('Chromium')
-    expect(requirementsOf('check').required).toEqual([])
+    expect(requirementsOf('check')).toEqual([])
   })
   it('can be installed with the one command that is printed', () => {
     expect(installCommand('apt', ['ovmf', 'swtpm'])).toBe(
@@ -85,7 +85,7 @@ describe('system packages', () => {
     expect(installCommand('pacman', ['swtpm'])).toBe('sudo pacman -S --needed --noconfirm swtpm')
   })
   it('are found by the file that must be there, with an emulator of the user’s choice', () => {
-    const qemu = requirementsOf('start').required[0]
+    const qemu = requirementsOf('start')[0]
     const mine = join(dir, 'my-qemu')
     expect(qemu.isPresent({ GUESTDECK_QEMU: mine })).toBe(false)
     writeFileSync(mine, '#!/bin/sh\n', { mode: 0o755 })
