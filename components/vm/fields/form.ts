@@ -7,6 +7,8 @@ export interface SpecForm {
   readonly draft: SpecDraft
   /** The complete definition the draft leads to; null until it is known. */
   readonly effective: VmSpec | null
+  /** What the host's figures already count for this VM, because it runs. */
+  readonly counted: { readonly cpus: number; readonly memoryMiB: number } | null
   /** Message for a field by its dotted path (`disks.0.image`), or undefined. */
   readonly errorOf: (field: string) => string | undefined
   readonly update: (change: (draft: SpecDraft) => SpecDraft) => void

@@ -19,8 +19,14 @@ export function ResourceFields({ form }: { readonly form: SpecForm }) {
   const capacity = useQuery(queries.hostView()).data?.capacity
   const cpus = shownValue(form, 'cpus')
   const memoryMiB = shownValue(form, 'memoryMiB')
+  // What others have: this VM's own part is drawn as its own.
+  const promisedCpus = Math.max(0, (capacity?.cpus.promised ?? 0) - (form.counted?.cpus ?? 0))
+  const promisedMiB = Math.max(0, (capacity?.memory.promisedMiB ?? 0) - (form.counted?.memoryMiB ?? 0))
   const tooManyCpus = capacity !== undefined && cpus !== null && cpus > capacity.cpus.total
-  const tooMuchMemory = capacity !== undefined && memoryMiB !== null && memoryMiB > capacity.memory.availableMiB
+  const tooMuchMemory =
+    capacity !== undefined &&
+    memoryMiB !== null &&
+    memoryMiB - (form.counted?.memoryMiB ?? 0) > capacity.memory.availableMiB
   return (
     <Section title={t('cpu.title')}>
       <div className="grid gap-x-6 gap-y-4 sm:grid-cols-2">
@@ -38,12 +44,12 @@ export function ResourceFields({ form }: { readonly form: SpecForm }) {
           {capacity && cpus !== null && (
             <Share
               mine={cpus / capacity.cpus.total}
-              promised={capacity.cpus.promised / capacity.cpus.total}
+              promised={promisedCpus / capacity.cpus.total}
               warning={tooManyCpus ? t('cpu.moreCpus') : null}
               text={t('cpu.cpuShare', {
                 mine: formatNumber(cpus, locale),
                 total: capacity.cpus.total,
-                promised: formatNumber(capacity.cpus.promised, locale),
+                promised: formatNumber(promisedCpus, locale),
               })}
             />
           )}
@@ -77,12 +83,12 @@ export function ResourceFields({ form }: { readonly form: SpecForm }) {
           {capacity && memoryMiB !== null && (
             <Share
               mine={memoryMiB / capacity.memory.totalMiB}
-              promised={capacity.memory.promisedMiB / capacity.memory.totalMiB}
+              promised={promisedMiB / capacity.memory.totalMiB}
               warning={tooMuchMemory ? t('cpu.moreMemory') : null}
               text={t('cpu.memoryShare', {
                 mine: formatMiB(memoryMiB, locale),
                 total: formatMiB(capacity.memory.totalMiB, locale),
-                promised: formatMiB(capacity.memory.promisedMiB, locale),
+                promised: formatMiB(promisedMiB, locale),
                 free: formatMiB(capacity.memory.availableMiB, locale),
               })}
             />

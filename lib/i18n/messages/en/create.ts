@@ -34,15 +34,14 @@ export const create = defineMessages('create', {
     addFailed: '{name} could not be added to the library',
     missing: 'Choose what to boot, or “Nothing”.',
   },
+  identity: 'Name and guest',
   name: {
-    title: 'Name',
     label: 'Name',
     hint: 'For people; can be changed at any time.',
     suggested: 'Suggested: {name}',
   },
   guest: {
-    title: 'Guest',
-    legend: 'Kind of guest system',
+    legend: 'Guest system',
     detected: 'detected',
     linux: 'Linux',
     windows: 'Windows',

@@ -3,7 +3,7 @@ import { defineMessages } from '../../define.ts'
 /** A VM's definition: change it, and see the command line it leads to. */
 export const definition = defineMessages('definition', {
   edit: 'Definition',
-  general: 'Name',
+  general: 'General',
   name: 'Name',
   forbidden: 'Your role does not allow changing this VM.',
   changes: 'Your changes',

@@ -61,8 +61,7 @@ function CreatePage() {
       >
         <div className="flex min-w-0 flex-col gap-8">
           <BootSection page={page} />
-          <NameSection page={page} />
-          <GuestSection page={page} />
+          <IdentitySection page={page} />
           <ResourceFields form={page.form} />
           <DriveFields form={page.form} />
           <NetworkFields form={page.form} />
@@ -94,55 +93,33 @@ function useImageFromAddress(page: CreateForm) {
   })
 }
 
-function NameSection({ page }: { readonly page: CreateForm }) {
+const KINDS: readonly GuestKind[] = ['linux', 'windows', 'bsd', 'other']
+
+function IdentitySection({ page }: { readonly page: CreateForm }) {
   const t = useT(create)
-  const typed = page.form.draft.name
+  const words = useT(specMessages)
+  const locale = useLocale()
+  const { form } = page
+  const typed = form.draft.name
+  const spec = form.effective
+  const isDetected = form.draft.scalars.guest === undefined && page.boot?.guest != null
   return (
-    <Section title={t('name.title')}>
+    <Section title={t('identity')}>
       <div id="field-name" className="max-w-md">
         <TextField
           label={t('name.label')}
-          hideLabel
           hint={typed === '' ? t('name.suggested', { name: page.suggestion }) : t('name.hint')}
           placeholder={page.suggestion}
           maxLength={64}
           spellCheck={false}
           value={typed}
-          onChange={(event) => page.form.update((draft) => ({ ...draft, name: event.target.value }))}
-          error={page.form.errorOf('name')}
+          onChange={(event) => form.update((draft) => ({ ...draft, name: event.target.value }))}
+          error={form.errorOf('name')}
         />
       </div>
-    </Section>
-  )
-}
-
-const KINDS: readonly GuestKind[] = ['linux', 'windows', 'bsd', 'other']
-
-function GuestSection({ page }: { readonly page: CreateForm }) {
-  const t = useT(create)
-  const words = useT(specMessages)
-  const locale = useLocale()
-  const { form } = page
-  const spec = form.effective
-  const isDetected = form.draft.scalars.guest === undefined && page.boot?.guest != null
-  return (
-    <Section
-      title={t('guest.title')}
-      note={
-        spec &&
-        t('guest.sets', {
-          cpus: spec.cpus,
-          memory: formatMiB(spec.memoryMiB, locale),
-          firmware: words(`firmware.${spec.firmware}`),
-          display: words(`display.${spec.display}`),
-          clock: spec.clock === 'utc' ? 'UTC' : words('clock.localtime'),
-        })
-      }
-    >
-      <div id="field-guest" tabIndex={-1}>
+      <div id="field-guest" tabIndex={-1} className="flex flex-col gap-1.5">
         <RadioCards
           legend={t('guest.legend')}
-          hideLegend
           name="guest"
           columns="grid-cols-2 sm:grid-cols-4"
           value={shownValue(form, 'guest')}
@@ -154,6 +131,16 @@ function GuestSection({ page }: { readonly page: CreateForm }) {
             ...(isDetected && page.boot?.guest === kind ? { description: t('guest.detected') } : {}),
           }))}
         />
+        <p className="min-h-5 text-faint text-sm">
+          {spec &&
+            t('guest.sets', {
+              cpus: spec.cpus,
+              memory: formatMiB(spec.memoryMiB, locale),
+              firmware: words(`firmware.${spec.firmware}`),
+              display: words(`display.${spec.display}`),
+              clock: spec.clock === 'utc' ? 'UTC' : words('clock.localtime'),
+            })}
+        </p>
       </div>
     </Section>
   )

@@ -15,7 +15,7 @@ import type { Submit, SubmitFailure } from './use-submit.ts'
 export function SubmitBar({ page, submit }: { readonly page: CreateForm; readonly submit: Submit }) {
   const t = useT(create)
   return (
-    <div className="flex flex-col gap-3 border-line border-t pt-4">
+    <div className="-mx-4 -mb-4 flex flex-col gap-3 border-line border-t bg-surface p-4 lg:sticky lg:-bottom-4">
       {submit.failure && <Failure failure={submit.failure} page={page} submit={submit} />}
       <p role="status" className="text-dim text-sm empty:hidden">
         {submit.note}

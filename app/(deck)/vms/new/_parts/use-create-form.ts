@@ -1,6 +1,6 @@
 'use client'
 import { keepPreviousData, queryOptions, useQuery } from '@tanstack/react-query'
-import { useDeferredValue, useEffect, useMemo, useState } from 'react'
+import { useDeferredValue, useEffect, useMemo, useRef, useState } from 'react'
 import { focusField, rowKey, type SpecForm } from '#components/vm/fields/form.ts'
 import {
   draftProblems,
@@ -60,24 +60,31 @@ export function useCreateForm() {
   }, [])
   /** Undefined: nothing chosen yet. Null: nothing to boot. */
   const [boot, setBoot] = useState<Image | null | undefined>(undefined)
+  /** While the VM is made, and as long as it exists without running, the plan stays as it was. */
+  const [isPaused, setPaused] = useState(false)
   const vms = useQuery(queries.vmList()).data?.items
   const suggestion = useMemo(
     () => suggestName(boot?.name ?? null, new Set(vms?.map((vm) => vm.name.toLowerCase()))),
     [boot, vms],
   )
-  const name = draft.name.trim() === '' ? suggestion : draft.name.trim()
+  const wanted = draft.name.trim() === '' ? suggestion : draft.name.trim()
+  // The name of the VM just made is taken from now on: by itself.
+  const kept = useRef(wanted)
+  if (!isPaused) kept.current = wanted
+  const name = isPaused ? kept.current : wanted
   const body = useMemo(() => toInput(draft, name), [draft, name])
   const local = useMemo(() => draftProblems(draft), [draft])
   const settled = useSettled(body, SETTLE_MS)
   const preview = useQuery({
     ...previewQuery(settled),
-    enabled: local.length === 0,
+    enabled: local.length === 0 && !isPaused,
     placeholderData: keepPreviousData,
   })
   const isCurrent = settled === body && !preview.isPlaceholderData && !preview.isFetching
   const remote = preview.error ? problemsOf(toApiError(preview.error)) : []
-  const problems: FieldProblem[] =
-    local.length > 0
+  const problems: FieldProblem[] = isPaused
+    ? []
+    : local.length > 0
       ? local.map(({ field, kind }) => ({ field, message: t(`problem.${kind}`) }))
       : settled === body
         ? remote
@@ -87,6 +94,7 @@ export function useCreateForm() {
     mode: 'create',
     draft,
     effective: preview.data?.spec ?? null,
+    counted: null,
     errorOf,
     update: setDraft,
     setScalar: (key, value) =>
@@ -106,6 +114,7 @@ export function useCreateForm() {
     suggestion,
     body,
     problems,
+    setPaused,
     /** The last plan that was possible; null before the first. */
     plan: preview.data ?? null,
     /** The plan on screen is the one for what is entered. */

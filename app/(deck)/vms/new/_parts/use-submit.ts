@@ -50,12 +50,14 @@ export function useSubmit(page: CreateForm, open: (path: string) => void) {
   const run = async (thenStart: boolean) => {
     if (blocked !== null || state !== 'idle') return
     setState('creating')
+    page.setPaused(true)
     setFailure(null)
     setNote(null)
     let vm: Vm
     try {
       vm = await createVm({ input: { body: page.body } })
     } catch (cause) {
+      page.setPaused(false)
       setFailure({ step: 'create', error: toApiError(cause) })
       setState('idle')
       return
@@ -75,6 +77,7 @@ export function useSubmit(page: CreateForm, open: (path: string) => void) {
       setState('deleting')
       try {
         await deleteVm({ input: { params: { id: vm.id } } })
+        page.setPaused(false)
         setFailure(null)
         setNote(t('failed.deleted', { name: vm.name }))
       } catch (cause) {

@@ -33,7 +33,6 @@ export function DefinitionScreen() {
             <div id="field-name" className="max-w-md">
               <TextField
                 label={t('name')}
-                hideLabel
                 maxLength={64}
                 spellCheck={false}
                 value={page.form.draft.name}

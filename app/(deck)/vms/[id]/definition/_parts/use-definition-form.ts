@@ -46,6 +46,7 @@ export function useDefinitionForm(vm: Vm) {
     mode: 'change',
     draft,
     effective: base.spec,
+    counted: vm.live === undefined ? null : { cpus: vm.live.vcpus, memoryMiB: vm.live.memoryMiB },
     errorOf: (field) => {
       const problem = local.find((candidate) => candidate.field === field)
       if (problem) return words(`problem.${problem.kind}`)
