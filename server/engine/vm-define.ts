@@ -126,7 +126,10 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     const known = new Set(before?.disks.map((drive) => drive.id))
     const fresh = spec.disks.filter((drive) => drive.device === 'disk').filter((disk) => !known.has(disk.id))
     const needsNvram = spec.firmware === 'uefi' && before?.firmware !== 'uefi'
-    const reservation = await space.reserve((fresh.length + 1) * BYTES_PER_NEW_FILE, 'The VM')
+    const newFiles = fresh.length + (needsNvram ? 1 : 0)
+    // Nothing to write: a rename must work on a full disk too.
+    if (newFiles === 0) return
+    const reservation = await space.reserve(newFiles * BYTES_PER_NEW_FILE, 'The VM')
     try {
       for (const disk of fresh) {
         await files.createDisk(vm.id, vm.uid, disk, backingOf(disk.image))

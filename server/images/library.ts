@@ -219,7 +219,7 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
       }
       // The marker makes the sweep finish a deletion that a crash interrupts after the record is gone.
       const marker = data.upload(id)
-      if (document.path === null) writeFileSync(marker, '', { flag: 'wx', mode: 0o600 })
+      if (document.path === null) placeMarker(marker)
       store.delete('image', id)
       documents.delete(id)
       present.delete(id)
@@ -230,5 +230,15 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
         await rm(marker, { force: true })
       }
     },
+  }
+}
+
+/** On a full disk deleting must work all the same; then only a crash in the next moment would leave a file behind. */
+function placeMarker(path: string): void {
+  try {
+    writeFileSync(path, '', { mode: 0o600 })
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : null
+    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
   }
 }

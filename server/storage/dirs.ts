@@ -7,6 +7,7 @@
 import { constants } from 'node:fs'
 import { chmod, chown, mkdir, open, readFile, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { ConfigError } from '#server/config.ts'
 import type { DataPaths } from '#server/paths.ts'
 
 /** Makes a rename, creation or removal in `dir` survive power loss. */
@@ -32,7 +33,7 @@ async function ensureDir(dir: string, readersGid: number | null): Promise<void> 
 /**
  * Creates the tree or repairs its owners and modes.
  * @returns sentences worth logging, for example that a parent directory was opened for the guests' group
- * @throws Error naming the directory that guests cannot enter and how to mend it
+ * @throws ConfigError naming the directory that guests cannot enter and how to mend it
  */
 export async function prepareDataDirs(data: DataPaths, readersGid: number | null): Promise<string[]> {
   await mkdir(data.root, { recursive: true, mode: readersGid === null ? 0o700 : 0o711 })
@@ -47,7 +48,7 @@ export async function prepareDataDirs(data: DataPaths, readersGid: number | null
  * Guests run as users of their own, so `dir` and every directory above it must let them through. One that is root's and closed
  * to everybody (as `mktemp -d` makes them) is opened for the guests' group alone; somebody's home is not touched.
  * @returns what was changed, as sentences
- * @throws Error naming the directory at fault
+ * @throws ConfigError naming the directory at fault
  */
 export async function openPathForGuests(dir: string, readersGid: number | null): Promise<string[]> {
   if (readersGid === null) return []
@@ -59,7 +60,7 @@ export async function openPathForGuests(dir: string, readersGid: number | null):
     if (!passable) {
       const closedToAll = facts.uid === 0 && (facts.mode & 0o077) === 0
       if (!closedToAll || homes.has(parent)) {
-        throw new Error(
+        throw new ConfigError(
           `Guests run as users of their own and cannot enter ${parent}, so they could not reach ${dir}. Choose another directory, or run: chmod o+x ${parent}`,
         )
       }

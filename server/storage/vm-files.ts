@@ -85,7 +85,8 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
     },
     async markUnfinished(vmId) {
       if (!existsSync(data.vmDir(vmId))) return
-      await writeFile(mark(vmId), '', { mode: 0o600 })
+      // On a full disk deleting must work all the same; then only a crash in the next moment would leave files behind.
+      await writeFile(mark(vmId), '', { mode: 0o600 }).catch(unlessFull)
       await syncDir(data.vmDir(vmId))
     },
     async remove(vmId) {
@@ -156,4 +157,9 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
       return notes
     },
   }
+}
+
+function unlessFull(error: unknown): void {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
 }
