@@ -21,6 +21,8 @@ export interface Evidence {
   readonly timedOut?: boolean
   /** Host path → what to call it in front of people. */
   readonly names?: ReadonlyMap<string, string>
+  /** The reason where it is known already. */
+  readonly known?: Explanation
 }
 
 export type Explanation = Pick<VmExit, 'code' | 'summary' | 'advice'>
@@ -231,6 +233,7 @@ const SIGNAL_WORDS: Readonly<Record<string, string>> = {
 /** Explains a process that failed to start, or ended without anybody having asked. */
 export function explain(evidence: Evidence): Explanation {
   const { signal, exitCode, stderr, spawnError, runState, phase } = evidence
+  if (evidence.known) return evidence.known
   if (runState === 'internal-error') return KVM_INTERNAL_ERROR
   if (signal === 'SIGSYS') {
     return {
@@ -324,6 +327,8 @@ export function launchErrorCode(code: VmExit['code']): ErrorCode {
       return 'image_missing'
     case 'kvm-internal-error':
       return 'accelerator_unusable'
+    case 'timeout':
+      return 'unresponsive'
     default:
       return 'launch_failed'
   }

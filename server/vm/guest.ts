@@ -131,17 +131,20 @@ export class Guest {
     const rescue = sleep(RESCUE_AFTER_MS, null, { signal: stop.signal }).then(() =>
       open(this.paths.qmpRescue, timeoutMs - RESCUE_AFTER_MS),
     )
-    let chosen: QmpClient | null = null
-    for (const attempt of [main, rescue]) {
-      // The one that comes second must not keep its monitor busy.
-      attempt.then((client) => chosen !== null && client !== chosen && client.close()).catch(() => {})
-    }
+    let chosen: QmpClient
     try {
       chosen = await Promise.any([main, rescue])
     } catch (error) {
       throw error instanceof AggregateError ? error.errors[0] : error
     } finally {
       stop.abort(new Error('no longer wanted'))
+    }
+    for (const attempt of [main, rescue]) {
+      // The one that came second must not keep its monitor busy.
+      attempt.then(
+        (client) => client !== chosen && client.close(),
+        () => {},
+      )
     }
     this.#take(chosen)
   }

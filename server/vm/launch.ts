@@ -23,7 +23,7 @@ import {
 } from '#server/platform/fs.ts'
 import { isImageBeingWritten, readLocks } from '#server/platform/proc-locks.ts'
 import { type ProcessExit, readProcStat, spawnDetached } from '#server/platform/process.ts'
-import { type Evidence, STDERR_TAIL_BYTES } from './failures.ts'
+import { type Evidence, type Explanation, STDERR_TAIL_BYTES } from './failures.ts'
 import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } from './guest.ts'
 import { createScan, findQemu } from './identity.ts'
 import { commandOf, formatRecord, intentOf, type RunRecord, readRecord } from './run-record.ts'
@@ -87,7 +87,7 @@ function enter<P extends Phase<string>>(content: Omit<P, typeof phase>): P {
 
 /**
  * Starts the guest and returns the hold on it, running (or stopped by something that happened at once).
- * @throws LaunchFailure; EngineError image_missing, image_in_use, conflict, no_space; the signal's reason
+ * @throws LaunchFailure; EngineError conflict, no_space; the signal's reason
  */
 export async function launch(prepared: PreparedLaunch, context: LaunchContext): Promise<Guest> {
   await using undo = new AsyncDisposableStack()
@@ -97,9 +97,9 @@ export async function launch(prepared: PreparedLaunch, context: LaunchContext): 
   const spawned = await spawnQemu(laidOut, context, undo)
   const { guest } = spawned
   try {
-    const connected = await unlessItEnds(guest, connect(spawned, context))
-    const settled = await unlessItEnds(guest, settle(connected))
-    await unlessItEnds(guest, release(settled))
+    const connected = await unlessItEnds(guest, connect(spawned, context), context.signal)
+    const settled = await unlessItEnds(guest, settle(connected), context.signal)
+    await unlessItEnds(guest, release(settled), context.signal)
     context.signal.throwIfAborted()
   } catch (error) {
     if (context.signal.aborted) throw context.signal.reason
@@ -124,32 +124,47 @@ export async function launch(prepared: PreparedLaunch, context: LaunchContext): 
 
 /** Every file is there and nobody else writes to it. QEMU checks again, by its locks; this gives the better message. */
 async function check(prepared: PreparedLaunch): Promise<Checked> {
-  const files = [...prepared.files]
-  const facts = await Promise.all(
-    files.map(async ([path, name]) => {
+  const files = await Promise.all(
+    [...prepared.files].map(async ([path, name]) => {
       try {
-        return await fileFacts(path)
+        return { name, facts: await fileFacts(path) }
       } catch (error) {
-        const why = errorCode(error) === 'ETIMEDOUT' ? 'its storage does not answer' : 'the host denies access to it'
-        throw new EngineError('image_missing', `Cannot use ${name}: ${why}.`, { cause: error })
+        const hangs = errorCode(error) === 'ETIMEDOUT'
+        throw refused(
+          {
+            code: hangs ? 'timeout' : 'permission-denied',
+            summary: hangs ? `The storage of ${name} does not answer.` : `The host denies access to ${name}.`,
+            advice: hangs
+              ? 'Check the storage, then start again.'
+              : 'Check owner and mode of the file and its directories.',
+          },
+          error,
+        )
       }
     }),
   )
-  let locks: ReturnType<typeof readLocks> | null = null
-  for (const [index, [, name]] of files.entries()) {
-    const file = facts[index]
-    if (!file?.isFile) {
-      throw new EngineError(
-        'image_missing',
-        `The file of ${name} is missing on the host. Put it back or remove the drive.`,
-      )
+  const locks = files.length > 0 ? readLocks() : []
+  for (const { name, facts } of files) {
+    if (!facts?.isFile) {
+      throw refused({
+        code: 'image-missing',
+        summary: `The file of ${name} is missing on the host.`,
+        advice: 'Put the file back, or remove the drive that uses it.',
+      })
     }
-    locks ??= readLocks()
-    if (isImageBeingWritten(locks, file)) {
-      throw new EngineError('image_in_use', `Another program is using ${name}. End it, then start again.`)
+    if (isImageBeingWritten(locks, facts)) {
+      throw refused({
+        code: 'image-in-use',
+        summary: `Another program is using ${name}.`,
+        advice: 'Shut down the VM or end the program that uses it, then start again.',
+      })
     }
   }
   return enter<Checked>({ prepared })
+}
+
+function refused(known: Explanation, cause?: unknown): LaunchFailure {
+  return new LaunchFailure({ exitCode: null, signal: null, stderr: '', known }, { cause })
 }
 
 /** A fresh run directory with the intent on record. Whatever an earlier run left is cleared, unless it still runs. */
@@ -275,13 +290,20 @@ class Ended extends Error {
   }
 }
 
-/** The step's result, or `Ended` as soon as the process is gone. */
-async function unlessItEnds<T>(guest: Guest, step: Promise<T>): Promise<T> {
+/** The step's result, or `Ended` as soon as the process is gone, or the signal's reason. */
+async function unlessItEnds<T>(guest: Guest, step: Promise<T>, signal: AbortSignal): Promise<T> {
+  const given = Promise.withResolvers<never>()
+  const onAbort = () => given.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal.aborted) onAbort()
   const ended = guest.process.exited.then((exit): never => {
     throw new Ended(exit)
   })
   // Whichever loses is heard by nobody.
-  ended.catch(() => {})
-  step.catch(() => {})
-  return await Promise.race([step, ended])
+  for (const loser of [given.promise, ended, step]) loser.catch(() => {})
+  try {
+    return await Promise.race([step, ended, given.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
 }

@@ -354,7 +354,8 @@ describe('a start that fails is explained', () => {
 
   test('an image that is missing, before QEMU is even asked', async () => {
     const path = join(lab.dir, 'gone.qcow2')
-    const { error } = await failing({ files: new Map([[path, 'the disk "disk0"']]) })
+    const { error, exit } = await failing({ files: new Map([[path, 'the disk "disk0"']]) })
+    expect(exit).toMatchObject({ kind: 'launch-failure', code: 'image-missing', exitCode: null })
     expect(error).toMatchObject({ code: 'image_missing', message: expect.stringContaining('the disk "disk0"') })
     expect((error as Error).message).not.toContain(lab.dir)
   })
