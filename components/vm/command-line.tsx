@@ -45,7 +45,7 @@ export function CommandLineView({ line, onField, changedAgainst = 'running', hea
   const empty = groups.every((group) => group.options.length === 0)
   const Heading = heading
   return (
-    <div className="flex min-w-0 flex-col gap-4">
+    <div className="@container flex min-w-0 flex-col gap-4">
       <div className="flex flex-wrap items-center gap-x-4 gap-y-2">
         <TextField
           className="w-56 max-w-full"
@@ -105,34 +105,18 @@ function OptionRow({
   const { field } = option
   const [flag = '', ...values] = option.argv
   return (
-    <div className={cx('flex flex-col gap-1 px-3 py-2', option.changed && 'bg-attention-tint')}>
-      <div className="flex flex-wrap items-start gap-x-3 gap-y-1">
-        <code className="min-w-0 flex-1 basis-64 font-mono text-sm [overflow-wrap:anywhere]">
-          <span className="font-semibold text-ink">{flag}</span>
-          {values.length > 0 && <span className="text-dim"> {values.join(' ')}</span>}
-        </code>
-        <span className="flex flex-wrap items-center gap-1.5">
-          {option.changed && (
-            <Badge tone="attention" tip={t(against === 'running' ? 'changedTip' : 'changedFromDefault')}>
-              {t('changed')}
-            </Badge>
-          )}
-          <Badge tone={TONE[option.origin]} tip={t(`originTip.${option.origin}`)}>
-            {t(`origin.${option.origin}`)}
-          </Badge>
-          {onField && field !== null && (
-            <Button
-              size="sm"
-              variant="quiet"
-              className="-my-1"
-              aria-label={t('toField', { option: option.what })}
-              onClick={() => onField(field)}
-            >
-              {t('fieldLink')}
-            </Button>
-          )}
-        </span>
-      </div>
+    <div
+      className={cx(
+        'grid gap-x-5 gap-y-1 px-3 py-2',
+        explains && '@4xl:grid-cols-[minmax(0,11fr)_minmax(0,10fr)_10rem]',
+        !explains && '@xl:grid-cols-[minmax(0,1fr)_10rem]',
+        option.changed && 'bg-attention-tint',
+      )}
+    >
+      <code className="min-w-0 font-mono text-sm [overflow-wrap:anywhere]">
+        <span className="font-semibold text-ink">{flag}</span>
+        {values.length > 0 && <span className="text-dim"> {values.join(' ')}</span>}
+      </code>
       {explains && (
         <p className="max-w-prose text-sm">
           {option.what}{' '}
@@ -141,6 +125,27 @@ function OptionRow({
           </span>
         </p>
       )}
+      <span className="flex flex-wrap items-start gap-1.5 self-start @xl:justify-end">
+        {option.changed && (
+          <Badge tone="attention" tip={t(against === 'running' ? 'changedTip' : 'changedFromDefault')}>
+            {t('changed')}
+          </Badge>
+        )}
+        <Badge tone={TONE[option.origin]} tip={t(`originTip.${option.origin}`)}>
+          {t(`origin.${option.origin}`)}
+        </Badge>
+        {onField && field !== null && (
+          <Button
+            size="sm"
+            variant="quiet"
+            className="-my-1"
+            aria-label={t('toField', { option: option.what })}
+            onClick={() => onField(field)}
+          >
+            {t('fieldLink')}
+          </Button>
+        )}
+      </span>
     </div>
   )
 }
