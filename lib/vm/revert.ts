@@ -19,6 +19,12 @@ function withValue(node: unknown, path: readonly string[], value: Json): unknown
   return { ...(node as object), [step]: withValue((node as Record<string, unknown> | undefined)?.[step], rest, value) }
 }
 
+/** A device that was changed gets its old form, one that was added goes, one that was removed (`-`) comes back. */
+function withDevice(list: readonly unknown[], step: string, live: Json): unknown[] {
+  if (step === '-') return [...list, live]
+  return list.flatMap((device, index) => (String(index) !== step ? [device] : live === null ? [] : [live]))
+}
+
 /**
  * The patch that puts the value the guest runs with back into the definition: the top-level field the change lies in,
  * whole, because the API replaces lists as wholes. Null when the pointer names no field.
@@ -26,7 +32,12 @@ function withValue(node: unknown, path: readonly string[], value: Json): unknown
 export function revertPatch(spec: VmSpec, change: Pick<PendingChange, 'path' | 'live'>): VmSpecPatch | null {
   const [field, ...rest] = steps(change.path)
   if (field === undefined || !(field in spec)) return null
-  const value = withValue(spec[field as keyof VmSpec], rest, change.live)
+  const before = spec[field as keyof VmSpec]
+  const [step, ...deeper] = rest
+  const value =
+    Array.isArray(before) && step !== undefined && deeper.length === 0
+      ? withDevice(before, step, change.live)
+      : withValue(before, rest, change.live)
   // The server parses the patch again; a live value of the wrong shape is refused there.
   return { [field]: value } as VmSpecPatch
 }
