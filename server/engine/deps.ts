@@ -25,18 +25,18 @@ export interface AcceleratorSource {
 }
 
 /** What only the engine knows of the host page. */
-export interface HostFacts {
+interface HostFacts {
   readonly counts: Host['counts']
   readonly promised: { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
   readonly isolation: Host['isolation']
 }
 
-export interface HostSource {
+interface HostSource {
   view(facts: HostFacts, options: { refresh: boolean }): Promise<Host>
   capabilities(): Promise<CapabilitiesView>
 }
 
-export interface EngineLog {
+interface EngineLog {
   info(fields: object, message: string): void
   warn(fields: object, message: string): void
   error(fields: object, message: string): void

@@ -8,7 +8,7 @@ import { EngineError } from './errors.ts'
 import type { Caller } from './types.ts'
 import type { VmRecord } from './vm-records.ts'
 
-export interface JournalLine {
+interface JournalLine {
   readonly what: string
   readonly text: string
   readonly result: ActivityEntry['result']

@@ -29,7 +29,7 @@ export interface LaunchDeps {
 }
 
 /** The part of a VM a launch depends on. */
-export interface LaunchSubject {
+interface LaunchSubject {
   readonly id: string
   readonly uid: number | null
   readonly spec: VmSpec

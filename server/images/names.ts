@@ -1,7 +1,7 @@
 /** What a library image may be called. Names are for people: the file on disk is named by id. */
 import { EngineError } from '#server/engine/errors.ts'
 
-export const IMAGE_NAME_MAX_BYTES = 255
+const IMAGE_NAME_MAX_BYTES = 255
 
 /**
  * Takes the last path part of what a browser or script sent and normalises it to NFC.

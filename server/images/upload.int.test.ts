@@ -211,6 +211,7 @@ describe('room', () => {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=40m,mode=0711', 'tmpfs', root])
     cleanups.push(() => {
       execFileSync('umount', ['-l', root])
+      rmSync(root, { recursive: true, force: true })
     })
     const { upload, leftovers, space } = await rig(join(root, 'd'))
     let sent = 0

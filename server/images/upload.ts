@@ -35,7 +35,7 @@ export interface UploadDeps {
   readonly now?: () => Date
 }
 
-export const MAX_UPLOAD_BYTES = 16 * 2 ** 40
+const MAX_UPLOAD_BYTES = 16 * 2 ** 40
 
 const CREATE_NEW = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY
 

@@ -14,7 +14,7 @@ const KEEP_FINISHED = 50
 /** A running job is announced at most this often. */
 const ANNOUNCE_EVERY_MS = 250
 
-export interface JobOwner {
+interface JobOwner {
   readonly userId: string
   readonly name: string
 }
@@ -26,7 +26,7 @@ export interface JobContext {
   progress(doneBytes: number): void
 }
 
-export interface JobRequest {
+interface JobRequest {
   readonly kind: Job['kind']
   readonly title: string
   readonly owner: JobOwner
@@ -35,7 +35,7 @@ export interface JobRequest {
   readonly work: (context: JobContext) => Promise<string>
 }
 
-export interface JobHandle {
+interface JobHandle {
   readonly id: string
   view(): Job
   /** Resolves with the result; rejects with what the work threw. Observing it is optional. */

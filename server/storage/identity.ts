@@ -42,7 +42,7 @@ const SHARED: GuestIdentity = {
 }
 
 /** Whether a /proc/self/{uid,gid}_map covers the whole range. Pure. */
-export function isRangeMapped(map: string, range: IdRange): boolean {
+function isRangeMapped(map: string, range: IdRange): boolean {
   return map.split('\n').some((line) => {
     const [inside, , length] = line.trim().split(/\s+/).map(Number)
     if (inside === undefined || length === undefined) return false

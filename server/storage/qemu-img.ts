@@ -16,7 +16,7 @@ const ImageInfo = z.object({
   'actual-size': z.number().int().nonnegative().optional(),
   'backing-filename': z.string().optional(),
 })
-export interface DiskFileInfo {
+interface DiskFileInfo {
   readonly format: string
   readonly virtualSizeBytes: number
   readonly actualSizeBytes: number | null

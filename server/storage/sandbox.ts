@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-export interface SandboxedRun {
+interface SandboxedRun {
   readonly program: string
   readonly args: readonly string[]
   /** Directories or files visible read-only, at their own path. */
@@ -20,7 +20,7 @@ export interface SandboxedRun {
   readonly signal?: AbortSignal
 }
 
-export interface ToolResult {
+interface ToolResult {
   readonly exitCode: number | null
   readonly signal: NodeJS.Signals | null
   /** At most 1 MiB. */
