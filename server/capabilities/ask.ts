@@ -8,7 +8,7 @@ import { askThrowaway } from './throwaway.ts'
  * Devices whose properties the command line is built from. Never add the `-gl` displays:
  * `device-list-properties` of them ends a Debian 12 QEMU ("missing object type virtio-gpu-gl-device").
  */
-export const INTROSPECTED_DEVICES = [
+const INTROSPECTED_DEVICES = [
   'VGA',
   'ide-cd',
   'isa-debug-exit',

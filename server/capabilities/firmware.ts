@@ -13,7 +13,7 @@ import type { QemuCapabilities } from './types.ts'
 export type UefiFirmware = NonNullable<QemuCapabilities['uefi']>
 
 /** Later directories yield to earlier ones, file name by file name. */
-export const DESCRIPTOR_DIRS = ['/etc/qemu/firmware', '/usr/share/qemu/firmware'] as const
+const DESCRIPTOR_DIRS = ['/etc/qemu/firmware', '/usr/share/qemu/firmware'] as const
 
 /** Code and pristine variable store, most wanted first. */
 export const KNOWN_FIRMWARE: readonly UefiFirmware[] = [

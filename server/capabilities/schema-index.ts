@@ -36,7 +36,6 @@ const Entity = z.discriminatedUnion('meta-type', [
 
 export const QmpSchema = z.array(Entity)
 export type SchemaEntity = z.output<typeof Entity>
-export type ObjectEntity = Extract<SchemaEntity, { 'meta-type': 'object' }>
 
 export class SchemaIndex {
   readonly #byName = new Map<string, SchemaEntity>()

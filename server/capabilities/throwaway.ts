@@ -52,7 +52,7 @@ export async function askThrowaway<T>(
   }
 }
 
-export function throwawayArgs(accelerator: 'kvm' | 'tcg'): string[] {
+function throwawayArgs(accelerator: 'kvm' | 'tcg'): string[] {
   return [
     ...['-machine', 'none'],
     ...['-accel', accelerator],

@@ -11,7 +11,7 @@ import { buildProbeRom, PROBE_EXIT } from './probe-rom.ts'
 import type { GuestRun } from './verdict.ts'
 
 /** The whole attempt, so that a verdict comes within a second. A good one takes 50 to 100 ms. */
-export const PROBE_TIMEOUT_MS = 900
+const PROBE_TIMEOUT_MS = 900
 
 export interface GuestCodeOptions {
   readonly binary: string

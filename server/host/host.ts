@@ -34,7 +34,7 @@ export interface HostServiceOptions {
 }
 
 /** What only the caller knows. */
-export interface HostFacts {
+interface HostFacts {
   readonly counts: Host['counts']
   readonly promised: { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
   readonly isolation: Host['isolation']

@@ -74,7 +74,7 @@ export async function readInventory(dataDir: string): Promise<Inventory> {
   }
 }
 
-export function readOsRelease(): OsRelease {
+function readOsRelease(): OsRelease {
   return parseOsRelease(readText('/etc/os-release') || readText('/usr/lib/os-release'))
 }
 

@@ -2,7 +2,7 @@
  * The assembled `probe.asm`: its code and its reset vector, without the zeros between them.
  * A test assembles the source again and compares.
  */
-export const PROBE_ROM_BYTES = 0x10000
+const PROBE_ROM_BYTES = 0x10000
 
 /** isa-debug-exit turns the value the ROM writes into this exit status of QEMU. */
 export const PROBE_EXIT = { good: 99, wrong: 67 } as const

@@ -8,6 +8,7 @@ import { Socket } from 'node:net'
 import { delimiter, isAbsolute, join } from 'node:path'
 
 const STDERR_KEEP_BYTES = 16 * 1024
+const STDERR_GRACE_MS = 200
 /** Enough for every program run here; a caller's variables (LD_PRELOAD, QEMU_*) must not change what is found. */
 const CLEAN_ENVIRONMENT = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -53,6 +54,7 @@ export interface ChildWithSocket {
   readonly pid: number
   /** Our end of the stream pair; the child has the other as descriptor 3. */
   readonly socket: Socket
+  /** Resolves when it ended and its stderr is read. */
   readonly exited: Promise<ChildExit>
   /** The last 16 KiB the child wrote to stderr. */
   stderr(): string
@@ -85,7 +87,16 @@ export async function spawnWithSocket(
   }
   const child = spawn(file, argv, spawnOptions)
   const exited = new Promise<ChildExit>((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal }))
+    child.once('exit', (code, signal) => {
+      const settle = () => {
+        clearTimeout(timer)
+        resolve({ code, signal })
+      }
+      // Its last words may still be in the pipe. A grandchild that holds the pipe open is not waited for.
+      const timer = setTimeout(settle, STDERR_GRACE_MS)
+      if (child.stderr === null || child.stderr.closed) settle()
+      else child.stderr.once('close', settle)
+    })
   })
   const stderr = keepTail(child, STDERR_KEEP_BYTES)
   await new Promise<void>((resolve, reject) => {

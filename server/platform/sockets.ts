@@ -14,7 +14,7 @@ const PATH_MAX_BYTES = 107
 /** Not there yet, not listening yet, or the listen queue is full for a moment: worth another try. */
 const NOT_YET = new Set(['ENOENT', 'ECONNREFUSED', 'EAGAIN'])
 
-export function isNotListeningYet(error: unknown): boolean {
+function isNotListeningYet(error: unknown): boolean {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && NOT_YET.has(error.code)
 }
 

@@ -6,7 +6,7 @@ import { QmpStateError, QmpTimeoutError } from './errors.ts'
 import type { QmpEvent, QmpEventStream } from './types.ts'
 
 /** Events held for a subscriber that does not read. */
-export const EVENT_QUEUE_LIMIT = 1024
+const EVENT_QUEUE_LIMIT = 1024
 
 interface Reader {
   resolve(result: IteratorResult<QmpEvent>): void

@@ -9,7 +9,7 @@ import { QmpFramingError } from './errors.ts'
 import type { QmpJson } from './types.ts'
 
 /** `query-qmp-schema` of QEMU 11 is about 300 kB; anything near this limit is not QMP. */
-export const LINE_LIMIT_BYTES = 8 * 1024 * 1024
+const LINE_LIMIT_BYTES = 8 * 1024 * 1024
 
 /** The part of JSON (ECMAScript "JSON.parse source text access") that TypeScript's library does not know yet. */
 interface SourceTextJson {

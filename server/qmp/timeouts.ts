@@ -2,10 +2,10 @@
  * How long a command may take, by class. A command that only reads state answers in a millisecond on an idle host;
  * the limits allow for a starved one, where QEMU's main loop waits for its vCPU threads.
  */
-export type CommandClass = 'negotiate' | 'query' | 'introspect' | 'power' | 'media' | 'hotplug' | 'other'
+type CommandClass = 'negotiate' | 'query' | 'introspect' | 'power' | 'media' | 'hotplug' | 'other'
 
 /** Milliseconds. */
-export const TIMEOUT_MS: { readonly [K in CommandClass]: number } = {
+const TIMEOUT_MS: { readonly [K in CommandClass]: number } = {
   negotiate: 5_000,
   query: 5_000,
   introspect: 15_000,
@@ -49,7 +49,7 @@ const CLASS: { readonly [command: string]: CommandClass } = {
   netdev_del: 'hotplug',
 }
 
-export function commandClass(command: string): CommandClass {
+function commandClass(command: string): CommandClass {
   return CLASS[command] ?? (command.startsWith('query-') ? 'query' : 'other')
 }
 

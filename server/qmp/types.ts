@@ -4,9 +4,13 @@
  * Connection life: connecting → greeting → negotiating → ready → closed. A failed connect leaves nothing behind.
  */
 import type { QmpCommands } from './generated/commands.ts'
-import type { QmpInt, QmpJson } from './json.ts'
+import type { QmpEvents } from './generated/events.ts'
+import type { QmpJson } from './json.ts'
 
-export type { QmpInt, QmpJson }
+export type { QmpJson }
+
+/** Any name; editors offer those of the generated table. */
+export type QmpEventName = keyof QmpEvents | (string & {})
 
 export interface QmpEvent {
   readonly event: string
@@ -51,7 +55,7 @@ export interface QmpClient {
   ): Promise<QmpCommands[K]['returns']>
   execute(command: string, args?: { [key: string]: QmpJson | undefined }, options?: ExecuteOptions): Promise<QmpJson>
   /** Opens a scoped queue of events. Subscribe before executing what causes them. Bounded; overflow closes it with an error. */
-  events(names?: readonly string[]): QmpEventStream
+  events(names?: readonly QmpEventName[]): QmpEventStream
   /** Calls back for every event, in order; a throwing listener is reported and dropped. Returns the unsubscribe function. */
   onEvent(listener: (event: QmpEvent) => void): () => void
   /** Idempotent. Rejects every waiter and ends every stream. */
