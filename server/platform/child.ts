@@ -74,7 +74,14 @@ export async function spawnWithSocket(
 ): Promise<ChildWithSocket> {
   const user = options.user ?? null
   const setpriv = findExecutable('setpriv')
-  const [file, argv] = setpriv === null ? [program, [...args]] : [setpriv, [...setprivArgs(user), program, ...args]]
+  const prlimit = findExecutable('prlimit')
+  const [file = program, ...argv] = [
+    // A QEMU that aborts while it is asked must not leave a core file.
+    ...(prlimit === null ? [] : [prlimit, '--core=0', '--']),
+    ...(setpriv === null ? [] : [setpriv, ...setprivArgs(user)]),
+    program,
+    ...args,
+  ]
   const spawnOptions: SpawnOptions = {
     cwd: '/',
     env: CLEAN_ENVIRONMENT,
