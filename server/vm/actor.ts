@@ -16,7 +16,8 @@ import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } fr
 import { LaunchFailure, launch } from './launch.ts'
 import { Mailbox } from './mailbox.ts'
 import type { RunRecord } from './run-record.ts'
-import { GuestSampler, type LiveNumbers, NO_NUMBERS, type Sampled, type SamplerClock } from './sampler.ts'
+import { describeRuntime, isSameModel, type Observed } from './runtime-view.ts'
+import { GuestSampler, type Sampled, type SamplerClock } from './sampler.ts'
 import { Screenshots } from './screenshot.ts'
 import { askToShutDown, endProcess, LADDER, type LadderTimes } from './stop.ts'
 import { decide, initialModel, reduce, type VmEvent, type VmModel } from './transitions.ts'
@@ -45,10 +46,8 @@ export interface ActorDeps {
 
 export type AdoptOutcome = 'adopted' | 'ended' | 'unmanageable'
 
-interface Attachment {
-  readonly guest: Guest
-  readonly sampled: Sampled & { readonly sampler: GuestSampler }
-  readonly uid: number
+interface Attachment extends Observed {
+  readonly sampled: Sampled
   readonly oomKills: number
 }
 
@@ -368,6 +367,7 @@ export class VmActor {
     const sampled = { sampler, runs: () => this.#runs(), changed: () => this.#publish(null) }
     this.#attached = {
       guest,
+      sampler,
       sampled,
       uid: readUid(guest.process.identity.pid) ?? -1,
       oomKills: readOomKills(),
@@ -419,7 +419,7 @@ export class VmActor {
       },
       onAgent: (open) => {
         if (!isCurrent()) return
-        this.#attached?.sampled.sampler.agentIs(open)
+        this.#attached?.sampler.agentIs(open)
         this.#publish(null)
       },
       onMonitorLost: () => {
@@ -500,7 +500,7 @@ export class VmActor {
   #apply(event: VmEvent): void {
     const before = this.#model
     const after = reduce(before, event)
-    if (isSame(before, after)) return
+    if (isSameModel(before, after)) return
     this.#model = after
     if (after.state !== before.state) this.#since = this.#deps.clock.now().toISOString()
     const ended = event.type === 'exited' || event.type === 'found-ended'
@@ -516,21 +516,7 @@ export class VmActor {
   }
 
   #describe(): VmRuntime {
-    const model = this.#model
-    const attached = this.#attached
-    const record = attached?.guest.record ?? null
-    return {
-      version: this.#version,
-      state: model.state,
-      runState: model.runState,
-      since: this.#since,
-      detail: model.detail,
-      accelerator: attached ? acceleratorOf(attached.guest) : null,
-      live: attached ? liveOf(attached) : null,
-      launchedSpec: record?.spec ?? null,
-      launchedPlan: record?.plan ?? null,
-      lastExit: model.lastExit,
-    }
+    return describeRuntime(this.#model, this.#version, this.#since, this.#attached)
   }
 }
 
@@ -541,46 +527,6 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     signal.addEventListener('abort', onAbort, { once: true })
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
-}
-
-function isSame(a: VmModel, b: VmModel): boolean {
-  return (
-    a === b ||
-    (a.state === b.state &&
-      a.runState === b.runState &&
-      a.detail === b.detail &&
-      a.wish === b.wish &&
-      a.ending === b.ending &&
-      a.process === b.process &&
-      a.lastExit === b.lastExit)
-  )
-}
-
-function acceleratorOf(guest: Guest): VmRuntime['accelerator'] {
-  const planned = guest.record?.accelerator ?? null
-  const seen = guest.facts?.accelerator
-  if (!seen) return planned
-  if (planned?.kind === seen) return planned
-  const reason = planned
-    ? `QEMU runs it on ${seen.toUpperCase()}, although ${planned.kind.toUpperCase()} was asked for.`
-    : 'Read from the running QEMU; why it was chosen is not on record.'
-  return { kind: seen, reason }
-}
-
-function liveOf({ guest, sampled, uid }: Attachment): VmRuntime['live'] {
-  const { facts } = guest
-  const numbers: LiveNumbers = sampled.sampler.numbers ?? NO_NUMBERS
-  return {
-    pid: guest.process.identity.pid,
-    qemuVersion: facts?.qemuVersion ?? '',
-    machine: facts?.machine ?? guest.record?.spec?.machine ?? '',
-    vcpus: facts?.vcpus ?? guest.record?.spec?.cpus ?? 0,
-    memoryMiB: facts?.memoryMiB ?? guest.record?.spec?.memoryMiB ?? 0,
-    ...numbers,
-    guestMemory: numbers.guestMemory,
-    addresses: [...numbers.addresses],
-    uid,
-  }
 }
 
 function launchError(exit: VmExit & Explanation, cause: unknown): EngineError {

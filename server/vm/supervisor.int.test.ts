@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { vmRunPaths } from '#server/paths.ts'
-import { readProcStat } from '#server/platform/process.ts'
 import { poweroffRom, serialRom } from './testing/halt-rom.ts'
+import { isGone, known, sleep, started, until, untilState } from './testing/harness.ts'
 import { type GuestOptions, type Lab, newVmId, openLab } from './testing/lab.ts'
 import type { Supervisor, VmRuntime } from './types.ts'
 
@@ -18,47 +18,9 @@ beforeEach(async () => {
 })
 afterEach(() => lab.close())
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
-
-/** Resolves with the first runtime that fits, now or later. */
-async function until(s: Supervisor, vmId: string, fits: (r: VmRuntime) => boolean, ms = 10_000): Promise<VmRuntime> {
-  const now = s.runtime(vmId)
-  if (fits(now)) return now
-  return await new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      stop()
-      const { state, detail } = s.runtime(vmId)
-      reject(new Error(`still ${state} (${detail}) after ${ms} ms`))
-    }, ms)
-    const stop = s.onChange((id, runtime) => {
-      if (id !== vmId || !fits(runtime)) return
-      clearTimeout(timer)
-      stop()
-      resolve(runtime)
-    })
-  })
-}
-const untilState = (s: Supervisor, vmId: string, state: VmRuntime['state'], ms?: number) =>
-  until(s, vmId, (r) => r.state === state, ms)
-
-function known(...vmIds: string[]): Map<string, { lastExit: VmExit | null }> {
-  return new Map(vmIds.map((vmId) => [vmId, { lastExit: null }]))
-}
-
-async function started(options: GuestOptions = {}): Promise<{ s: Supervisor; vmId: string; pid: number }> {
-  const s = lab.supervisor()
-  const vmId = newVmId()
-  s.register(vmId)
-  const prepared = await lab.prepare(vmId, options)
-  const runtime = await s.start(vmId, 'ann', async () => prepared)
-  return { s, vmId, pid: runtime.live?.pid ?? 0 }
-}
-
-const isGone = (pid: number) => ['Z', 'X', undefined].includes(readProcStat(pid)?.state)
-
 describe('power', () => {
   test('a start ends in a running guest of which the facts are read from QEMU', async () => {
-    const { s, vmId, pid } = await started()
+    const { s, vmId, pid } = await started(lab)
     const runtime = s.runtime(vmId)
     expect(runtime).toMatchObject({ state: 'running', runState: 'running', accelerator: { kind: 'tcg' } })
     expect(runtime.live).toMatchObject({ pid, machine: 'pc-q35-7.2', vcpus: 1, memoryMiB: 16, uid: 0 })
@@ -85,7 +47,7 @@ describe('power', () => {
     expect(seen.map((r) => r.version)).toEqual(seen.map((_, index) => (seen[0]?.version ?? 0) + index))
   })
   test('power is cut within a moment, its maker is on record, and nothing is left behind', async () => {
-    const { s, vmId, pid } = await started()
+    const { s, vmId, pid } = await started(lab)
     const begun = performance.now()
     const { lastExit } = await s.poweroff(vmId, 'bob')
     expect(performance.now() - begun).toBeLessThan(500)
@@ -163,13 +125,13 @@ describe('power', () => {
   })
   test('nothing the guest says on its serial console is lost, from the first byte on', async () => {
     const text = 'first words of a guest\r\n'
-    const { s, vmId } = await started({ rom: serialRom(text) })
+    const { s, vmId } = await started(lab, { rom: serialRom(text) })
     const said = () => Buffer.from(s.serialHub(vmId)?.history().head ?? []).toString()
     for (let i = 0; i < 100 && said().length < text.length; i += 1) await sleep(20)
     expect(said()).toBe(text)
   })
   test('the screen is a PNG, taken once for many who ask at once', async () => {
-    const { s, vmId } = await started({ display: true })
+    const { s, vmId } = await started(lab, { display: true })
     const [a, b] = await Promise.all([s.screenshot(vmId), s.screenshot(vmId)])
     expect(a?.subarray(1, 4).toString()).toBe('PNG')
     expect(b).toBe(a)
@@ -177,11 +139,11 @@ describe('power', () => {
     expect(s.vncSocket(vmId)).toBe(vmRunPaths(lab.runDir, vmId).vnc)
   })
   test('a VM without a display has no picture, and says why', async () => {
-    const { s, vmId } = await started()
+    const { s, vmId } = await started(lab)
     await expect(s.screenshot(vmId)).rejects.toMatchObject({ code: 'wrong_state' })
   })
   test('live numbers come while somebody watches', async () => {
-    const { s, vmId } = await started()
+    const { s, vmId } = await started(lab)
     s.setInterest(true)
     const runtime = await until(s, vmId, (r) => r.live?.cpuLoad !== null && r.live !== null, 5000)
     expect(runtime.live?.residentMiB).toBeGreaterThan(5)
@@ -206,7 +168,7 @@ describe('isolation', { skip: process.getuid?.() !== 0 }, () => {
   test('a guest runs as its own user, sees nothing but its run directory, and is adopted, pictured and stopped all the same', async () => {
     await chmod(lab.dir, 0o711)
     await chmod(lab.runDir, 0o711)
-    const { s, vmId, pid } = await started({ user, wrapper: [...wrapper, ...shell], display: true })
+    const { s, vmId, pid } = await started(lab, { user, wrapper: [...wrapper, ...shell], display: true })
     const paths = vmRunPaths(lab.runDir, vmId)
     expect(s.runtime(vmId).live?.uid).toBe(uid)
     expect(await stat(paths.dir)).toMatchObject({ uid, gid: uid })
@@ -226,7 +188,7 @@ describe('isolation', { skip: process.getuid?.() !== 0 }, () => {
     expect(isGone(pid)).toBe(true)
   })
   test('a link planted where the screenshot or the record belongs is not followed', async () => {
-    const { s, vmId } = await started({ display: true })
+    const { s, vmId } = await started(lab, { display: true })
     const paths = vmRunPaths(lab.runDir, vmId)
     const secret = join(lab.dir, 'secret')
     await writeFile(secret, 'precious')
@@ -241,7 +203,7 @@ describe('isolation', { skip: process.getuid?.() !== 0 }, () => {
     expect(await readFile(secret, 'utf8')).toBe('precious')
   })
   test('a record that somebody else wrote is not believed', async () => {
-    const { s, vmId, pid } = await started()
+    const { s, vmId, pid } = await started(lab)
     await s.detach()
     const paths = vmRunPaths(lab.runDir, vmId)
     await chown(paths.launch, uid, uid)
@@ -255,7 +217,7 @@ describe('trouble', () => {
   test.each(['SIGKILL', 'SIGSEGV'] as const)(
     '%s from outside is a crash within two seconds, with the signal',
     async (signal) => {
-      const { s, vmId, pid } = await started()
+      const { s, vmId, pid } = await started(lab)
       const begun = performance.now()
       process.kill(pid, signal)
       const { lastExit } = await untilState(s, vmId, 'crashed', 2000)
@@ -266,17 +228,17 @@ describe('trouble', () => {
     },
   )
   test('SIGSYS is told as a kill by the sandbox', async () => {
-    const { s, vmId, pid } = await started()
+    const { s, vmId, pid } = await started(lab)
     process.kill(pid, 'SIGSYS')
     expect((await untilState(s, vmId, 'crashed', 2000)).lastExit?.code).toBe('sandbox-kill')
   })
   test('SIGTERM from outside is an end, not a crash', async () => {
-    const { s, vmId, pid } = await started()
+    const { s, vmId, pid } = await started(lab)
     process.kill(pid, 'SIGTERM')
     expect((await untilState(s, vmId, 'off', 3000)).lastExit).toMatchObject({ kind: 'host-signal', by: null })
   })
   test('a QEMU that stops answering is unresponsive after five seconds, can be cut off, and others are not held up', async () => {
-    const { s, vmId, pid } = await started()
+    const { s, vmId, pid } = await started(lab)
     const other = newVmId()
     s.register(other)
     const prepared = await lab.prepare(other)
@@ -293,7 +255,7 @@ describe('trouble', () => {
     expect(isGone(pid)).toBe(true)
   })
   test('a QEMU that stops answering is found out although nobody asks it anything', async () => {
-    const { s, vmId, pid } = await started()
+    const { s, vmId, pid } = await started(lab)
     s.setInterest(true)
     process.kill(pid, 'SIGSTOP')
     await untilState(s, vmId, 'unmanageable', 13_000)
@@ -301,7 +263,7 @@ describe('trouble', () => {
     await untilState(s, vmId, 'running', 10_000)
   })
   test('a QEMU that answers again is managed again', async () => {
-    const { s, vmId, pid } = await started()
+    const { s, vmId, pid } = await started(lab)
     process.kill(pid, 'SIGSTOP')
     await expect(s.pause(vmId, 'ann')).rejects.toMatchObject({ code: 'unresponsive' })
     process.kill(pid, 'SIGCONT')
@@ -372,7 +334,7 @@ describe('a start that fails is explained', () => {
     const [code] = await once(spawn('qemu-img', ['create', '-q', '-f', 'qcow2', path, '1M']), 'exit')
     expect(code).toBe(0)
     const device = ['-device', '{"driver":"virtio-blk-pci","drive":"d0","id":"disk0"}']
-    const { s, vmId } = await started({ extra: [disk(path), device] })
+    const { s, vmId } = await started(lab, { extra: [disk(path), device] })
     const files = new Map([[path, 'the disk "disk0"']])
     expect((await failing({ extra: [disk(path), device], files })).error).toMatchObject({ code: 'image_in_use' })
     expect((await failing({ extra: [disk(path), device] })).error).toMatchObject({ code: 'image_in_use' })
@@ -397,227 +359,5 @@ describe('a start that fails is explained', () => {
     const { error, exit } = await failing({ extra: [['-frobnicate']] })
     expect(error).toMatchObject({ code: 'launch_failed' })
     expect(exit).toMatchObject({ code: 'bad-option', exitCode: 1, stderrTail: expect.stringContaining('-frobnicate') })
-  })
-})
-
-describe('without the dashboard', () => {
-  function dashboard(vmId: string, ...more: string[]) {
-    const script = join(import.meta.dirname, 'testing/dashboard.ts')
-    return spawn(process.execPath, [script, lab.dir, vmId, ...more], { stdio: ['ignore', 'pipe', 'inherit'] })
-  }
-  async function runIn(child: ReturnType<typeof dashboard>): Promise<number> {
-    const [line] = (await once(child.stdout, 'data')) as [Buffer]
-    return (JSON.parse(line.toString()) as { pid: number }).pid
-  }
-  /** So that the lab's broom knows it. */
-  const sweepable = (vmId: string) => lab.prepare(vmId)
-
-  test('guests survive its kill -9 and are taken over with their consoles; nothing is started twice', async () => {
-    const vmId = newVmId()
-    await sweepable(vmId)
-    const child = dashboard(vmId)
-    const pid = await runIn(child)
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-    const s = lab.supervisor()
-    const begun = performance.now()
-    const report = await s.adoptAll(known(vmId))
-    expect(performance.now() - begun).toBeLessThan(1000)
-    expect(report).toEqual({ adopted: [vmId], ended: [], unmanageable: [], strangers: [] })
-    expect(s.runtime(vmId)).toMatchObject({ state: 'running', live: { pid }, launchedSpec: { name: 'test' } })
-    expect(s.serialHub(vmId)).not.toBeNull()
-    const prepared = await lab.prepare(vmId)
-    await expect(s.start(vmId, 'ann', async () => prepared)).rejects.toMatchObject({ code: 'wrong_state' })
-    expect((await s.pause(vmId, 'ann')).state).toBe('paused')
-    const cut = performance.now()
-    expect((await s.poweroff(vmId, 'bob')).lastExit).toMatchObject({ kind: 'operator', by: 'bob' })
-    expect(performance.now() - cut).toBeLessThan(500)
-    expect(isGone(pid)).toBe(true)
-  })
-  test('a Ctrl-C in its terminal does not reach the guests', async () => {
-    const vmId = newVmId()
-    await sweepable(vmId)
-    const child = spawn(process.execPath, [join(import.meta.dirname, 'testing/dashboard.ts'), lab.dir, vmId], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      detached: true,
-    })
-    const pid = await runIn(child as ReturnType<typeof dashboard>)
-    process.kill(-(child.pid ?? 0), 'SIGINT')
-    await once(child, 'exit')
-    await sleep(200)
-    expect(isGone(pid)).toBe(false)
-    const s = lab.supervisor()
-    expect((await s.adoptAll(known(vmId))).adopted).toEqual([vmId])
-  })
-  test('a QEMU whose pid was never recorded is found all the same, and let run', async () => {
-    const vmId = newVmId()
-    await sweepable(vmId)
-    const child = dashboard(vmId, 'spawn-only')
-    await once(child, 'exit')
-    const s = lab.supervisor()
-    expect((await s.adoptAll(known(vmId))).adopted).toEqual([vmId])
-    expect(s.runtime(vmId)).toMatchObject({ state: 'running', runState: 'running' })
-  })
-  test('a second supervisor that was never told to adopt still does not start a guest twice', async () => {
-    const { vmId, pid } = await started()
-    const s = lab.supervisor()
-    s.register(vmId)
-    const prepared = await lab.prepare(vmId)
-    await expect(s.start(vmId, 'ann', async () => prepared)).rejects.toMatchObject({ code: 'conflict' })
-    expect(s.runtime(vmId).state).toBe('off')
-    expect(isGone(pid)).toBe(false)
-    expect(existsSync(vmRunPaths(lab.runDir, vmId).qmp)).toBe(true)
-  })
-  test('letting go leaves guests and their sockets alone', async () => {
-    const { s, vmId, pid } = await started({ display: true })
-    await s.detach()
-    const paths = vmRunPaths(lab.runDir, vmId)
-    for (const path of [paths.qmp, paths.qmpRescue, paths.vnc, paths.serial, paths.pidfile]) {
-      expect(existsSync(path)).toBe(true)
-    }
-    expect(isGone(pid)).toBe(false)
-    const next = lab.supervisor()
-    expect((await next.adoptAll(known(vmId))).adopted).toEqual([vmId])
-    expect((await next.screenshot(vmId)).length).toBeGreaterThan(100)
-  })
-  test('an adopted guest that dies is a crash within two seconds', async () => {
-    const { s, vmId, pid } = await started()
-    await s.detach()
-    const next = lab.supervisor()
-    await next.adoptAll(known(vmId))
-    process.kill(pid, 'SIGKILL')
-    expect((await untilState(next, vmId, 'crashed', 2000)).lastExit).toMatchObject({ kind: 'crash' })
-  })
-  test('a guest that shut itself down meanwhile is off by its own doing, never crashed', async () => {
-    const { s, vmId } = await started()
-    await s.detach()
-    // A supervisor would end it at once; so this one is launched without, as if the dashboard had gone in between.
-    const off = newVmId()
-    const prepared = await lab.prepare(off, { rom: poweroffRom() })
-    const { launch } = await import('./launch.ts')
-    const { systemClock } = await import('#server/platform/clock.ts')
-    const { readBootId } = await import('#server/platform/fs.ts')
-    const { createSerialHub } = await import('#server/console/serial-hub.ts')
-    const nothing = () => {}
-    const guest = await launch(prepared, {
-      paths: vmRunPaths(lab.runDir, off),
-      by: 'ann',
-      bootId: readBootId(),
-      clock: systemClock,
-      createSerialHub,
-      listener: {
-        onRunState: nothing,
-        onEnding: nothing,
-        onAgent: nothing,
-        onMonitorLost: nothing,
-        onSilence: nothing,
-      },
-      signal: new AbortController().signal,
-    })
-    for (let i = 0; i < 100 && (await guest.readRunState()) !== 'shutdown'; i += 1) await sleep(20)
-    expect(guest.runState).toBe('shutdown')
-    guest.release()
-    const next = lab.supervisor()
-    const report = await next.adoptAll(known(vmId, off))
-    expect(report).toMatchObject({ adopted: [vmId], ended: [off] })
-    expect(next.runtime(off)).toMatchObject({ state: 'off', lastExit: { kind: 'guest-shutdown' } })
-  })
-  test('a guest that died meanwhile is off, of unknown cause, and can be started', async () => {
-    const { s, vmId, pid } = await started()
-    await s.detach()
-    process.kill(pid, 'SIGKILL')
-    for (let i = 0; i < 100 && !isGone(pid); i += 1) await sleep(10)
-    const next = lab.supervisor()
-    const exits: (VmExit | null)[] = []
-    next.onChange((_, __, exited) => exits.push(exited))
-    expect((await next.adoptAll(known(vmId))).ended).toEqual([vmId])
-    expect(next.runtime(vmId)).toMatchObject({ state: 'off', lastExit: { kind: 'unknown' } })
-    expect(exits).toEqual([expect.objectContaining({ kind: 'unknown' })])
-    const prepared = await lab.prepare(vmId)
-    expect((await next.start(vmId, 'ann', async () => prepared)).state).toBe('running')
-  })
-  test('after a reboot of the host stale traces are cleared and no process of this boot is taken for the guest', async () => {
-    const { s, vmId, pid } = await started()
-    await s.detach()
-    const next = lab.supervisor({ bootId: 'another boot' })
-    expect((await next.adoptAll(known(vmId))).ended).toEqual([vmId])
-    expect(next.runtime(vmId)).toMatchObject({ state: 'off', lastExit: { kind: 'host-reboot' } })
-    expect(existsSync(vmRunPaths(lab.runDir, vmId).dir)).toBe(false)
-    expect(isGone(pid)).toBe(false)
-  })
-  test('another process that got the pid of a dead guest is neither adopted nor signalled', async () => {
-    const { s, vmId, pid } = await started()
-    await s.detach()
-    const paths = vmRunPaths(lab.runDir, vmId)
-    const record = JSON.parse(await readFile(paths.launch, 'utf8'))
-    process.kill(pid, 'SIGKILL')
-    for (let i = 0; i < 100 && !isGone(pid); i += 1) await sleep(10)
-    const sleeper = spawn('sleep', ['60'], { stdio: 'ignore' })
-    try {
-      const stranger = readProcStat(sleeper.pid ?? 0)
-      record.process = { pid: sleeper.pid, startTime: stranger?.startTime }
-      await writeFile(paths.launch, JSON.stringify(record))
-      await writeFile(paths.pidfile, `${sleeper.pid}\n`)
-      const next = lab.supervisor()
-      expect((await next.adoptAll(known(vmId))).ended).toEqual([vmId])
-      await expect(next.poweroff(vmId, 'bob')).rejects.toMatchObject({ code: 'wrong_state' })
-      expect(isGone(sleeper.pid ?? 0)).toBe(false)
-    } finally {
-      sleeper.kill('SIGKILL')
-    }
-  })
-  test('a QEMU whose monitors do not answer is unmanageable, and its power can be cut', async () => {
-    const { s, vmId, pid } = await started()
-    await s.detach()
-    process.kill(pid, 'SIGSTOP')
-    const next = lab.supervisor()
-    expect((await next.adoptAll(known(vmId))).unmanageable).toEqual([vmId])
-    expect(next.runtime(vmId).state).toBe('unmanageable')
-    expect((await next.poweroff(vmId, 'bob')).state).toBe('off')
-    expect(isGone(pid)).toBe(true)
-  })
-  test('a QEMU that was silent at adoption is managed once it answers', async () => {
-    const { s, vmId, pid } = await started()
-    await s.detach()
-    process.kill(pid, 'SIGSTOP')
-    const next = lab.supervisor()
-    await next.adoptAll(known(vmId))
-    process.kill(pid, 'SIGCONT')
-    const back = await untilState(next, vmId, 'running')
-    expect(back).toMatchObject({ detail: null, live: { qemuVersion: expect.stringMatching(/^\d/) } })
-    expect(next.serialHub(vmId)).not.toBeNull()
-    expect((await next.pause(vmId, 'ann')).state).toBe('paused')
-  })
-  test('a launch that was cut short before its spawn leaves nothing and no word', async () => {
-    const { s, vmId } = await started()
-    const record = JSON.parse(await readFile(vmRunPaths(lab.runDir, vmId).launch, 'utf8'))
-    await s.detach()
-    const cut = newVmId()
-    const paths = vmRunPaths(lab.runDir, cut)
-    await mkdir(paths.dir)
-    await writeFile(paths.launch, JSON.stringify({ ...record, vmId: cut, process: null }))
-    const next = lab.supervisor()
-    const nothing = { adopted: [], ended: [], unmanageable: [], strangers: [vmId] }
-    expect(await next.adoptAll(known(cut))).toEqual(nothing)
-    expect(next.runtime(cut)).toMatchObject({ state: 'off', lastExit: null })
-    const prepared = await lab.prepare(cut)
-    expect((await next.start(cut, 'ann', async () => prepared)).state).toBe('running')
-  })
-  test('when somebody else holds the main monitor the rescue monitor serves', async () => {
-    const { s, vmId } = await started()
-    await s.detach()
-    const { connectQmp } = await import('#server/qmp/client.ts')
-    const squatter = await connectQmp(vmRunPaths(lab.runDir, vmId).qmp)
-    const next = lab.supervisor()
-    expect((await next.adoptAll(known(vmId))).adopted).toEqual([vmId])
-    expect((await next.pause(vmId, 'ann')).state).toBe('paused')
-    squatter.close()
-  })
-  test('run directories of VMs nobody knows are reported and left alone', async () => {
-    const stranger = newVmId()
-    await mkdir(join(lab.runDir, stranger))
-    const next = lab.supervisor()
-    expect(await next.adoptAll(new Map())).toEqual({ adopted: [], ended: [], unmanageable: [], strangers: [stranger] })
-    expect(existsSync(join(lab.runDir, stranger))).toBe(true)
   })
 })
