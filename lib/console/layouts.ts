@@ -61,7 +61,7 @@ const TABLES: Readonly<Record<KeyboardLayout, readonly [string, string, string, 
     `${NONE} zZ xX cC vV bB nN mM ,< .> /? \\_`,
   ],
   se: [
-    `§½ 1! 2"@ 3#£ 4¤$ 5%€ 6& 7/{ 8([ 9)] 0=} +?\\ ${ACUTE}${GRAVE}`,
+    `§½ 1! 2"@ 3#£ 4¤$ 5% 6& 7/{ 8([ 9)] 0=} +?\\ ${ACUTE}${GRAVE}`,
     `qQ wW eE€ rR tT yY uU iI oO pP åÅ ${DIAERESIS}${CIRCUMFLEX}${TILDE}`,
     "aA sS dD fF gG hH jJ kK lL öÖ äÄ '*",
     '<>| zZ xX cC vV bB nN mMµ ,; .: -_',

@@ -1,0 +1,5 @@
+import { ConsoleScreen } from './_parts/console-screen.tsx'
+
+export default function ConsolePage() {
+  return <ConsoleScreen />
+}

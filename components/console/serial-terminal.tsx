@@ -1,0 +1,60 @@
+'use client'
+import '@xterm/xterm/css/xterm.css'
+import { type RefObject, useEffect, useRef } from 'react'
+import { useT } from '#lib/client/i18n.tsx'
+import { consoleMessages } from '#lib/i18n/messages/en/console.ts'
+import type { VmId } from '#lib/schema/ids.ts'
+import type { LinkState } from './console-link.ts'
+import { SerialSession } from './serial-session.ts'
+
+/** The terminal itself; one session per mount, mode and run of the guest. */
+export function SerialTerminal({
+  vmId,
+  mode,
+  isLive,
+  session,
+  onState,
+  onSelection,
+  onRelease,
+}: {
+  readonly vmId: VmId
+  readonly mode: 'control' | 'view'
+  readonly isLive: boolean
+  /** Filled while the session lives, for the buttons around it. */
+  readonly session: RefObject<SerialSession | null>
+  readonly onState: (state: LinkState) => void
+  readonly onSelection: (hasSelection: boolean) => void
+  readonly onRelease: () => void
+}) {
+  const t = useT(consoleMessages)
+  const target = useRef<HTMLDivElement>(null)
+  const hooks = useRef({ onState, onSelection, onRelease })
+  hooks.current = { onState, onSelection, onRelease }
+  const skippedNotice = t('skipped')
+
+  useEffect(() => {
+    const element = target.current
+    if (element === null) return
+    const made = new SerialSession(element, {
+      vmId,
+      mode,
+      skippedNotice,
+      onState: (state) => hooks.current.onState(state),
+      onSelection: (hasSelection) => hooks.current.onSelection(hasSelection),
+      onRelease: () => hooks.current.onRelease(),
+    })
+    session.current = made
+    return () => {
+      session.current = null
+      made.dispose()
+      hooks.current.onState({ kind: 'connecting' })
+      hooks.current.onSelection(false)
+    }
+  }, [vmId, mode, skippedNotice, session])
+  useEffect(() => {
+    if (isLive) session.current?.connectNow()
+    else session.current?.hold()
+  }, [isLive, session])
+
+  return <div ref={target} className="absolute inset-2 bg-screen font-mono" />
+}
