@@ -24,7 +24,6 @@ describe('every name on disk', () => {
       disk: ['<vm id>', '<device id>'],
       nvram: ['<vm id>'],
       unfinished: ['<vm id>'],
-      unfinished: ['<vm id>'],
     }).filter((name) => name !== '')
     expect(names.length).toBeGreaterThan(8)
     for (const name of names) expect(doc, name).toContain(name)

@@ -6,7 +6,7 @@
  *   node e2e/guests/build.ts            builds everything, prints the paths
  */
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { cached, dropOthers, keyOf } from './cache.ts'
 import { ensureHaltRom } from './halt-rom.ts'
 import { buildInitramfs, guestScripts, hostFiles } from './initramfs.ts'
@@ -58,16 +58,18 @@ export async function ensureGuestKernel(flavour: KernelFlavour = 'generic'): Pro
 export async function ensureGuestIso(flavour: KernelFlavour = 'generic'): Promise<string> {
   const guest = await ensureGuestKernel(flavour)
   const prefix = flavour === 'generic' ? 'iso' : `iso-${flavour}`
-  const key = keyOf(basename(join(guest.vmlinuz, '..')), GRUB_CONFIG)
+  const key = keyOf(basename(dirname(guest.vmlinuz)))
   const dir = await cached(`${prefix}-${key}`, async (scratch) => {
     const tree = join(scratch, 'tree')
     mkdirSync(join(tree, 'boot/grub'), { recursive: true })
     copyFileSync(guest.vmlinuz, join(tree, 'boot/vmlinuz'))
     copyFileSync(guest.initrd, join(tree, 'boot/initrd'))
     writeFileSync(join(tree, 'boot/grub/grub.cfg'), GRUB_CONFIG)
-    const modules = 'linux normal configfile iso9660 part_msdos part_gpt all_video echo test gfxterm'
+    // GRUB probes every partition scheme it has a name for and complains of each missing module.
+    const schemes = ['acorn', 'amiga', 'apple', 'bsd', 'dfly', 'dvh', 'gpt', 'msdos', 'plan', 'sun', 'sunpc']
+    const modules = ['linux', 'normal', 'iso9660', 'all_video', 'test', ...schemes.map((name) => `part_${name}`)]
     await run('grub-mkrescue', [
-      `--install-modules=${modules}`,
+      `--install-modules=${modules.join(' ')}`,
       ...['--locales=', '--themes=', '--fonts='],
       ...['-o', join(scratch, 'tiny-live.iso'), tree, '-volid', 'GUESTDECK_TEST'],
     ])
