@@ -8,7 +8,8 @@ import { useT } from '#lib/client/i18n.tsx'
 import { describeDetails } from '#lib/client/toasts.ts'
 import { create } from '#lib/i18n/messages/en/create.ts'
 import { paths } from '#lib/paths.ts'
-import { type CreateForm, problemsOf } from './use-create-form.ts'
+import { problemsOf } from './problems.ts'
+import type { CreateForm } from './use-create-form.ts'
 import type { Submit, SubmitFailure } from './use-submit.ts'
 
 /** The two buttons, and above them what went wrong the last time. */

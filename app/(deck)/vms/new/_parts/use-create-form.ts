@@ -1,6 +1,6 @@
 'use client'
 import { keepPreviousData, queryOptions, useQuery } from '@tanstack/react-query'
-import { useDeferredValue, useEffect, useMemo, useRef, useState } from 'react'
+import { useDeferredValue, useEffect, useMemo, useState } from 'react'
 import { focusField, rowKey, type SpecForm } from '#components/vm/fields/form.ts'
 import {
   draftProblems,
@@ -16,6 +16,7 @@ import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { spec as specMessages } from '#lib/i18n/messages/en/spec.ts'
 import type { Image } from '#lib/schema/image.ts'
+import { type FieldProblem, pointerOf, problemsOf } from './problems.ts'
 
 /** Time without a change before the plan is asked for. */
 const SETTLE_MS = 200
@@ -37,11 +38,6 @@ export const previewQuery = (body: SpecInput) =>
     retry: (failures: number, error: ApiError) => failures < 2 && (error.status === 0 || error.status === 503),
   })
 
-export interface FieldProblem {
-  readonly field: string
-  readonly message: string
-}
-
 /** Everything the page knows; one value, handed to its sections. */
 export function useCreateForm() {
   const t = useT(specMessages)
@@ -60,18 +56,16 @@ export function useCreateForm() {
   }, [])
   /** Undefined: nothing chosen yet. Null: nothing to boot. */
   const [boot, setBoot] = useState<Image | null | undefined>(undefined)
-  /** While the VM is made, and as long as it exists without running, the plan stays as it was. */
-  const [isPaused, setPaused] = useState(false)
+  /** Name of the VM being made; while it is set the plan stays as it was, because the name is taken by that very VM. */
+  const [making, setMaking] = useState<string | null>(null)
+  const isPaused = making !== null
   const vms = useQuery(queries.vmList()).data?.items
   const suggestion = useMemo(
     () => suggestName(boot?.name ?? null, new Set(vms?.map((vm) => vm.name.toLowerCase()))),
     [boot, vms],
   )
   const wanted = draft.name.trim() === '' ? suggestion : draft.name.trim()
-  // The name of the VM just made is taken from now on: by itself.
-  const kept = useRef(wanted)
-  if (!isPaused) kept.current = wanted
-  const name = isPaused ? kept.current : wanted
+  const name = making ?? wanted
   const body = useMemo(() => toInput(draft, name), [draft, name])
   const local = useMemo(() => draftProblems(draft), [draft])
   const settled = useSettled(body, SETTLE_MS)
@@ -80,6 +74,9 @@ export function useCreateForm() {
     enabled: local.length === 0 && !isPaused,
     placeholderData: keepPreviousData,
   })
+  // A refused draft leaves the last possible plan on screen, with the fields it filled.
+  const [plan, setPlan] = useState<NonNullable<typeof preview.data> | null>(null)
+  if (preview.data !== undefined && preview.data !== plan) setPlan(preview.data)
   const isCurrent = settled === body && !preview.isPlaceholderData && !preview.isFetching
   const remote = preview.error ? problemsOf(toApiError(preview.error)) : []
   const problems: FieldProblem[] = isPaused
@@ -93,7 +90,7 @@ export function useCreateForm() {
   const form: SpecForm = {
     mode: 'create',
     draft,
-    effective: preview.data?.spec ?? null,
+    effective: plan?.spec ?? null,
     counted: null,
     errorOf,
     update: setDraft,
@@ -114,9 +111,9 @@ export function useCreateForm() {
     suggestion,
     body,
     problems,
-    setPaused,
+    setPaused: (paused: boolean) => setMaking(paused ? name : null),
     /** The last plan that was possible; null before the first. */
-    plan: preview.data ?? null,
+    plan,
     /** The plan on screen is the one for what is entered. */
     isCurrent: isCurrent && problems.length === 0,
     isWorking: settled !== body || preview.isFetching,
@@ -125,28 +122,6 @@ export function useCreateForm() {
 }
 
 export type CreateForm = ReturnType<typeof useCreateForm>
-
-/** `disks.0.image` → `/disks/0/image`. */
-export const pointerOf = (field: string) => `/${field.replaceAll('.', '/')}`
-
-/** What the server says is wrong: one message, or several with their fields in the details. */
-export function problemsOf(error: ApiError): FieldProblem[] {
-  const listed = error.details
-  if (typeof listed === 'object' && listed !== null && 'problems' in listed && Array.isArray(listed.problems)) {
-    const found = listed.problems.flatMap((entry: unknown): FieldProblem[] =>
-      typeof entry === 'object' &&
-      entry !== null &&
-      'field' in entry &&
-      'message' in entry &&
-      typeof entry.field === 'string' &&
-      typeof entry.message === 'string'
-        ? [{ field: entry.field, message: entry.message }]
-        : [],
-    )
-    if (found.length > 0) return found
-  }
-  return [{ field: error.field ?? '', message: error.message }]
-}
 
 /** The card as the reader may have changed it before the page was ready, less its placeholder address. */
 function without(card: SpecDraft['cards'][number]) {
