@@ -142,7 +142,7 @@ export function RadioCards<V extends string>({
                 onChange={() => option.disabledReason || onValue(option.value)}
                 className="mt-0.5 size-4 shrink-0 accent-accent-fill outline-none!"
               />
-              <span className={cx('min-w-0', option.disabledReason && 'opacity-65')}>
+              <span className={cx('min-w-0', option.disabledReason && 'text-faint')}>
                 <label
                   htmlFor={optionId}
                   className="flex items-center gap-1.5 font-medium after:absolute after:inset-0"
