@@ -2,8 +2,18 @@
  * Files. Run directories belong to the user QEMU runs as, so whatever is found there may have been put there by a
  * guest that broke out: it is opened without following links, and only if it is what it should be.
  */
-import { constants, readFileSync } from 'node:fs'
-import { chown, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import {
+  chownSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -86,38 +96,43 @@ export async function capLog(path: string, maxBytes: number, keepBytes: number):
   }
 }
 
-/** A new file, 0600, for appending. @throws Error EEXIST … */
-export function createAppendOnly(path: string): Promise<FileHandle> {
-  return open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW, 0o600)
+/** A new file, 0600, for appending; the caller closes the descriptor. @throws Error EEXIST … */
+export function createAppendOnly(path: string): number {
+  return openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW, 0o600)
 }
 
-/** Replaces the file whole, mode 0600: readers see the old or the new text, never a part. */
-export async function replaceFile(path: string, text: string): Promise<void> {
+/**
+ * Replaces the file whole, mode 0600: readers see the old or the new text, never a part. Synchronous, as is
+ * `makePrivateDir`: run directories lie in memory, where a system call costs less than a turn of the thread pool,
+ * which password hashing may keep busy for long.
+ * @throws Error ENOSPC …
+ */
+export function replaceFile(path: string, text: string): void {
   const temporary = `${path}.new`
-  await rm(temporary, { force: true })
-  const file = await open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  rmSync(temporary, { force: true })
+  const file = openSync(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
   try {
-    await file.writeFile(text)
+    writeFileSync(file, text)
   } finally {
-    await file.close()
+    closeSync(file)
   }
-  await rename(temporary, path)
+  renameSync(temporary, path)
 }
 
 /**
  * A fresh directory, 0700, that belongs to `owner` (or to us). Parents are made as needed, searchable by all:
  * QEMU's user must be able to pass through. False when the directory is already there.
  */
-export async function makePrivateDir(path: string, owner: { uid: number; gid: number } | null): Promise<boolean> {
+export function makePrivateDir(path: string, owner: { uid: number; gid: number } | null): boolean {
   try {
-    await mkdir(path, { mode: 0o700 })
+    mkdirSync(path, { mode: 0o700 })
   } catch (error) {
     if (errorCode(error) === 'EEXIST') return false
     if (errorCode(error) !== 'ENOENT') throw error
-    await mkdir(dirname(path), { recursive: true, mode: 0o711 })
-    await mkdir(path, { mode: 0o700 })
+    mkdirSync(dirname(path), { recursive: true, mode: 0o711 })
+    mkdirSync(path, { mode: 0o700 })
   }
-  if (owner) await chown(path, owner.uid, owner.gid)
+  if (owner) chownSync(path, owner.uid, owner.gid)
   return true
 }
 

@@ -7,7 +7,7 @@
  *
  * Only the last step lets the guest execute. A process that ends before is a launch failure with its own words.
  */
-import type { FileHandle } from 'node:fs/promises'
+import { closeSync } from 'node:fs'
 import { EngineError } from '#server/engine/errors.ts'
 import type { VmRunPaths } from '#server/paths.ts'
 import type { Clock } from '#server/platform/clock.ts'
@@ -66,15 +66,14 @@ interface Phase<Name extends string> {
 interface Checked extends Phase<'checked'> {}
 interface LaidOut extends Phase<'laid-out'> {
   readonly record: RunRecord
-  readonly stderr: FileHandle
+  /** Descriptor; whoever spawns closes it. */
+  readonly stderr: number
 }
 interface Spawned extends Phase<'spawned'> {
   readonly guest: Guest
-  readonly recorded: Promise<void>
 }
 interface Connected extends Phase<'connected'> {
   readonly guest: Guest
-  readonly recorded: Promise<void>
 }
 interface Settled extends Phase<'settled'> {
   readonly guest: Guest
@@ -171,23 +170,21 @@ function refused(known: Explanation, cause?: unknown): LaunchFailure {
 async function layOut(checked: Checked, context: LaunchContext, undo: AsyncDisposableStack): Promise<LaidOut> {
   const { prepared } = checked
   const { paths } = context
-  const owner = prepared.user
   try {
-    if (!(await makePrivateDir(paths.dir, owner))) {
+    if (!makePrivateDir(paths.dir, prepared.user)) {
       await clearStale(prepared.vmId, paths)
-      await makePrivateDir(paths.dir, owner)
+      makePrivateDir(paths.dir, prepared.user)
     }
+    undo.defer(() => removeTree(paths.dir))
+    const record = intentOf(prepared, context.by, context.bootId, context.clock.now().toISOString())
+    replaceFile(paths.launch, formatRecord(record))
+    return enter<LaidOut>({ prepared, record, stderr: createAppendOnly(paths.stderr) })
   } catch (error) {
     if (errorCode(error) === 'ENOSPC' || errorCode(error) === 'EDQUOT') {
       throw new EngineError('no_space', 'The host has no space left for the run directory.', { cause: error })
     }
     throw error
   }
-  undo.defer(() => removeTree(paths.dir))
-  const record = intentOf(prepared, context.by, context.bootId, context.clock.now().toISOString())
-  const [stderr] = await Promise.all([createAppendOnly(paths.stderr), replaceFile(paths.launch, formatRecord(record))])
-  undo.defer(() => stderr.close().catch(() => {}))
-  return enter<LaidOut>({ prepared, record, stderr })
 }
 
 /** @throws EngineError conflict when the VM's QEMU is still alive after all */
@@ -205,19 +202,19 @@ async function clearStale(vmId: string, paths: VmRunPaths): Promise<void> {
 
 async function spawnQemu(laidOut: LaidOut, context: LaunchContext, undo: AsyncDisposableStack): Promise<Spawned> {
   const { prepared, record, stderr } = laidOut
-  const [program, ...args] = commandOf(prepared.plan)
-  if (program === undefined) throw new EngineError('internal', 'The launch plan has no program.')
+  const [program = '', ...args] = commandOf(prepared.plan)
   let child: Awaited<ReturnType<typeof spawnDetached>>
   try {
-    child = await spawnDetached(program, args, stderr.fd)
+    child = await spawnDetached(program, args, stderr)
   } catch (error) {
     throw new LaunchFailure(
       { exitCode: null, signal: null, stderr: '', spawnError: errorCode(error) ?? 'unknown' },
       { cause: error },
     )
+  } finally {
+    // QEMU has its own copy.
+    closeSync(stderr)
   }
-  // QEMU has its own copy now; ours is closed a second time, harmlessly, when the launch is undone.
-  const closed = stderr.close()
   // Our own child keeps its number until its exit is reported, so this start time is surely its own.
   const startTime = readProcStat(child.pid)?.startTime ?? 0
   const process_: GuestProcess = {
@@ -239,18 +236,14 @@ async function spawnQemu(laidOut: LaidOut, context: LaunchContext, undo: AsyncDi
     await within(child.exited, 5000, null)
     guest.release()
   })
-  const recorded = Promise.all([
-    replaceFile(context.paths.launch, formatRecord({ ...record, process: process_.identity })),
-    closed,
-  ]).then(() => {})
-  recorded.catch(() => {})
-  return enter<Spawned>({ prepared, guest, recorded })
+  replaceFile(context.paths.launch, formatRecord({ ...record, process: process_.identity }))
+  return enter<Spawned>({ prepared, guest })
 }
 
 async function connect(spawned: Spawned, context: LaunchContext): Promise<Connected> {
-  const { prepared, guest, recorded } = spawned
+  const { prepared, guest } = spawned
   await guest.connect({ timeoutMs: READY_MS, signal: context.signal })
-  return enter<Connected>({ prepared, guest, recorded })
+  return enter<Connected>({ prepared, guest })
 }
 
 /**
@@ -258,9 +251,9 @@ async function connect(spawned: Spawned, context: LaunchContext): Promise<Connec
  * commands run in the main loop. The serial console must be drained before the guest can say its first byte.
  */
 async function settle(connected: Connected): Promise<Settled> {
-  const { prepared, guest, recorded } = connected
+  const { prepared, guest } = connected
   await guest.resync()
-  await Promise.all([prepared.spec.serial ? guest.openSerial() : null, recorded])
+  if (prepared.spec.serial) await guest.openSerial()
   return enter<Settled>({ prepared, guest })
 }
 
