@@ -257,7 +257,10 @@ async function settle(connected: Connected): Promise<Settled> {
   return enter<Settled>({ prepared, guest })
 }
 
-/** Lets the guest run and reads what came of it. One burst: QEMU answers in order. */
+/**
+ * Lets the guest run. QEMU announces that it does (RESUME) before it answers `cont`, and announces a stop that follows;
+ * only where no word came is it asked.
+ */
 async function release(settled: Settled): Promise<void> {
   const { guest } = settled
   const balloon =
@@ -271,7 +274,8 @@ async function release(settled: Settled): Promise<void> {
           })
           // Statistics are a comfort; a guest without them still runs.
           .catch(() => null)
-  await Promise.all([balloon, guest.ask('cont'), guest.readRunState()])
+  await Promise.all([balloon, guest.ask('cont')])
+  if (guest.runState === 'prelaunch') await guest.readRunState()
 }
 
 class Ended extends Error {
