@@ -48,9 +48,9 @@ export function Banner({
 }) {
   return (
     <div
-      className={cx('flex flex-wrap items-center gap-x-3 gap-y-2 rounded-md border px-3 py-2', BANNER[tone], className)}
+      className={cx('flex flex-wrap items-start gap-x-3 gap-y-2 rounded-md border px-3 py-2', BANNER[tone], className)}
     >
-      {tone !== 'info' && <MarkIcon mark={tone === 'error' ? 'crashed' : 'attention'} />}
+      {tone !== 'info' && <MarkIcon mark={tone === 'error' ? 'crashed' : 'attention'} className="mt-1 size-3" />}
       <div className="min-w-0 flex-1 basis-48">{children}</div>
       {actions && <div className="flex flex-wrap gap-2">{actions}</div>}
     </div>

@@ -1,8 +1,8 @@
 /**
  * Numbers, sizes and times as people read them. Pure: the clock and the locale are arguments.
- * Output is meant for tabular figures; units are separated by a narrow no-break space so that they never wrap.
+ * Output is meant for tabular figures; units are separated by a no-break space so that they never wrap.
  */
-const NBSP = '\u202f'
+const NBSP = '\u00a0'
 
 const numberFormats = new Map<string, Intl.NumberFormat>()
 function numberFormat(locale: string, digits: number): Intl.NumberFormat {
@@ -53,23 +53,23 @@ const STEPS = [
 
 const durationFormats = new Map<string, Intl.NumberFormat>()
 
-/** A length of time in its two largest units: `3d 4h`, `12m 5s`, `0s`. Negative counts as zero. */
+/** A length of time in its largest unit and the next: `3d 4h`, `12m 5s`, `1d`, `0s`. Negative counts as zero. */
 export function formatDuration(seconds: number, locale = 'en'): string {
-  let rest = Math.max(0, Math.floor(seconds))
+  const whole = Math.max(0, Math.floor(seconds))
+  const largest = STEPS.findIndex(([, size]) => whole >= size)
   const parts: string[] = []
-  for (const [unit, size] of STEPS) {
+  let rest = whole
+  for (const [unit, size] of largest < 0 ? STEPS.slice(-1) : STEPS.slice(largest, largest + 2)) {
     const count = Math.floor(rest / size)
     rest -= count * size
-    if (count === 0 && parts.length === 0 && unit !== 'second') continue
+    if (count === 0 && parts.length > 0) break
     const key = `${locale}/${unit}`
     let format = durationFormats.get(key)
     if (!format) {
       format = new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'narrow' })
       durationFormats.set(key, format)
     }
-    if (count > 0 || parts.length === 0) parts.push(format.format(count).replace(/\s/gu, NBSP))
-    if (parts.length === 2) break
-    if (parts.length === 1 && unit !== 'second' && rest === 0) break
+    parts.push(format.format(count).replace(/\s/gu, NBSP))
   }
   return parts.join(' ')
 }

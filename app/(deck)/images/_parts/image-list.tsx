@@ -87,7 +87,7 @@ function ImageRow({ image }: { readonly image: Image }) {
         </span>
         <span className="flex flex-wrap items-center gap-x-3 text-faint text-sm">
           {image.label && <span className="font-mono text-xs">{image.label}</span>}
-          {image.guest && <span>{tApp(`guest.${image.guest}`)}</span>}
+          {image.guest && image.guest !== 'other' && <span>{tApp(`guest.${image.guest}`)}</span>}
           {!image.present && (
             <span className="inline-flex items-center gap-1 text-attention">
               <MarkIcon mark="attention" className="size-2.5" />

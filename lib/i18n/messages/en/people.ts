@@ -4,7 +4,7 @@ import { defineMessages } from '../../define.ts'
 export const people = defineMessages('people', {
   title: 'People',
   you: 'Your account',
-  everybody: 'People',
+  everybody: 'Everybody',
   add: 'Add a person',
   name: 'Name',
   nameHint: 'Lower-case letters, digits, . _ and -',

@@ -67,7 +67,7 @@ export const vmOverview = defineMessages('vmOverview', {
     fromImage: 'from {name}',
     blank: 'blank',
     change: 'Change CD',
-    changeNamed: 'Change the CD in {id}',
+    changeNamed: 'Change CD in {id}',
     eject: 'Eject',
     insert: 'Insert',
     cdTitle: 'CD in {id}',

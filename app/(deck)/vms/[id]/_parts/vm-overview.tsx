@@ -27,73 +27,81 @@ export function VmOverview() {
   const locale = useLocale()
   const [editing, setEditing] = useState(false)
   const { spec } = vm
+  const about = (
+    <Section title={t('about.title')}>
+      <Facts
+        facts={[
+          { label: t('about.owner'), value: vm.owner.name },
+          { label: t('about.created'), value: <Time at={vm.createdAt} /> },
+          { label: t('about.changed'), value: <Time at={vm.updatedAt} /> },
+          {
+            label: t('about.id'),
+            value: (
+              <span className="flex items-center gap-1">
+                <code className="min-w-0 break-all font-mono text-sm">{vm.id}</code>
+                <CopyButton text={vm.id} label={t('about.copyId')} copiedLabel={tApp('copied')} />
+              </span>
+            ),
+          },
+        ]}
+      />
+    </Section>
+  )
   return (
     <Page>
       {vm.lastExit && !vm.live && <LastExit vm={vm} exit={vm.lastExit} />}
       <div className="grid items-start gap-x-8 gap-y-5 lg:grid-cols-2">
-        {vm.live && <VmNow vm={vm} live={vm.live} />}
-        <Section
-          title={t('settings.title')}
-          actions={
-            <Button size="sm" disabledReason={vm.actions.change?.reason} onClick={() => setEditing(true)}>
-              {t('settings.edit')}
-            </Button>
-          }
-        >
-          <Facts
-            facts={[
-              {
-                label: t('settings.description'),
-                value: spec.description ? (
-                  <span className="whitespace-pre-wrap">{spec.description}</span>
-                ) : (
-                  <span className="text-faint">{t('settings.noDescription')}</span>
-                ),
-              },
-              {
-                label: t('settings.tags'),
-                value:
-                  spec.tags.length > 0 ? (
-                    <span className="flex flex-wrap gap-1">
-                      {spec.tags.map((tag) => (
-                        <span key={tag} className={badgeClass()}>
-                          {tag}
-                        </span>
-                      ))}
-                    </span>
+        <div className="flex min-w-0 flex-col gap-5">
+          {vm.live && <VmNow vm={vm} live={vm.live} />}
+          <Section
+            title={t('settings.title')}
+            actions={
+              <Button size="sm" disabledReason={vm.actions.change?.reason} onClick={() => setEditing(true)}>
+                {t('settings.edit')}
+              </Button>
+            }
+          >
+            <Facts
+              facts={[
+                {
+                  label: t('settings.description'),
+                  value: spec.description ? (
+                    <span className="whitespace-pre-wrap">{spec.description}</span>
                   ) : (
                     <span className="text-faint">{t('settings.noDescription')}</span>
                   ),
-              },
-              { label: tVm('field.guest'), value: tApp(`guest.${spec.guest}`) },
-              { label: tVm('field.cpus'), value: <span className="figures">{spec.cpus}</span> },
-              {
-                label: tVm('field.memoryMiB'),
-                value: <span className="figures">{formatMiB(spec.memoryMiB, locale)}</span>,
-              },
-              { label: t('settings.autostart'), value: t(spec.autostart ? 'settings.yes' : 'settings.no') },
-            ]}
-          />
-        </Section>
-        <VmDevices vm={vm} />
-        <Section title={t('about.title')}>
-          <Facts
-            facts={[
-              { label: t('about.owner'), value: vm.owner.name },
-              { label: t('about.created'), value: <Time at={vm.createdAt} /> },
-              { label: t('about.changed'), value: <Time at={vm.updatedAt} /> },
-              {
-                label: t('about.id'),
-                value: (
-                  <span className="flex items-center gap-1">
-                    <code className="min-w-0 break-all font-mono text-sm">{vm.id}</code>
-                    <CopyButton text={vm.id} label={t('about.copyId')} copiedLabel={tApp('copied')} />
-                  </span>
-                ),
-              },
-            ]}
-          />
-        </Section>
+                },
+                {
+                  label: t('settings.tags'),
+                  value:
+                    spec.tags.length > 0 ? (
+                      <span className="flex flex-wrap gap-1">
+                        {spec.tags.map((tag) => (
+                          <span key={tag} className={badgeClass()}>
+                            {tag}
+                          </span>
+                        ))}
+                      </span>
+                    ) : (
+                      <span className="text-faint">{t('settings.noDescription')}</span>
+                    ),
+                },
+                { label: tVm('field.guest'), value: tApp(`guest.${spec.guest}`) },
+                { label: tVm('field.cpus'), value: <span className="figures">{spec.cpus}</span> },
+                {
+                  label: tVm('field.memoryMiB'),
+                  value: <span className="figures">{formatMiB(spec.memoryMiB, locale)}</span>,
+                },
+                { label: t('settings.autostart'), value: t(spec.autostart ? 'settings.yes' : 'settings.no') },
+              ]}
+            />
+          </Section>
+          {!vm.live && about}
+        </div>
+        <div className="flex min-w-0 flex-col gap-5">
+          <VmDevices vm={vm} />
+          {vm.live && about}
+        </div>
       </div>
       {editing && <SettingsDialog vm={vm} onClose={() => setEditing(false)} />}
     </Page>
