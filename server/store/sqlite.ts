@@ -181,7 +181,9 @@ export function openStore(paths: { readonly stateDb: string; readonly stateBacku
       }))
     },
     put<T>(collection: Collection, key: string, value: T): number {
-      const revision = Number(attempt(() => put.get(collection, key, JSON.stringify(value)))?.revision)
+      // `all`, not `get`: the latter stops at the row and loses the error of the commit that comes after it.
+      const [row] = attempt(() => put.all(collection, key, JSON.stringify(value)))
+      const revision = Number(row?.revision)
       announce(collection, { key, revision })
       return revision
     },
