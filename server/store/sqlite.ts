@@ -217,7 +217,11 @@ export function openStore(paths: { readonly stateDb: string; readonly stateBacku
       else flushLater()
     },
     activity(query) {
-      if (!held) flush()
+      try {
+        if (!held) flush()
+      } catch {
+        // A full disk must not keep anybody from reading; the lines stay pending.
+      }
       const before = query.before ?? Number.MAX_SAFE_INTEGER
       const rows =
         query.objectId !== undefined
