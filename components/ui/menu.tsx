@@ -31,8 +31,10 @@ export interface MenuProps {
   readonly size?: ButtonSize
   /** The button shows only an icon. */
   readonly iconOnly?: boolean
-  readonly className?: string
+  readonly className?: string | undefined
   readonly disabledReason?: string | null | undefined
+  /** Open from the start, for menus that are only built when asked for. */
+  readonly defaultOpen?: boolean
 }
 
 /**
@@ -41,7 +43,7 @@ export interface MenuProps {
  */
 export function Menu(props: MenuProps) {
   const { label, items, children, variant = 'quiet', size = 'md', iconOnly = false, className, disabledReason } = props
-  const [open, setOpen] = useState(false)
+  const [open, setOpen] = useState(props.defaultOpen ?? false)
   const trigger = useRef<HTMLButtonElement>(null)
   const id = useId()
   return (

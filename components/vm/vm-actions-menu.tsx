@@ -1,8 +1,8 @@
 'use client'
 import { Ellipsis, Monitor, Pause, Play, Power, PowerOff, RotateCcw, Trash2 } from 'lucide-react'
 import { useRouter } from 'next/navigation'
-import type { ReactNode } from 'react'
-import { Button, type ButtonSize } from '#components/ui/button.tsx'
+import { type ReactNode, useState } from 'react'
+import { Button, type ButtonSize, IconButton } from '#components/ui/button.tsx'
 import { Menu, type MenuItem } from '#components/ui/menu.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { app } from '#lib/i18n/messages/en/app.ts'
@@ -41,16 +41,40 @@ export function VmPrimaryAction({ vm, size = 'md' }: { readonly vm: Vm; readonly
   )
 }
 
-/** Everything else; what is impossible now says why. */
-export function VmActionsMenu({
-  vm,
-  size = 'md',
-  onDeleted,
-}: {
+interface MenuProps {
   readonly vm: Vm
   readonly size?: ButtonSize
   readonly onDeleted?: () => void
-}) {
+}
+
+/**
+ * Everything else; what is impossible now says why. Until the first press this is only a button: a list scrolls past
+ * a thousand of them.
+ */
+export function VmActionsMenu(props: MenuProps) {
+  const t = useT(messages)
+  const [used, setUsed] = useState(false)
+  if (used) return <OpenedMenu {...props} />
+  return (
+    <IconButton
+      size={props.size ?? 'md'}
+      label={t('more', { name: props.vm.name })}
+      aria-haspopup="menu"
+      aria-expanded={false}
+      onClick={() => setUsed(true)}
+      onKeyDown={(event) => {
+        if (event.key !== 'ArrowDown') return
+        event.preventDefault()
+        event.stopPropagation()
+        setUsed(true)
+      }}
+    >
+      <Ellipsis size={16} aria-hidden="true" />
+    </IconButton>
+  )
+}
+
+function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
   const t = useT(app)
   const tVm = useT(messages)
   const router = useRouter()
@@ -84,7 +108,7 @@ export function VmActionsMenu({
     },
   ]
   return (
-    <Menu label={tVm('more', { name: vm.name })} items={items} size={size} iconOnly>
+    <Menu label={tVm('more', { name: vm.name })} items={items} size={size} iconOnly defaultOpen>
       <Ellipsis size={16} aria-hidden="true" />
     </Menu>
   )

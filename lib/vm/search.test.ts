@@ -86,7 +86,7 @@ test('what is written for terms parses to the same terms', () => {
     .map((text) => text.replaceAll('"', '').trim().toLowerCase())
     .filter((text) => text !== '')
   const term = fc.record({ key: fc.constantFrom(null, ...SEARCH_KEYS), value, negated: fc.boolean() })
-  fc.assert(
+  void fc.assert(
     fc.property(fc.array(term, { maxLength: 6 }), (terms) => {
       expect(parseSearch(formatSearch(terms))).toEqual(terms)
     }),
@@ -94,5 +94,5 @@ test('what is written for terms parses to the same terms', () => {
 })
 
 test('any text can be parsed', () => {
-  fc.assert(fc.property(fc.string(), (text) => parseSearch(text).every((term) => term.value !== '')))
+  void fc.assert(fc.property(fc.string(), (text) => parseSearch(text).every((term) => term.value !== '')))
 })

@@ -35,7 +35,7 @@ export function Toasts() {
         ref={region}
         popover="manual"
         aria-label={t('notifications')}
-        className="fixed inset-auto end-3 bottom-16 m-0 w-96 max-w-[calc(100vw-1.5rem)] bg-transparent p-0 text-ink md:bottom-3"
+        className="fixed inset-auto end-3 bottom-16 m-0 w-96 max-w-[calc(100vw-1.5rem)] bg-transparent p-0 text-ink"
       >
         <ul className="flex flex-col gap-2">
           {list.map((toast) => (

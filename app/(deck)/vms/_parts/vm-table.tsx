@@ -19,7 +19,7 @@ const LOADING_ROWS = 12
 export const COLUMN_CLASS: Record<VmColumn, string> = {
   state: 'w-33 max-md:hidden',
   name: '',
-  guest: 'w-18 max-xl:hidden',
+  guest: 'w-21 max-xl:hidden',
   accelerator: 'w-15 max-lg:hidden',
   cpu: 'w-28 max-md:hidden',
   memory: 'w-22 max-md:hidden',

@@ -27,7 +27,7 @@ export const app = defineMessages('app', {
     pages: 'Pages',
     vms: 'Virtual machines',
     actions: 'Actions',
-    hint: 'arrows to choose, Enter to go, Esc to close',
+    hint: 'Arrows to choose, Enter to go, Esc to close',
   },
   jobs: {
     label: '{count, plural, =0 {No jobs running} one {# job running} other {# jobs running}}',
