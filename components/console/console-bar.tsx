@@ -4,6 +4,7 @@ import { type ReactNode, useEffect, useState } from 'react'
 import { IconButton } from '#components/ui/button.tsx'
 import { Switch } from '#components/ui/choice.tsx'
 import { cx } from '#components/ui/cx.ts'
+import { Kbd } from '#components/ui/kbd.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { consoleMessages } from '#lib/i18n/messages/en/console.ts'
 import { paths } from '#lib/paths.ts'
@@ -26,7 +27,16 @@ export interface ConsoleFrame {
 }
 
 /** The slim bar: which console, who watches, control, then the tools of the kind. */
-export function ConsoleBar({ frame, children }: { readonly frame: ConsoleFrame; readonly children: ReactNode }) {
+export function ConsoleBar({
+  frame,
+  hasKeyboard,
+  children,
+}: {
+  readonly frame: ConsoleFrame
+  /** Keys go to the guest now. */
+  readonly hasKeyboard: boolean
+  readonly children: ReactNode
+}) {
   const t = useT(consoleMessages)
   const { vm, tab } = frame
   const viewers = tab === 'screen' ? vm.live?.viewers.vnc : vm.live?.viewers.serial
@@ -49,7 +59,13 @@ export function ConsoleBar({ frame, children }: { readonly frame: ConsoleFrame; 
           {t('watching', { count: viewers })}
         </span>
       )}
-      <div className="ms-auto flex flex-wrap items-center gap-1">
+      {/* Of no width of its own: coming and going, it moves nothing. */}
+      <p className="min-w-0 flex-1 basis-0 truncate text-end text-faint text-sm">
+        {hasKeyboard &&
+          frame.mode === 'control' &&
+          t.rich('keysToGuest', { keys: () => <Kbd key="keys">{t('release')}</Kbd> })}
+      </p>
+      <div className="flex flex-wrap items-center gap-1">
         {children}
         <FullScreenButton root={frame.root} />
         {!frame.ownWindow && (

@@ -3,7 +3,6 @@ import { ClipboardPaste, Copy, Download, Ellipsis, Eraser } from 'lucide-react'
 import dynamic from 'next/dynamic'
 import { useRef, useState } from 'react'
 import { IconButton } from '#components/ui/button.tsx'
-import { Kbd } from '#components/ui/kbd.tsx'
 import { Menu } from '#components/ui/menu.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { showToast } from '#lib/client/toasts.ts'
@@ -55,12 +54,7 @@ export function SerialConsole({ frame }: { readonly frame: ConsoleFrame }) {
 
   return (
     <>
-      <ConsoleBar frame={frame}>
-        {hasKeyboard && mode === 'control' && (
-          <span className="text-faint text-sm max-lg:sr-only">
-            {t.rich('keysToGuest', { keys: () => <Kbd key="keys">{t('release')}</Kbd> })}
-          </span>
-        )}
+      <ConsoleBar frame={frame} hasKeyboard={hasKeyboard}>
         <IconButton
           label={t('copy')}
           disabledReason={hasSelection ? null : t('nothingSelected')}

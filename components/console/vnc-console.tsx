@@ -3,7 +3,6 @@ import { Camera, Maximize, Minimize2, Type } from 'lucide-react'
 import { useEffect, useRef, useState } from 'react'
 import { Button, IconButton } from '#components/ui/button.tsx'
 import { cx } from '#components/ui/cx.ts'
-import { Kbd } from '#components/ui/kbd.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { consoleMessages } from '#lib/i18n/messages/en/console.ts'
 import { ConsoleBar, type ConsoleFrame } from './console-bar.tsx'
@@ -65,12 +64,7 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
 
   return (
     <>
-      <ConsoleBar frame={frame}>
-        {hasKeyboard && mode === 'control' && (
-          <span className="text-faint text-sm max-lg:sr-only">
-            {t.rich('keysToGuest', { keys: () => <Kbd key="keys">{t('release')}</Kbd> })}
-          </span>
-        )}
+      <ConsoleBar frame={frame} hasKeyboard={hasKeyboard}>
         <KeyMenu
           disabledReason={cannotSend}
           onChord={(codes) => {
@@ -106,15 +100,20 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
         data-state={isLive ? link.kind : 'off'}
         className={cx(
           'relative min-h-64 flex-1 overflow-hidden bg-screen',
-          hasKeyboard && 'outline-2 outline-focus -outline-offset-2',
+          hasKeyboard &&
+            'after:pointer-events-none after:absolute after:inset-0 after:border-2 after:border-focus after:content-[""]',
         )}
         onFocus={(event) => setHasKeyboard(event.target instanceof HTMLCanvasElement)}
         onBlur={() => {
           setHasKeyboard(false)
           session.current?.releaseModifiers()
         }}
+        onKeyUpCapture={(event) => session.current?.noteKey(event.code, false)}
         onKeyDownCapture={(event) => {
-          if (!isReleaseKey(event.nativeEvent)) return
+          if (!isReleaseKey(event.nativeEvent)) {
+            if (event.target instanceof HTMLCanvasElement) session.current?.noteKey(event.code, true)
+            return
+          }
           event.preventDefault()
           event.stopPropagation()
           session.current?.releaseModifiers()

@@ -23,16 +23,8 @@ export interface TypingOptions {
   readonly onProgress: (strokesDone: number) => void
 }
 
-const MODIFIERS = [
-  'ShiftLeft',
-  'ShiftRight',
-  'ControlLeft',
-  'ControlRight',
-  'AltLeft',
-  'AltRight',
-  'MetaLeft',
-  'MetaRight',
-] as const
+/** Keys that change what others do; one of them left down makes the guest's keyboard useless. */
+const MODIFIER = /^(Shift|Control|Alt|Meta)(Left|Right)$/
 
 export class VncSession {
   private readonly link: ConsoleLink
@@ -42,6 +34,8 @@ export class VncSession {
   private rfb: RFB | null = null
   private scale: Scale
   private isDisposed = false
+  /** Modifiers that are down in the guest. */
+  private readonly held = new Set<string>()
 
   /** Connects at once. `target` must be empty and belong to this session until `dispose`. */
   constructor(target: HTMLElement, options: VncSessionOptions) {
@@ -93,9 +87,19 @@ export class VncSession {
     for (const code of codes.toReversed()) this.send({ code, keysym: keysymFor(code), down: false })
   }
 
-  /** What is still held when the keyboard is taken away would stay pressed in the guest. */
+  /** A key pressed or let go on the screen itself, which noVNC sends. */
+  noteKey(code: string, down: boolean): void {
+    if (!MODIFIER.test(code)) return
+    if (down) this.held.add(code)
+    else this.held.delete(code)
+  }
+
+  /**
+   * What is still held when the keyboard is taken away would stay pressed in the guest. Only that: every event takes
+   * room in QEMU's short queue.
+   */
   releaseModifiers(): void {
-    for (const code of MODIFIERS) this.send({ code, keysym: keysymOfKey(code), down: false })
+    for (const code of [...this.held]) this.send({ code, keysym: keysymOfKey(code), down: false })
   }
 
   /** Types at a pace guests follow. @returns how many strokes were made: fewer than all when stopped or cut off */
@@ -127,6 +131,7 @@ export class VncSession {
 
   private send({ code, keysym, down }: KeyTransition): void {
     this.rfb?.sendKey(keysym, code, down)
+    this.noteKey(code, down)
   }
 
   private attach(socket: WebSocket): void {
@@ -148,6 +153,7 @@ export class VncSession {
   private detach(): void {
     const { rfb } = this
     this.rfb = null
+    this.held.clear()
     if (rfb === null) return
     try {
       if (!this.isDisposed) {
