@@ -1,7 +1,7 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
 import { LayoutGrid, Plus, Rows3, Search, X } from 'lucide-react'
-import { useDeferredValue, useEffect, useMemo, useState } from 'react'
+import { useDeferredValue, useEffect, useMemo, useRef, useState } from 'react'
 import { ButtonLink } from '#components/nav/link.tsx'
 import { LoadError } from '#components/nav/load-error.tsx'
 import { Button, IconButton } from '#components/ui/button.tsx'
@@ -40,7 +40,13 @@ export function VmListScreen() {
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
   // The field answers every key at once; the list follows when it can.
   const [text, setText] = useState(state.query)
-  useEffect(() => setText(state.query), [state.query])
+  // The address follows the field a moment late; what it says on the way must not overwrite newer keys. Only an
+  // address that changed by itself (back button, a link) changes the field.
+  const written = useRef<string | null>(null)
+  useEffect(() => {
+    if (written.current === null) setText(state.query)
+    else if (written.current === state.query) written.current = null
+  }, [state.query])
   const query = useDeferredValue(text)
 
   const all = data?.items
@@ -53,6 +59,7 @@ export function VmListScreen() {
 
   const search = (value: string) => {
     setText(value)
+    written.current = value === state.query ? null : value
     change({ query: value })
   }
   const clear = () => search('')
