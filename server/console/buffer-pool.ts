@@ -25,7 +25,7 @@ export interface BufferPool {
 }
 
 /** @param keepBytes how many bytes of unused buffers of each size are kept; the rest is left to the collector. */
-export function createBufferPool(keepBytes = 1 << 20): BufferPool {
+export function createBufferPool(keepBytes = 3 << 20): BufferPool {
   const free: [PooledBuffer[], PooledBuffer[], PooledBuffer[]] = [[], [], []]
   return {
     get idleBytes() {
