@@ -20,7 +20,7 @@ import type { ConsoleKind, ConsoleSources, TicketGrant, ViewerCounts } from './t
 import { VIEWER_LIMITS, Viewer, type ViewerLimits } from './viewer.ts'
 import { proxyVnc } from './vnc-proxy.ts'
 
-export const SUBPROTOCOL = 'binary'
+const SUBPROTOCOL = 'binary'
 
 export interface ConsoleLimits extends ViewerLimits {
   readonly viewersPerVmAndKind: number
@@ -29,7 +29,7 @@ export interface ConsoleLimits extends ViewerLimits {
   readonly tickMs: number
 }
 
-export const CONSOLE_LIMITS: ConsoleLimits = {
+const CONSOLE_LIMITS: ConsoleLimits = {
   ...VIEWER_LIMITS,
   viewersPerVmAndKind: 8,
   viewersInAll: 200,

@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { EngineError } from '#server/engine/errors.ts'
 import type { ConsoleKind, TicketGrant, Tickets } from './types.ts'
 
-export const TICKET_LIFETIME_MS = 30_000
+const TICKET_LIFETIME_MS = 30_000
 const TICKET_BYTES = 32
 const TICKET_TEXT = /^[A-Za-z0-9_-]{43}$/
 
