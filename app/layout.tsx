@@ -9,9 +9,9 @@ import './globals.css'
 import { Providers } from './providers.tsx'
 
 const inter = localFont({
-  src: '../node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2',
+  src: './_fonts/inter-latin-400-600.woff2',
   variable: '--font-inter',
-  weight: '100 900',
+  weight: '400 600',
   display: 'swap',
 })
 

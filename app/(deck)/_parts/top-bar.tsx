@@ -9,7 +9,7 @@ import { Kbd } from '#components/ui/kbd.tsx'
 import { Menu } from '#components/ui/menu.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
-import { currentTheme, setTheme, THEMES, type Theme } from '#lib/client/preferences.ts'
+import { currentTheme, recall, remember, setTheme, THEMES, type Theme } from '#lib/client/preferences.ts'
 import { queries } from '#lib/client/queries.ts'
 import { useUser } from '#lib/client/session.ts'
 import { toastError } from '#lib/client/toasts.ts'
@@ -17,9 +17,11 @@ import { app } from '#lib/i18n/messages/en/app.ts'
 import { paths } from '#lib/paths.ts'
 import { JobsMenu } from './jobs-menu.tsx'
 
+const HOSTNAME_KEY = 'hostname'
+
 export function TopBar({ onSearch, onHelp }: { readonly onSearch: () => void; readonly onHelp: () => void }) {
   const t = useT(app)
-  const { data: host } = useQuery({ ...queries.hostView(), refetchInterval: false, staleTime: 300_000 })
+  const hostname = useHostname()
   // Which key opens the palette depends on the keyboard; the server cannot know it.
   const [mac, setMac] = useState(false)
   useEffect(() => setMac(/mac|iphone|ipad/i.test(navigator.platform)), [])
@@ -33,7 +35,7 @@ export function TopBar({ onSearch, onHelp }: { readonly onSearch: () => void; re
         <Logo />
         <span className="max-sm:sr-only">{t('name')}</span>
       </NextLink>
-      {host && (
+      {hostname && (
         <NextLink
           href={paths.host()}
           prefetch={false}
@@ -42,7 +44,7 @@ export function TopBar({ onSearch, onHelp }: { readonly onSearch: () => void; re
           <span aria-hidden="true" className="text-faint">
             ▸
           </span>
-          <span className="truncate font-mono text-sm">{host.hostname}</span>
+          <span className="truncate font-mono text-sm">{hostname}</span>
         </NextLink>
       )}
       <div className="flex flex-1 justify-end sm:justify-center">
@@ -65,6 +67,21 @@ export function TopBar({ onSearch, onHelp }: { readonly onSearch: () => void; re
       <AccountMenu onHelp={onHelp} />
     </header>
   )
+}
+
+/**
+ * The host's name, from whichever page has asked for the host, else as this browser remembers it: eight kilobytes are
+ * too much to fetch for one word on every page.
+ */
+function useHostname(): string | null {
+  const { data } = useQuery({ ...queries.hostView(), enabled: false })
+  const current = data?.hostname ?? null
+  const [known, setKnown] = useState<string | null>(null)
+  useEffect(() => {
+    if (current === null) setKnown(recall(HOSTNAME_KEY, (value) => (typeof value === 'string' ? value : null)))
+    else remember(HOSTNAME_KEY, current)
+  }, [current])
+  return current ?? known
 }
 
 /** A deck of three screens, the front one lit. */
@@ -109,6 +126,7 @@ function AccountMenu({ onHelp }: { readonly onHelp: () => void }) {
     onSuccess: () => {
       // Nothing of one person may flash before the next.
       client.clear()
+      remember(HOSTNAME_KEY, null)
       router.replace(paths.login())
     },
     onError: (error) => toastError(error, t('account.signOut')),

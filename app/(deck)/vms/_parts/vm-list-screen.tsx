@@ -1,6 +1,7 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
 import { LayoutGrid, Plus, Rows3, Search, X } from 'lucide-react'
+import dynamic from 'next/dynamic'
 import { useDeferredValue, useEffect, useMemo, useRef, useState } from 'react'
 import { ButtonLink } from '#components/nav/link.tsx'
 import { LoadError } from '#components/nav/load-error.tsx'
@@ -16,11 +17,12 @@ import { vms as messages } from '#lib/i18n/messages/en/vms.ts'
 import { paths } from '#lib/paths.ts'
 import { matchesSearch, parseSearch } from '#lib/vm/search.ts'
 import { sortVms } from '#lib/vm/sort.ts'
-import { BulkBar } from './bulk-bar.tsx'
 import { ColumnsMenu, useColumns } from './columns.tsx'
 import { useListState } from './use-list-state.ts'
-import { VmGrid } from './vm-grid.tsx'
 import { VmTable } from './vm-table.tsx'
+
+const BulkBar = dynamic(() => import('./bulk-bar.tsx').then((m) => m.BulkBar), { ssr: false })
+const VmGrid = dynamic(() => import('./vm-grid.tsx').then((m) => m.VmGrid))
 
 const FILTERS = [
   ['all', ''],
