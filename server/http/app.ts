@@ -10,6 +10,7 @@ import { hasPrivilege } from '#lib/auth/privileges.ts'
 import type { Auth } from '#server/auth/auth.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Engine } from '#server/engine/types.ts'
+import { sendJson } from '#server/http/compression.ts'
 import { registerOperations } from '#server/http/contract-routes.ts'
 import { assertOwnPage, type CredentialPolicy, identify } from '#server/http/credentials.ts'
 import { createEventsSocket, type EventsSocket } from '#server/http/events-socket.ts'
@@ -69,6 +70,8 @@ export interface HttpApp {
   isOwnPage(request: IncomingMessage): boolean
 }
 
+/** Next's own scripts, styles and fonts; their names change with their content. */
+const STATIC_PREFIX = '/_next/static/'
 const isApi = (url: string) => url.startsWith('/api/') || url === '/api' || /^\/(healthz|metrics)(?:[?/]|$)/.test(url)
 
 export function createHttpApp(options: HttpOptions): HttpApp {
@@ -79,7 +82,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
 
   /** True when the request may go on; otherwise it was answered. */
   const passes = (request: IncomingMessage, response: ServerResponse, api: boolean): boolean => {
-    setSecurityHeaders(response, api)
+    setSecurityHeaders(response, api ? 'api' : request.url?.startsWith(STATIC_PREFIX) ? 'static' : 'page')
     try {
       checkRequestLine(request, hosts)
       return true
@@ -215,9 +218,9 @@ export function createHttpApp(options: HttpOptions): HttpApp {
   )
 
   let openApi: string | null = null
-  app.get(`${API_BASE}/openapi.json`, async (_request, reply) => {
+  app.get(`${API_BASE}/openapi.json`, async (request, reply) => {
     openApi ??= openApiText()
-    return reply.type('application/json; charset=utf-8').send(openApi)
+    return sendJson(request, reply, openApi)
   })
   app.get('/healthz', async (_request, reply) => reply.type('application/json; charset=utf-8').send('{"ok":true}'))
   app.get('/metrics', async (request, reply) => {

@@ -8,6 +8,7 @@ import { API_BASE, type Operation, type OperationId, type Operations, operations
 import { hasPrivilege } from '#lib/auth/privileges.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller } from '#server/engine/types.ts'
+import { sendJson } from '#server/http/compression.ts'
 import { fromIssues } from '#server/http/plugins/errors.ts'
 
 type Part<K extends OperationId, P extends 'params' | 'query' | 'body'> = Operations[K] extends {
@@ -146,9 +147,7 @@ function registerOperation(
         const checked = operation.response.safeParse(answer instanceof JsonText ? JSON.parse(answer.text) : answer)
         if (!checked.success) throw new Error(`${id} answered against its schema: ${checked.error.message}`)
       }
-      return reply
-        .type('application/json; charset=utf-8')
-        .send(answer instanceof JsonText ? answer.text : JSON.stringify(answer))
+      return sendJson(request, reply, answer instanceof JsonText ? answer.text : JSON.stringify(answer))
     },
   })
 }

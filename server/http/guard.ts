@@ -81,11 +81,16 @@ export function checkRequestLine(request: IncomingMessage, policy: HostPolicy): 
   }
 }
 
-const COMMON_HEADERS: readonly (readonly [string, string])[] = [
+type Headers = readonly (readonly [string, string])[]
+/** What matters of a script, style or font: that it is taken for nothing else, by nobody else. */
+const STATIC_HEADERS: Headers = [
   ['x-content-type-options', 'nosniff'],
+  ['cross-origin-resource-policy', 'same-origin'],
+]
+const COMMON_HEADERS: Headers = [
+  ...STATIC_HEADERS,
   ['referrer-policy', 'no-referrer'],
   ['cross-origin-opener-policy', 'same-origin'],
-  ['cross-origin-resource-policy', 'same-origin'],
   ['x-frame-options', 'DENY'],
   [
     'permissions-policy',
@@ -113,10 +118,10 @@ export function contentSecurityPolicy(nonce: string | null, dev: boolean): strin
 
 const API_CSP = "default-src 'none'; frame-ancestors 'none'"
 
-/** Headers of every answer; those of the API beside it when `api`. */
-export function setSecurityHeaders(response: ServerResponse, api: boolean): void {
-  for (const [name, value] of COMMON_HEADERS) response.setHeader(name, value)
-  if (api) {
+/** Headers of every answer of its kind; `static` is for files that are no documents. */
+export function setSecurityHeaders(response: ServerResponse, kind: 'api' | 'page' | 'static'): void {
+  for (const [name, value] of kind === 'static' ? STATIC_HEADERS : COMMON_HEADERS) response.setHeader(name, value)
+  if (kind === 'api') {
     response.setHeader('content-security-policy', API_CSP)
     response.setHeader('cache-control', 'no-store')
   }

@@ -59,11 +59,13 @@ export function createPages(options: PagesOptions): Pages {
 
   const render = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     for (const name of INTERNAL_HEADERS) delete request.headers[name]
-    const nonce = request.url?.startsWith('/_next/') ? null : randomBytes(16).toString('base64')
-    const policy = contentSecurityPolicy(nonce, options.dev)
-    response.setHeader('content-security-policy', policy)
-    // Next reads the nonce back out of the request's header and puts it on each of its scripts.
-    request.headers['content-security-policy'] = policy
+    if (!request.url?.startsWith('/_next/static/')) {
+      const nonce = request.url?.startsWith('/_next/') ? null : randomBytes(16).toString('base64')
+      const policy = contentSecurityPolicy(nonce, options.dev)
+      response.setHeader('content-security-policy', policy)
+      // Next reads the nonce back out of the request's header and puts it on each of its scripts.
+      request.headers['content-security-policy'] = policy
+    }
     const handle = await ready
     await handle(request, response)
   }
