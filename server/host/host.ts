@@ -52,8 +52,6 @@ export interface HostService {
   /** Everything about the host; works without QEMU, and says so. */
   view(facts: HostFacts, options: { refresh: boolean }): Promise<Host>
   /** @throws EngineError launch_failed when QEMU is missing or broken */
-  capabilitiesView(): Promise<CapabilitiesView>
-  /** The same, by the name the engine's host source has. */
   capabilities(): Promise<CapabilitiesView>
 }
 
@@ -121,9 +119,9 @@ export function createHostService(options: HostServiceOptions): HostService {
     return value
   }
 
-  const capabilitiesView = async (): Promise<CapabilitiesView> => {
-    const capabilities = await options.capabilities.get()
-    return viewCapabilities(capabilities, held?.value.auto ?? 'tcg')
+  const capabilities = async (): Promise<CapabilitiesView> => {
+    const current = await options.capabilities.get()
+    return viewCapabilities(current, held?.value.auto ?? 'tcg')
   }
 
   return {
@@ -178,8 +176,7 @@ export function createHostService(options: HostServiceOptions): HostService {
         counts: facts.counts,
       }
     },
-    capabilitiesView,
-    capabilities: capabilitiesView,
+    capabilities,
   }
 }
 
