@@ -1,10 +1,12 @@
 /** The server as a process: how it starts, how it refuses to, how it stops, and what it leaves behind. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
 import { send } from '#server/http/test-rig.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -207,6 +209,58 @@ test('a VM is created, started, survives kill -9 of the dashboard, is found agai
     expect(isRunning(pid)).toBe(false)
     expect((await send(third, 'DELETE', path, { headers })).status).toBe(204)
   } finally {
+    if (isRunning(pid)) process.kill(pid, 'SIGKILL')
+  }
+})
+
+test('who watches a console shows in the VM within a second, and who opened it in the activity, once', async () => {
+  const secret = await token()
+  const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/json' }
+  const started = server()
+  const port = await ready(started)
+  const own = JSON.stringify({
+    name: 'own-port',
+    networks: [{ forwards: [{ protocol: 'tcp', hostPort: port, guestPort: 80 }] }],
+  })
+  const refusal = await send(port, 'POST', '/api/v1/vms', { headers, body: own })
+  expect(refusal.json.error, refusal.text).toMatchObject({ code: 'port_in_use' })
+
+  const body = JSON.stringify({ name: 'demo', memoryMiB: 64, cpus: 1, accelerator: 'tcg' })
+  const path = `/api/v1/vms/${(await send(port, 'POST', '/api/v1/vms', { headers, body })).json.id}`
+  const { pid } = (await send(port, 'POST', `${path}/start`, { headers })).json.live
+  const told: { vnc: number }[] = []
+  const events = new WebSocket(`ws://127.0.0.1:${port}/api/v1/events`, {
+    headers: { authorization: `Bearer ${secret}` },
+  })
+  try {
+    await once(events, 'open')
+    events.on('message', (text) => {
+      const { topic, object } = JSON.parse(String(text))
+      if (topic === 'vm' && object?.live) told.push(object.live.viewers)
+    })
+    const ask = (mode: string) =>
+      send(port, 'POST', `${path}/console-tickets`, { headers, body: JSON.stringify({ kind: 'vnc', mode }) })
+    await ask('control')
+    const issued = await ask('view')
+    const viewer = new WebSocket(`ws://127.0.0.1:${port}${issued.json.path}`, ['binary', issued.json.ticket])
+    await once(viewer, 'open')
+    await expect.poll(() => told.at(-1)?.vnc, { timeout: 1500 }).toBe(1)
+    expect((await send(port, 'GET', path, { headers })).json.live.viewers).toEqual({ vnc: 1, serial: 0 })
+    viewer.close(1000)
+    await expect.poll(() => told.at(-1)?.vnc, { timeout: 1500 }).toBe(0)
+    const lines = async () =>
+      (await send(port, 'GET', `${path}/activity`, { headers })).json.items
+        .filter(({ what }: { what: string }) => what.startsWith('vmConsole'))
+        .map(({ text, who }: { text: string; who: string }) => `${who}: ${text}`)
+    await expect
+      .poll(lines)
+      .toEqual([
+        expect.stringMatching(/^ann: ann left the screen of demo after \d s\.$/),
+        'ann: ann opened the screen of demo (view only).',
+      ])
+    expect((await send(port, 'POST', `${path}/poweroff`, { headers })).status).toBe(200)
+  } finally {
+    events.terminate()
     if (isRunning(pid)) process.kill(pid, 'SIGKILL')
   }
 })

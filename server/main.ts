@@ -82,7 +82,7 @@ async function main(): Promise<void> {
     { createTickets },
     { createEngine },
     { EventHub },
-    { unprivilegedUser },
+    { kvmOpensFor, unprivilegedUser },
     { createHostService },
     { createHttpApp },
     { assertSocketPathsFit, dataPaths },
@@ -168,7 +168,12 @@ async function main(): Promise<void> {
     hub.publish('user', key, revision, undefined, { kind: revision === null ? 'gone' : 'change' })
   })
   const probeUser = unprivilegedUser()
-  const probe = createCapabilitiesProbe({ binary: config.qemu, cacheFile: data.capabilitiesCache, user: probeUser })
+  const probe = createCapabilitiesProbe({
+    binary: config.qemu,
+    cacheFile: data.capabilitiesCache,
+    user: probeUser,
+    kvmOpens: () => kvmOpensFor(probeUser),
+  })
   const host = createHostService({
     capabilities: probe,
     policy: config.accel,
@@ -189,9 +194,15 @@ async function main(): Promise<void> {
     sources: supervisor,
     originAllowed: (request) => http.isOwnPage(request),
     onRevoked: (credentialId, revoked) => auth.onRevoked(credentialId, revoked),
+    // Nobody connects before the server listens, and by then the engine is there.
+    onOpen: (session) => engine.consoles.opened(session),
+    onClose: (session, end) => engine.consoles.closed(session, end),
+    onPresence: (vmId) => engine.consoles.presenceChanged(vmId),
   })
+  let listenPort = config.port
   const engine = await createEngine({
     config,
+    listenPort: () => listenPort,
     data,
     store,
     supervisor,
@@ -236,9 +247,11 @@ async function main(): Promise<void> {
     throw listenError(error, config.host, config.port)
   }
 
+  const { port } = http.app.server.address() as AddressInfo
+  listenPort = port
+
   const { summary, auto } = await verdict
   log.info({ auto, summary }, 'looked at the accelerator')
-  const { port } = http.app.server.address() as AddressInfo
   const shown = config.host.includes(':') ? `[${config.host}]` : config.host
   process.stdout.write(`Guestdeck is ready at http://${shown}:${port}\n`)
   const code = auth.setupCode()

@@ -16,7 +16,7 @@ import type { ErrorCode } from '#lib/schema/error.ts'
 import { createBufferPool } from './buffer-pool.ts'
 import { CUT_TEXT_MAX_BYTES } from './rfb-filter.ts'
 import { proxySerial } from './serial-proxy.ts'
-import type { ConsoleKind, ConsoleSources, TicketGrant, ViewerCounts } from './types.ts'
+import type { ConsoleEnd, ConsoleKind, ConsoleSession, ConsoleSources, TicketGrant, ViewerCounts } from './types.ts'
 import { VIEWER_LIMITS, Viewer, type ViewerLimits } from './viewer.ts'
 import { proxyVnc } from './vnc-proxy.ts'
 
@@ -34,23 +34,6 @@ const CONSOLE_LIMITS: ConsoleLimits = {
   viewersPerVmAndKind: 8,
   viewersInAll: 200,
   tickMs: 2_500,
-}
-
-/** One viewer, as the audit log and "who is watching" know it. */
-export interface ConsoleSession {
-  readonly id: string
-  readonly grant: TicketGrant
-  /** Remote address as text. */
-  readonly from: string
-  readonly openedAt: Date
-}
-
-export interface ConsoleEnd {
-  readonly code: number
-  readonly reason: string
-  readonly durationMs: number
-  readonly bytesToViewer: number
-  readonly bytesFromViewer: number
 }
 
 export interface ConsoleRouterOptions {

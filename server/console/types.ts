@@ -43,3 +43,20 @@ export interface SerialHubHandle {
 export interface ViewerCounts {
   viewers(vmId: string): { vnc: number; serial: number }
 }
+
+/** One viewer, as the audit log and "who is watching" know it. */
+export interface ConsoleSession {
+  readonly id: string
+  readonly grant: TicketGrant
+  /** Remote address as text. */
+  readonly from: string
+  readonly openedAt: Date
+}
+
+export interface ConsoleEnd {
+  readonly code: number
+  readonly reason: string
+  readonly durationMs: number
+  readonly bytesToViewer: number
+  readonly bytesFromViewer: number
+}

@@ -17,6 +17,7 @@ import { createSpaceLedger } from '#server/storage/space.ts'
 import { createVmFiles } from '#server/storage/vm-files.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
+import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'
 import { createEventEngine } from './event-stream.ts'
@@ -45,6 +46,8 @@ export interface RunningEngine extends Engine {
   readonly adopted: AdoptReport
   /** How well helper tools are locked in: for the host page. */
   readonly toolSandbox: 'full' | 'limits' | 'none'
+  /** For the console router: what its viewers do becomes part of the VM's view and of the activity log. */
+  readonly consoles: ConsoleRecord & { presenceChanged(vmId: string): void }
   /** Starts VMs with `autostart` when this is the first start since the host booted. Resolves when all were tried. */
   autostart(signal?: AbortSignal): Promise<void>
   /** Lets go of guests, ends jobs and timers. */
@@ -162,7 +165,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     launcher,
     journal,
     locks,
-    dashboardPort: config.port,
+    dashboardPort: deps.listenPort ?? (() => config.port),
     onChange(record, gone) {
       if (gone) views.forget(record.id)
       announcer.definitionChanged(record, gone)
@@ -317,6 +320,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     metrics: () => metrics.text(),
     adopted,
     toolSandbox: sandbox.level,
+    consoles: { ...createConsoleRecord(records, journal), presenceChanged: announcer.viewersChanged },
     async autostart(signal) {
       const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
       if (store.get<string>('meta', BOOT_ID_KEY)?.value === bootId) return

@@ -55,6 +55,8 @@ export interface EngineDeps {
   readonly host: HostSource
   readonly identity: GuestIdentity
   readonly log: EngineLog
+  /** Port the dashboard listens on, where that is not the configured one (0 means any). */
+  readonly listenPort?: () => number
   /** Lower bound of the disk reserve, bytes; only tests on small file systems set it. */
   readonly minimumReserveBytes?: number
 }

@@ -199,12 +199,27 @@ describe('who sees what', () => {
     await now.engine.vms.start(ANN, vm.id)
     await expect(ticket(EYE, 'control')).rejects.toMatchObject({ code: 'forbidden' })
     const given = await ticket(EYE, 'view')
-    expect(now.engine.redeemConsoleTicket(given.ticket, vm.id, 'vnc')).toMatchObject({ userName: 'eye', mode: 'view' })
+    const grant = now.engine.redeemConsoleTicket(given.ticket, vm.id, 'vnc')
+    expect(grant).toMatchObject({ userName: 'eye', mode: 'view' })
     expect(now.engine.redeemConsoleTicket(given.ticket, vm.id, 'vnc')).toBeNull()
-    const lines = (await now.engine.vms.activity(ADMIN, vm.id, { limit: 2 })).items
-    expect(lines.map(({ result, who }) => [result, who])).toEqual([
-      ['ok', 'eye'],
-      ['denied', 'eye'],
+    const lines = async () =>
+      (await now.engine.vms.activity(ADMIN, vm.id, { limit: 3 })).items.map(({ result, who, text }) => [
+        result,
+        who,
+        text,
+      ])
+    // A ticket shows nobody anything: what counts is the console it opens, and how that ended.
+    const before = await lines()
+    expect(before[0]?.slice(0, 2)).toEqual(['denied', 'eye'])
+    if (grant === null) throw new Error('no grant')
+    const session = { id: 's', grant, from: '127.0.0.1', openedAt: new Date() }
+    now.engine.consoles.opened(session)
+    const end = { bytesToViewer: 0, bytesFromViewer: 0 }
+    now.engine.consoles.closed(session, { ...end, code: 4401, reason: 'signed out', durationMs: 150_000 })
+    expect(await lines()).toEqual([
+      ['info', 'eye', 'eye left the screen of watched after 3 min (signed out).'],
+      ['ok', 'eye', 'eye opened the screen of watched (view only).'],
+      before[0],
     ])
   })
 

@@ -14,6 +14,8 @@ interface JournalLine {
   readonly result: ActivityEntry['result']
   readonly caller: Caller | null
   readonly who?: string
+  /** Of the person named in `who`, where there is no caller. */
+  readonly userId?: string
   readonly from?: string
   readonly topic?: ActivityEntry['topic']
   readonly objectId?: string
@@ -25,8 +27,14 @@ interface JournalLine {
 
 export interface Journal {
   write(line: JournalLine): void
-  /** Runs an operation on a VM and records how it went. Rethrows. */
-  vmOperation<T>(what: string, caller: Caller, record: VmRecord, done: string, work: () => Promise<T>): Promise<T>
+  /** Runs an operation on a VM and records how it went; with `done` null only when it failed. Rethrows. */
+  vmOperation<T>(
+    what: string,
+    caller: Caller,
+    record: VmRecord,
+    done: string | null,
+    work: () => Promise<T>,
+  ): Promise<T>
   ofVm(vmId: string, query: { before?: number | undefined; limit: number }): ActivityEntry[]
   all(
     caller: Caller,
@@ -55,7 +63,7 @@ export function createJournal(store: Store, hub: EventHub, now: () => Date = () 
         topic: line.topic ?? null,
         objectId: line.objectId ?? null,
         objectName: line.objectName ?? null,
-        userId: line.caller?.userId ?? null,
+        userId: line.caller?.userId ?? line.userId ?? null,
       },
       { durable: line.durable ?? false },
     )
@@ -76,7 +84,7 @@ export function createJournal(store: Store, hub: EventHub, now: () => Date = () 
       }
       try {
         const result = await work()
-        write({ ...about, text: `${caller.name} ${done} ${record.spec.name}.`, result: 'ok' })
+        if (done !== null) write({ ...about, text: `${caller.name} ${done} ${record.spec.name}.`, result: 'ok' })
         return result
       } catch (error) {
         const why = error instanceof EngineError ? error.message : 'Something went wrong in the dashboard itself.'

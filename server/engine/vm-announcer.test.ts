@@ -112,6 +112,20 @@ it('numbers alone are told at most once a second, and the last ones are never lo
   expect(events.at(-1)?.load).toBe(20)
 })
 
+it('a viewer who comes or goes is told within a second, at once when nothing was told before', () => {
+  const { change, events, announcer } = rig()
+  change({ state: 'running', live: LIVE })
+  announcer.viewersChanged(record.id)
+  announcer.viewersChanged(record.id)
+  expect(events).toHaveLength(1)
+  vi.advanceTimersByTime(1000)
+  expect(events).toHaveLength(2)
+  vi.advanceTimersByTime(5000)
+  announcer.viewersChanged(record.id)
+  announcer.viewersChanged('01890000-0000-7000-8000-00000000dead')
+  expect(events).toHaveLength(3)
+})
+
 it('a deleted VM is told as gone and its waiting numbers with it', () => {
   const { change, events, announcer } = rig()
   change({ state: 'running', live: LIVE })

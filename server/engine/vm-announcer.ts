@@ -12,6 +12,8 @@ const LIVE_EVERY_MS = 1000
 export interface VmAnnouncer {
   /** For `Supervisor.onChange`. */
   runtimeChanged(vmId: string, runtime: VmRuntime, exited: VmExit | null): void
+  /** Viewers of a console came or went. */
+  viewersChanged(vmId: string): void
   /** The definition changed or the VM has gone. */
   definitionChanged(record: VmRecord, gone: boolean): void
   close(): void
@@ -55,6 +57,22 @@ export function createVmAnnouncer(records: VmRecords, views: VmViews, hub: Event
     return entry
   }
 
+  /** At once, or when a second has passed since the last event of this VM. */
+  const sendSoon = (record: VmRecord, entry: LastSent): void => {
+    if (entry.timer !== null) return
+    const dueMs = entry.atMs + LIVE_EVERY_MS - performance.now()
+    if (dueMs <= 0) {
+      send(record, entry)
+      return
+    }
+    entry.timer = setTimeout(() => {
+      entry.timer = null
+      const latest = records.get(record.id)
+      if (latest !== null) send(latest, entry)
+    }, dueMs)
+    entry.timer.unref()
+  }
+
   return {
     runtimeChanged(vmId, runtime, exited) {
       const record = records.get(vmId)
@@ -66,18 +84,11 @@ export function createVmAnnouncer(records: VmRecords, views: VmViews, hub: Event
         send(record, entry)
         return
       }
-      if (entry.timer !== null) return
-      const dueMs = entry.atMs + LIVE_EVERY_MS - performance.now()
-      if (dueMs <= 0) {
-        send(record, entry)
-        return
-      }
-      entry.timer = setTimeout(() => {
-        entry.timer = null
-        const latest = records.get(vmId)
-        if (latest !== null) send(latest, entry)
-      }, dueMs)
-      entry.timer.unref()
+      sendSoon(record, entry)
+    },
+    viewersChanged(vmId) {
+      const record = records.get(vmId)
+      if (record !== null) sendSoon(record, entryOf(vmId))
     },
     definitionChanged(record, gone) {
       if (!gone) {

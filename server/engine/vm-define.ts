@@ -51,7 +51,8 @@ export interface DefineDeps {
   readonly launcher: Launcher
   readonly journal: Journal
   readonly locks: KeyedLock
-  readonly dashboardPort: number
+  /** Port the dashboard listens on, which no guest may take. */
+  readonly dashboardPort: () => number
   /** After the definition is stored; null: it has gone. */
   readonly onChange: (record: VmRecord, gone: boolean) => void
   readonly now?: () => Date
@@ -90,7 +91,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       others: records.claims(),
       ownerId,
       selfId,
-      dashboardPort: deps.dashboardPort,
+      dashboardPort: deps.dashboardPort(),
       canSee: (owner) => canSeeVm(caller, owner),
     })
     spec.disks.forEach((drive, index) => {

@@ -120,8 +120,8 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
     },
     async consoleTicket(caller, id, { kind, mode }) {
       const record = requireVm(records, caller, id)
-      const done = `opened the ${kind === 'vnc' ? 'screen' : 'serial console'}${mode === 'control' ? '' : ' (view only)'} of`
-      return journal.vmOperation('vmConsoleTicketCreate', caller, record, done, async () => {
+      // That a console was opened is recorded when it is (`console-record.ts`).
+      return journal.vmOperation('vmConsoleTicketCreate', caller, record, null, async () => {
         assertMay(caller, mode === 'control' ? 'vm.console.control' : 'vm.console.view')
         const { state } = supervisor.runtime(id)
         const allowed = allowedAction(state, 'console')
