@@ -1,14 +1,17 @@
 /** Playwright's `test` with a dashboard of its own for every worker, whose log is attached to what fails. */
 import { type APIRequestContext, test as base, expect, type Page } from '@playwright/test'
+import { Api, type Person } from './api.ts'
 import { Dashboard } from './server.ts'
 
-export const ADMIN = { name: 'admin', password: 'correct horse battery' } as const
+export const ADMIN: Person = { name: 'admin', password: 'correct horse battery' }
 
 interface TestFixtures {
   /** Attaches the dashboard's log to a failing test. */
   evidence: undefined
   /** A page whose browser context is signed in as the administrator. */
   adminPage: Page
+  /** The administrator's API. What is made through it is gone after the test. */
+  api: Api
 }
 interface WorkerFixtures {
   dashboard: Dashboard
@@ -36,21 +39,22 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     },
     { auto: true },
   ],
-  adminPage: async ({ page, dashboard }, use) => {
-    await signIn(page.request, dashboard)
+  api: async ({ dashboard }, use) => {
+    const api = await Api.signIn(dashboard, ADMIN)
+    await use(api)
+    await api.removeAll()
+  },
+  // `api` makes the administrator where there is none.
+  adminPage: async ({ page, api }, use) => {
+    await signIn(page.request, api.dashboard)
     await use(page)
   },
 })
 
-/** Signs a browser context in as the administrator, who is created by the setup code when there is none yet. */
-export async function signIn(request: APIRequestContext, dashboard: Dashboard): Promise<void> {
-  const headers = { origin: dashboard.url }
-  const session = await request.get(`${dashboard.url}/api/v1/session`)
-  expect(session.ok(), await session.text()).toBe(true)
-  const { setupNeeded } = await session.json()
-  const answer = setupNeeded
-    ? await request.post(`${dashboard.url}/api/v1/setup`, { headers, data: { ...ADMIN, code: dashboard.setupCode } })
-    : await request.post(`${dashboard.url}/api/v1/session`, { headers, data: ADMIN })
+/** Opens a session for a browser context without its sign-in page. */
+export async function signIn(request: APIRequestContext, dashboard: Dashboard, person: Person = ADMIN): Promise<void> {
+  const url = `${dashboard.url}/api/v1/session`
+  const answer = await request.post(url, { headers: { origin: dashboard.url }, data: person })
   expect(answer.ok(), await answer.text()).toBe(true)
 }
 
