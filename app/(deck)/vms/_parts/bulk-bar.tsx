@@ -1,5 +1,5 @@
 'use client'
-import { Play, Power, PowerOff, Trash2, X } from 'lucide-react'
+import { type LucideIcon, Play, Power, PowerOff, Trash2, X } from 'lucide-react'
 import { Button, IconButton } from '#components/ui/button.tsx'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { eachLimited } from '#lib/client/each-limited.ts'
@@ -72,48 +72,47 @@ export function BulkBar({ vms, onClear }: { readonly vms: readonly Vm[]; readonl
   }
 
   return (
-    <section
-      aria-label={t('bulk.label')}
-      className="sticky bottom-16 z-20 mx-auto flex max-w-full flex-wrap items-center gap-1.5 rounded-md border border-line bg-raised p-1.5 ps-3 shadow-pop md:bottom-3"
-    >
-      <span className="figures me-1 font-medium" role="status">
+    <section aria-label={t('bulk.label')} className="flex w-full items-center gap-1 md:gap-1.5">
+      <span className="figures me-auto truncate font-medium text-ink md:me-2" role="status">
         {t('selected', { count: vms.length })}
       </span>
-      <Button
-        size="sm"
-        icon={<Play size={14} aria-hidden="true" />}
-        disabledReason={reason('start')}
-        onClick={() => run('start')}
-      >
-        {tApp('power.start')}
-      </Button>
-      <Button
-        size="sm"
-        icon={<Power size={14} aria-hidden="true" />}
-        disabledReason={reason('shutdown')}
+      <BulkButton icon={Play} reason={reason('start')} label={tApp('power.start')} onClick={() => run('start')} />
+      <BulkButton
+        icon={Power}
+        reason={reason('shutdown')}
+        label={tApp('power.shutdown')}
         onClick={() => run('shutdown')}
-      >
-        {tApp('power.shutdown')}
-      </Button>
-      <Button
-        size="sm"
-        icon={<PowerOff size={14} aria-hidden="true" />}
-        disabledReason={reason('poweroff')}
-        onClick={askPoweroff}
-      >
-        {tApp('power.poweroff')}
-      </Button>
-      <Button
-        size="sm"
-        icon={<Trash2 size={14} aria-hidden="true" />}
-        disabledReason={reason('delete')}
-        onClick={askDelete}
-      >
-        {tVm('remove')}
-      </Button>
-      <IconButton size="sm" label={t('clearSelection')} onClick={onClear}>
+      />
+      <BulkButton icon={PowerOff} reason={reason('poweroff')} label={tApp('power.poweroff')} onClick={askPoweroff} />
+      <BulkButton icon={Trash2} reason={reason('delete')} label={tVm('remove')} onClick={askDelete} />
+      <IconButton size="sm" label={t('clearSelection')} onClick={onClear} className="md:ms-auto md:me-1">
         <X size={14} aria-hidden="true" />
       </IconButton>
     </section>
+  )
+}
+
+/** Icon and word; at phone width the icon alone, its name still read aloud. */
+function BulkButton({
+  icon: Icon,
+  label,
+  reason,
+  onClick,
+}: {
+  readonly icon: LucideIcon
+  readonly label: string
+  readonly reason: string | null
+  readonly onClick: () => void
+}) {
+  return (
+    <Button
+      size="sm"
+      icon={<Icon size={14} aria-hidden="true" />}
+      disabledReason={reason}
+      onClick={onClick}
+      aria-label={label}
+    >
+      <span className="max-md:hidden">{label}</span>
+    </Button>
   )
 }

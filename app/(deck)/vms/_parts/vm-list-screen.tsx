@@ -204,11 +204,11 @@ export function VmListScreen() {
               onSort={(sort, descending) => change({ sort, descending })}
               selected={selected}
               onSelected={setSelected}
+              bulk={chosen.length > 0 ? <BulkBar vms={chosen} onClear={() => setSelected(new Set())} /> : null}
             />
           )}
         </div>
       )}
-      {chosen.length > 0 && <BulkBar vms={chosen} onClear={() => setSelected(new Set())} />}
     </Page>
   )
 }

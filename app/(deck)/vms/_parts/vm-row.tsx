@@ -18,7 +18,7 @@ import { vms as messages } from '#lib/i18n/messages/en/vms.ts'
 import { paths } from '#lib/paths.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
 import type { VmColumn } from '#lib/vm/sort.ts'
-import { COLUMN_CLASS } from './vm-table.tsx'
+import { COLUMN_CLASS } from './column-class.ts'
 
 export interface VmRowProps {
   readonly vm: Vm

@@ -1,7 +1,7 @@
 'use client'
 import { useWindowVirtualizer } from '@tanstack/react-virtual'
 import { ArrowDown, ArrowUp } from 'lucide-react'
-import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from 'react'
+import { type ReactNode, useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from 'react'
 import { Checkbox } from '#components/ui/choice.tsx'
 import { cx } from '#components/ui/cx.ts'
 import { Skeleton } from '#components/ui/feedback.tsx'
@@ -9,25 +9,12 @@ import { useT } from '#lib/client/i18n.tsx'
 import { vms as messages } from '#lib/i18n/messages/en/vms.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
 import type { VmColumn } from '#lib/vm/sort.ts'
+import { COLUMN_CLASS } from './column-class.ts'
 import { VmRow } from './vm-row.tsx'
 
 const ROW_PX = 36
 const PHONE_ROW_PX = 56
 const LOADING_ROWS = 12
-
-/** Width and the narrowest window each column is shown in; name takes the rest. */
-export const COLUMN_CLASS: Record<VmColumn, string> = {
-  state: 'w-33 max-md:hidden',
-  name: '',
-  guest: 'w-21 max-xl:hidden',
-  accelerator: 'w-15 max-lg:hidden',
-  cpu: 'w-28 max-md:hidden',
-  memory: 'w-22 max-md:hidden',
-  address: 'w-28 max-lg:hidden',
-  owner: 'w-18 max-xl:hidden',
-  tags: 'w-26 max-xl:hidden',
-  uptime: 'w-20 max-lg:hidden',
-}
 
 const phone = '(max-width: 767px)'
 const subscribePhone = (listener: () => void) => {
@@ -51,13 +38,15 @@ export interface VmTableProps {
   readonly onSort: (column: VmColumn, descending: boolean) => void
   readonly selected: ReadonlySet<string>
   readonly onSelected: (selected: ReadonlySet<string>) => void
+  /** What can be done with the selected, in place of the columns' names while some are. */
+  readonly bulk: ReactNode
 }
 
 /**
  * The VMs as a table of which only the rows in sight exist. Arrow keys, Home and End move between rows, Enter opens
  * (the row's link has the focus), `x` selects, Shift with a click selects up to here.
  */
-export function VmTable({ vms, loading, columns, sort, descending, onSort, selected, onSelected }: VmTableProps) {
+export function VmTable({ vms, loading, columns, sort, descending, onSort, selected, onSelected, bulk }: VmTableProps) {
   const t = useT(messages)
   const rowPx = useIsPhone() ? PHONE_ROW_PX : ROW_PX
   const body = useRef<HTMLTableSectionElement>(null)
@@ -75,8 +64,9 @@ export function VmTable({ vms, loading, columns, sort, descending, onSort, selec
     scrollMargin: offset,
     getItemKey: (index) => vms[index]?.id ?? index,
     // Top bar and table head cover what lies beneath them.
-    scrollPaddingStart: 48 + 32,
-    scrollPaddingEnd: 72,
+    scrollPaddingStart: 48 + 40,
+    // The navigation at the lower edge of a phone.
+    scrollPaddingEnd: 64,
   })
   // biome-ignore lint/correctness/useExhaustiveDependencies: rows changed height, not the virtualizer
   useEffect(() => virtualizer.measure(), [rowPx])
@@ -144,7 +134,7 @@ export function VmTable({ vms, loading, columns, sort, descending, onSort, selec
   return (
     <table aria-rowcount={vms.length + 1} aria-busy={loading} onKeyDown={onKeyDown} className="w-full table-fixed">
       <thead className="sticky top-12 z-10 bg-canvas text-dim text-sm shadow-[inset_0_-1px_0_var(--color-line)]">
-        <tr className="h-8">
+        <tr className="h-9 max-md:h-11">
           <th scope="col" className="w-8 ps-1">
             <Checkbox
               label={t('selectAll')}
@@ -164,20 +154,25 @@ export function VmTable({ vms, loading, columns, sort, descending, onSort, selec
                 aria-sort={on ? (descending ? 'descending' : 'ascending') : 'none'}
                 className={cx('px-2', COLUMN_CLASS[column])}
               >
-                <button
-                  type="button"
-                  data-tip={t('sortBy', { column: t(`column.${column}`) })}
-                  onClick={() => onSort(column, on ? !descending : false)}
-                  className={cx('inline-flex items-center gap-1 rounded-sm hover:text-ink', on && 'text-ink')}
-                >
-                  {t(`column.${column}`)}
-                  {on && <Arrow size={12} aria-hidden="true" />}
-                </button>
+                {bulk ? (
+                  <span className="sr-only">{t(`column.${column}`)}</span>
+                ) : (
+                  <button
+                    type="button"
+                    data-tip={t('sortBy', { column: t(`column.${column}`) })}
+                    onClick={() => onSort(column, on ? !descending : false)}
+                    className={cx('inline-flex items-center gap-1 rounded-sm hover:text-ink', on && 'text-ink')}
+                  >
+                    {t(`column.${column}`)}
+                    {on && <Arrow size={12} aria-hidden="true" />}
+                  </button>
+                )}
               </th>
             )
           })}
           <th scope="col" className="w-9 md:w-10">
             <span className="sr-only">{t('column.actions')}</span>
+            {bulk && <div className="absolute inset-y-0 start-10 end-0 flex items-center font-normal">{bulk}</div>}
           </th>
         </tr>
       </thead>
