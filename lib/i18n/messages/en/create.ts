@@ -79,7 +79,6 @@ export const create = defineMessages('create', {
     runsOnNone: 'Cannot run here',
     problems: 'To mend first',
     showLine: 'Command line',
-    hideLine: 'Hide the command line',
     lineTitle: 'Command line of the new VM',
     lineNote:
       'Exactly what Create and start would run; the id and the paths are made at creation. Marked: what differs from the defaults of this guest.',

@@ -71,7 +71,6 @@ function CreatePage() {
           aria-label={t('plan.title')}
           className="flex min-w-0 flex-col gap-4 self-start rounded-md border border-line bg-surface p-4 lg:sticky lg:top-16 lg:max-h-[calc(100dvh-5rem)] lg:overflow-y-auto"
         >
-          <h2 className="text-lg">{t('plan.title')}</h2>
           <PlanPanel page={page} />
           <SubmitBar page={page} submit={submit} />
         </aside>

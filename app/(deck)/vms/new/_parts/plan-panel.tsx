@@ -28,7 +28,18 @@ export function PlanPanel({ page }: { readonly page: CreateForm }) {
   const { plan, problems } = page
   return (
     <div className="flex flex-col gap-4">
-      <div aria-live="polite" className="flex flex-col gap-3">
+      <div className="flex items-center justify-between gap-3">
+        <h2 className="text-lg">{t('plan.title')}</h2>
+        <Button
+          size="sm"
+          aria-haspopup="dialog"
+          disabledReason={plan === null ? t('submit.wait') : null}
+          onClick={() => setLineOpen(true)}
+        >
+          {t('plan.showLine')}
+        </Button>
+      </div>
+      <div aria-live="polite" className="flex flex-col gap-3 empty:hidden">
         {problems.length > 0 && (
           <div className="rounded-md border border-crashed bg-crashed-tint p-3">
             <h3 className="mb-1 flex items-center gap-1.5">
@@ -93,11 +104,6 @@ export function PlanPanel({ page }: { readonly page: CreateForm }) {
               </ul>
             </div>
           )}
-          <div>
-            <Button size="sm" aria-expanded={lineOpen} onClick={() => setLineOpen((open) => !open)}>
-              {t(lineOpen ? 'plan.hideLine' : 'plan.showLine')}
-            </Button>
-          </div>
           {lineOpen && (
             <PlanLine
               page={page}
