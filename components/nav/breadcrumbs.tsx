@@ -12,14 +12,16 @@ export function Breadcrumbs({
   return (
     <nav aria-label={t('breadcrumbs')}>
       <ol className="flex flex-wrap items-center gap-1 text-sm">
-        {steps.map((step) => (
+        {steps.map((step, index) => (
           <li key={step.href} className="flex items-center gap-1">
+            {index > 0 && (
+              <span aria-hidden="true" className="text-faint">
+                ▸
+              </span>
+            )}
             <Link href={step.href} className="text-dim">
               {step.label}
             </Link>
-            <span aria-hidden="true" className="text-faint">
-              ▸
-            </span>
           </li>
         ))}
       </ol>

@@ -27,7 +27,7 @@ export function CapacityBars({ capacity }: { readonly capacity: Capacity | undef
       name: t('capacity.cpu'),
       total: String(cpus.total),
       used: formatNumber(cpus.load, locale, 1),
-      usedText: t('capacity.cpuUsed', { load: formatNumber(cpus.load, locale, 1), total: String(cpus.total) }),
+      usedText: t('capacity.cpuUsed', { load: formatNumber(cpus.load, locale, 1), total: cpus.total }),
       promised: String(cpus.promised),
       promisedText: t('capacity.cpuPromised', { promised: String(cpus.promised) }),
       shares: capacityShares(cpus.load, cpus.promised, cpus.total),

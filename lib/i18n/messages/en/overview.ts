@@ -24,7 +24,7 @@ export const overview = defineMessages('overview', {
     used: 'used',
     promised: 'promised',
     free: 'free',
-    cpuUsed: '{load} of {total} busy',
+    cpuUsed: 'load {load} on {total, plural, one {# CPU} other {# CPUs}}',
     cpuPromised: '{promised} promised to running guests',
     ofUsed: '{used} of {total} used',
     promisedAmount: '{promised} promised',

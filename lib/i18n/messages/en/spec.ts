@@ -55,7 +55,7 @@ export const spec = defineMessages('spec', {
     kind: 'User network: goes out through the host, needs no rights and no set-up. virtio card: fastest, little CPU.',
     restrict: 'Cut off from everything',
     restrictHint: 'The guest reaches neither the internet nor services on the host; only port forwards lead in.',
-    open: 'Also reaches services that listen only on the host itself (as 10.0.2.2).',
+    open: 'Left open, the guest reaches the internet and also services that listen only on the host itself (as 10.0.2.2).',
     mac: 'Address {mac}',
     forwards: 'Port forwards',
     forwardsHint: 'A port of the host’s loopback address that leads to a port of the guest.',

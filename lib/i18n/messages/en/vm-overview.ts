@@ -15,7 +15,7 @@ export const vmOverview = defineMessages('vmOverview', {
     cpu: 'CPU',
     cpuValue: '{share} of {cpus, plural, one {# CPU} other {# CPUs}}',
     memory: 'Memory of the host',
-    memoryValue: '{used} of {total}',
+    memoryValue: '{used} for a guest of {total}',
     guestMemory: 'Memory in the guest',
     guestMemoryValue: '{used} of {total} used',
     noBalloon: 'The guest has no balloon driver',
