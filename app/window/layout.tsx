@@ -1,8 +1,8 @@
 import type { ReactNode } from 'react'
-import { ConfirmHost } from '../(deck)/_parts/confirm-host.tsx'
-import { EventBridge } from '../(deck)/_parts/event-bridge.tsx'
-import { SessionGate } from '../(deck)/_parts/session-gate.tsx'
-import { Toasts } from '../(deck)/_parts/toasts.tsx'
+import { ConfirmHost } from '../_parts/confirm-host.tsx'
+import { EventBridge } from '../_parts/event-bridge.tsx'
+import { SessionGate } from '../_parts/session-gate.tsx'
+import { Toasts } from '../_parts/toasts.tsx'
 
 /** A window of its own: no navigation, but the same sign-in, events and messages as the deck. */
 export default function WindowLayout({ children }: { readonly children: ReactNode }) {
