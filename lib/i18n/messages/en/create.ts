@@ -58,8 +58,8 @@ export const create = defineMessages('create', {
     bootNothing: 'nothing',
     bootDisk: 'a blank disk',
     disks: '{count, plural, =0 {No disk.} one {One disk of {size}.} other {# disks, {size} together.}}',
-    networks:
-      '{count, plural, =0 {No network.} one {One network card.} other {# network cards.}} {forwards, plural, =0 {} one {One port forward.} other {# port forwards.}}',
+    networks: '{count, plural, =0 {No network.} one {One network card.} other {# network cards.}}',
+    forwards: '{count, plural, one {One port forward.} other {# port forwards.}}',
     console: {
       both: 'Screen and serial console.',
       screen: 'Screen, no serial console.',

@@ -141,9 +141,14 @@ function Summary({ spec, bootName }: { readonly spec: VmSpec; readonly bootName:
         })}
       </p>
       <p className="text-dim">
-        {t('plan.disks', { count: disks.length, size: formatBytes(totalGiB * GIB, locale) })}{' '}
-        {t('plan.networks', { count: spec.networks.length, forwards })}{' '}
-        {t(`plan.console.${screen ? (spec.serial ? 'both' : 'screen') : spec.serial ? 'serial' : 'none'}`)}
+        {[
+          t('plan.disks', { count: disks.length, size: formatBytes(totalGiB * GIB, locale) }),
+          t('plan.networks', { count: spec.networks.length }),
+          forwards > 0 && t('plan.forwards', { count: forwards }),
+          t(`plan.console.${screen ? (spec.serial ? 'both' : 'screen') : spec.serial ? 'serial' : 'none'}`),
+        ]
+          .filter(Boolean)
+          .join(' ')}
       </p>
     </div>
   )
