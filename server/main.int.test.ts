@@ -1,85 +1,12 @@
 /** The server as a process: how it starts, how it refuses to, how it stops, and what it leaves behind. */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { send } from '#server/http/test-rig.ts'
-
-const ROOT = join(import.meta.dirname, '..')
-const PASSWORD = 'correct horse battery'
-let dir: string
-let children: ChildProcess[] = []
-
-beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'gd-'))
-  // Guests have users of their own and must be able to pass.
-  chmodSync(dir, 0o711)
-})
-afterEach(async () => {
-  for (const child of children) {
-    if (child.exitCode !== null || child.signalCode !== null) continue
-    child.kill('SIGKILL')
-    await new Promise((resolve) => child.once('exit', resolve))
-  }
-  children = []
-  rmSync(dir, { recursive: true, force: true })
-})
-
-/** Of an orphan, nobody may have taken the exit status yet: a zombie does not run. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
-  }
-}
-
-interface Run {
-  readonly child: ChildProcess
-  readonly ended: Promise<number | null>
-  out(): string
-  err(): string
-}
-
-function run(program: string, args: string[], input?: string, env: Record<string, string> = {}): Run {
-  const child = spawn(process.execPath, [join(ROOT, program), ...args], {
-    env: {
-      ...process.env,
-      GUESTDECK_RUN: join(dir, 'r'),
-      GUESTDECK_DATA: join(dir, 'd'),
-      GUESTDECK_ACCEL: 'tcg',
-      ...env,
-    },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  })
-  children.push(child)
-  let out = ''
-  let err = ''
-  child.stdout?.on('data', (chunk) => {
-    out += chunk
-  })
-  child.stderr?.on('data', (chunk) => {
-    err += chunk
-  })
-  child.stdin?.end(input ?? '')
-  const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)))
-  return { child, ended, out: () => out, err: () => err }
-}
-
-const server = (args: string[] = [], env?: Record<string, string>) =>
-  run('server/main.ts', ['--api-only', '--port', '0', ...args], undefined, env)
-const deck = (args: string[], input?: string) => run('cli/guestdeck.mjs', args, input)
-
-async function ready(started: Run): Promise<number> {
-  await expect
-    .poll(started.out, { timeout: 20_000, message: started.err() })
-    .toContain('Guestdeck is ready at http://127.0.0.1:')
-  return Number(/127\.0\.0\.1:(\d+)/.exec(started.out())?.[1])
-}
+import { deck, dir, isRunning, PASSWORD, type Run, ready, run, server, token } from '#server/testing/process-rig.ts'
 
 async function refused(started: Run): Promise<string> {
   const at = performance.now()
@@ -89,15 +16,6 @@ async function refused(started: Run): Promise<string> {
   expect(lines.filter((line) => line.startsWith('guestdeck: '))).toHaveLength(1)
   expect(started.err()).not.toMatch(/^\s+at /m)
   return lines.at(-1) ?? ''
-}
-
-async function token(): Promise<string> {
-  const added = deck(['user', 'add', 'ann', '--role', 'admin', '--password-stdin'], `${PASSWORD}\n`)
-  expect(await added.ended).toBe(0)
-  const created = deck(['token', 'create', '--user', 'ann', '--label', 'test'])
-  expect(await created.ended).toBe(0)
-  expect(created.out()).toMatch(/^gd_[A-Za-z0-9_-]{43}\n$/)
-  return created.out().trim()
 }
 
 test('a fresh start prints its address and a setup code that works once, and none afterwards', async () => {

@@ -49,16 +49,24 @@ export function createSteadyClock(store: Store, sources: ClockSources = hostSour
     steadyMs,
     wallMs: sources.wallMs(),
   })
+  /** A disk that is full costs precision after the next reboot, never anybody's request now. */
+  const save = (anchor: Anchor): void => {
+    try {
+      store.put('meta', KEY, anchor)
+    } catch {
+      // Saved again with the next anchor.
+    }
+  }
   const found = store.get<Anchor>('meta', KEY)?.value
   let anchor: Anchor
   if (!found) {
     anchor = anchorAt(0)
-    store.put('meta', KEY, anchor)
+    save(anchor)
   } else if (found.bootId === sources.bootId && found.bootId !== 'unknown') {
     anchor = found
   } else {
     anchor = anchorAt(found.steadyMs + Math.max(0, sources.wallMs() - found.wallMs))
-    store.put('meta', KEY, anchor)
+    save(anchor)
   }
   return {
     now() {
@@ -66,7 +74,7 @@ export function createSteadyClock(store: Store, sources: ClockSources = hostSour
       const steadyMs = anchor.steadyMs + elapsed
       if (elapsed > SAVE_EVERY_MS) {
         anchor = anchorAt(steadyMs)
-        store.put('meta', KEY, anchor)
+        save(anchor)
       }
       return steadyMs
     },

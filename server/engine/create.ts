@@ -35,8 +35,8 @@ import { createVmEngine } from './vms.ts'
 
 /** Between two automatic starts, so that a host that just booted is not flooded. */
 const AUTOSTART_STAGGER_MS = 2000
-/** Image files are looked at this often; a missing one shows in the library. */
-const IMAGE_REFRESH_MS = 30_000
+/** Image files are looked at this often (a missing one shows in the library), and refused writes tried again. */
+const REFRESH_MS = 30_000
 /** After somebody looked at live numbers without an event socket. */
 const INTEREST_MS = 10_000
 const BOOT_ID_KEY = 'boot-id'
@@ -257,7 +257,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
   const refresh = setInterval(() => {
     library.refresh().catch((error: unknown) => warn('Looking at the image files failed.', error))
-  }, IMAGE_REFRESH_MS)
+    try {
+      records.saveLate()
+    } catch {
+      // The disk is still full, which was said.
+    }
+  }, REFRESH_MS)
   refresh.unref()
 
   const metrics = createMetrics(function* () {

@@ -55,7 +55,10 @@ export interface VmRecords {
   isStored(id: string): boolean
   readonly uids: ReadonlySet<number>
   lastExits(): Map<string, VmExit>
+  /** Never throws: what a full disk refuses is kept for `saveLate`. */
   saveExit(id: string, exit: VmExit): void
+  /** Tries again what could not be saved. Cheap when there is nothing. */
+  saveLate(): void
 }
 
 /** The end of the last run has a key of its own: it must not change the revision an operator's edit is based on. */
@@ -67,6 +70,7 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
   /** Of VMs that are left out: their files still belong to that user. */
   const unreadableUids = new Set<number>()
   let sorted: readonly VmRecord[] | null = null
+  const unsavedExits = new Map<string, VmExit>()
 
   const set = (record: VmRecord): VmRecord => {
     records.set(record.id, record)
@@ -129,6 +133,7 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
         return true
       })
       if (!gone) return false
+      unsavedExits.delete(record.id)
       records.delete(record.id)
       sorted = null
       return true
@@ -149,7 +154,19 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
       return exits
     },
     saveExit(id, exit) {
-      store.put('meta', exitKey(id), exit)
+      try {
+        store.put('meta', exitKey(id), exit)
+        unsavedExits.delete(id)
+      } catch (error) {
+        unsavedExits.set(id, exit)
+        warn(`How the last run of ${id} ended could not be saved; it is tried again.`, error)
+      }
+    },
+    saveLate() {
+      for (const [id, exit] of unsavedExits) {
+        store.put('meta', exitKey(id), exit)
+        unsavedExits.delete(id)
+      }
     },
   }
 }

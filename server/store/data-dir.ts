@@ -48,8 +48,12 @@ export function prepareDataDir(dir: string, isRoot: boolean, warn: (sentence: st
     writeFileSync(probe, 'guestdeck', { mode: 0o600 })
     unlinkSync(probe)
   } catch (error) {
+    const code = errnoOf(error)
+    if (code === 'ENOSPC' || code === 'EDQUOT') {
+      throw new ConfigError(`The disk of the data directory ${dir} is full (${code}). Make room there and start again.`)
+    }
     throw new ConfigError(
-      `The data directory ${dir} is not writable (${errnoOf(error)}). Mend its permissions or choose another with --data.`,
+      `The data directory ${dir} is not writable (${code}). Mend its permissions or choose another with --data.`,
     )
   }
 }

@@ -1,0 +1,91 @@
+/**
+ * For tests: the dashboard as a process of its own, on a data directory that goes away with the test. Importing it
+ * makes that directory before each test and ends every process after it.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '../..')
+export const PASSWORD = 'correct horse battery'
+export let dir: string
+let children: ChildProcess[] = []
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'gd-'))
+  // Guests have users of their own and must be able to pass.
+  chmodSync(dir, 0o711)
+})
+afterEach(async () => {
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    child.kill('SIGKILL')
+    await new Promise((resolve) => child.once('exit', resolve))
+  }
+  children = []
+  rmSync(dir, { recursive: true, force: true })
+})
+
+/** Of an orphan, nobody may have taken the exit status yet: a zombie does not run. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+export interface Run {
+  readonly child: ChildProcess
+  readonly ended: Promise<number | null>
+  out(): string
+  err(): string
+}
+
+export function run(program: string, args: string[], input?: string, env: Record<string, string> = {}): Run {
+  const child = spawn(process.execPath, [join(ROOT, program), ...args], {
+    env: {
+      ...process.env,
+      GUESTDECK_RUN: join(dir, 'r'),
+      GUESTDECK_DATA: join(dir, 'd'),
+      GUESTDECK_ACCEL: 'tcg',
+      ...env,
+    },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  children.push(child)
+  let out = ''
+  let err = ''
+  child.stdout?.on('data', (chunk) => {
+    out += chunk
+  })
+  child.stderr?.on('data', (chunk) => {
+    err += chunk
+  })
+  child.stdin?.end(input ?? '')
+  const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)))
+  return { child, ended, out: () => out, err: () => err }
+}
+
+export const server = (args: string[] = [], env?: Record<string, string>) =>
+  run('server/main.ts', ['--api-only', '--port', '0', ...args], undefined, env)
+export const deck = (args: string[], input?: string) => run('cli/guestdeck.mjs', args, input)
+
+export async function ready(started: Run): Promise<number> {
+  await expect
+    .poll(started.out, { timeout: 20_000, message: started.err() })
+    .toContain('Guestdeck is ready at http://127.0.0.1:')
+  return Number(/127\.0\.0\.1:(\d+)/.exec(started.out())?.[1])
+}
+
+/** An administrator called ann, and an API token of hers. */
+export async function token(): Promise<string> {
+  const added = deck(['user', 'add', 'ann', '--role', 'admin', '--password-stdin'], `${PASSWORD}\n`)
+  expect(await added.ended).toBe(0)
+  const created = deck(['token', 'create', '--user', 'ann', '--label', 'test'])
+  expect(await created.ended).toBe(0)
+  expect(created.out()).toMatch(/^gd_[A-Za-z0-9_-]{43}\n$/)
+  return created.out().trim()
+}
