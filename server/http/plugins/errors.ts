@@ -54,6 +54,10 @@ export function fromIssues(issues: readonly z.core.$ZodIssue[]): EngineError {
     return new EngineError('unknown_field', `There is no field called ${JSON.stringify(field)}.`, { field })
   }
   const field = issue.path.map(String).join('.')
+  // JSON has no undefined: what zod calls so was not sent. An answer that names it would puzzle everybody else.
+  if (field !== '' && issue.code === 'invalid_type' && /received undefined$/.test(issue.message)) {
+    return new EngineError('bad_input', `${field} is missing: send a value of type ${issue.expected}.`, { field })
+  }
   const what = issue.message.charAt(0).toLowerCase() + issue.message.slice(1)
   const options = field === '' ? {} : { field }
   return new EngineError('bad_input', `${field === '' ? 'The input' : field}: ${what}.`, options)

@@ -1,0 +1,271 @@
+/**
+ * Every field of every operation, taken from the contract itself, with values nobody means well with, against a server
+ * that runs: each gets a clear answer, the server goes on, guests keep running and files stay as they are.
+ */
+import { readdirSync, statSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import * as z from 'zod'
+import { API_BASE, type Operation, operations } from '#lib/api/contract.ts'
+import { ERROR_STATUS } from '#lib/schema/error.ts'
+import { dir, isRunning, ready, server, token } from '#server/testing/process-rig.ts'
+
+const LIMIT_MS = 30_000
+const AT_ONCE = 6
+const HUGE = 'x'.repeat(65_536)
+/** As JSON text, because some of it no serialiser would write. */
+const VALUES = [
+  'null',
+  'true',
+  '0',
+  '-1',
+  '1.5',
+  '1e999',
+  '-1e308',
+  '9007199254740993',
+  '""',
+  '"\\u0000"',
+  '"a\\r\\nb\\u001b[2J"',
+  '"\\ud800"',
+  '"../../../etc/passwd"',
+  '"a,file=/etc/shadow"',
+  JSON.stringify(HUGE),
+  '[]',
+  '[null,[],{}]',
+  '{}',
+  '{"__proto__":{"polluted":1}}',
+  '{"constructor":{"prototype":{"polluted":1}}}',
+  `${'['.repeat(500)}${']'.repeat(500)}`,
+]
+const STRINGS = [
+  '',
+  '\0',
+  'a\r\nb',
+  '\u{1f4a3}',
+  '../../etc/passwd',
+  '..',
+  '__proto__',
+  '1e999',
+  '-1',
+  HUGE.slice(0, 4000),
+]
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
+type Path = readonly (string | number)[]
+
+/** Where in a body something can be put: each value and each container. */
+function* placesOf(value: Json, path: Path = []): Generator<Path> {
+  yield path
+  if (typeof value !== 'object' || value === null) return
+  for (const [key, inner] of Object.entries(value)) {
+    yield* placesOf(inner, [...path, Array.isArray(value) ? Number(key) : key])
+  }
+}
+
+/** The body as JSON text with `text` in place of what is at `path`. */
+function withValue(value: Json, path: Path, text: string): string {
+  const [head, ...rest] = path
+  if (head === undefined) return text
+  if (Array.isArray(value)) {
+    return `[${value.map((inner, index) => (index === head ? withValue(inner, rest, text) : JSON.stringify(inner)))}]`
+  }
+  const entries = Object.entries(value as { [key: string]: Json })
+  return `{${entries.map(
+    ([key, inner]) => `${JSON.stringify(key)}:${key === head ? withValue(inner, rest, text) : JSON.stringify(inner)}`,
+  )}}`
+}
+
+/** Names of all fields a schema knows, without the positions in lists. */
+function fieldsOf(schema: z.ZodType): Set<string> {
+  const found = new Set<string>()
+  const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+  const walk = (node: z.core.JSONSchema._JSONSchema | undefined, path: string): void => {
+    if (typeof node !== 'object') return
+    if (node.$ref !== undefined) walk(root.$defs?.[node.$ref.replace('#/$defs/', '')], path)
+    for (const one of [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...(node.allOf ?? [])]) walk(one, path)
+    if (node.items !== undefined && !Array.isArray(node.items)) walk(node.items, path)
+    for (const [key, inner] of Object.entries(node.properties ?? {})) {
+      found.add(path + key)
+      walk(inner, `${path}${key}.`)
+    }
+  }
+  walk(root, '')
+  return found
+}
+
+const fieldName = (path: Path) => path.filter((part) => typeof part === 'string').join('.')
+
+interface Attack {
+  readonly what: string
+  readonly method: string
+  readonly path: string
+  readonly body?: string
+  readonly headers?: Record<string, string>
+}
+
+test('no value in any field of any operation breaks anything', { timeout: 90_000 }, async () => {
+  const secret = await token()
+  const running = server()
+  const port = await ready(running)
+  const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE })
+  const ask = ({ method, path, body, headers }: Omit<Attack, 'what'>) => {
+    const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>()
+    const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
+    const type = method === 'GET' ? {} : { 'content-type': 'application/json' }
+    request(
+      {
+        host: '127.0.0.1',
+        port,
+        method,
+        path: API_BASE + path,
+        agent,
+        headers: { authorization: `Bearer ${secret}`, ...type, ...length, ...headers },
+      },
+      (answer) => {
+        let text = ''
+        answer.setEncoding('utf8')
+        answer.on('data', (chunk) => {
+          text += chunk
+        })
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }))
+      },
+    )
+      .on('error', reject)
+      .end(body)
+    return promise
+  }
+  const make = async (input: object) => {
+    const made = await ask({ method: 'POST', path: '/vms', body: JSON.stringify(input) })
+    expect(made.status, made.text).toBe(201)
+    return JSON.parse(made.text)
+  }
+
+  const guest = await make({ name: 'guest', memoryMiB: 64, accelerator: 'tcg', firmware: 'bios', disks: [] })
+  const started = await ask({ method: 'POST', path: `/vms/${guest.id}/start` })
+  const { pid } = JSON.parse(started.text).live
+  const target = await make({
+    name: 'target',
+    description: 'a',
+    tags: ['a'],
+    accelerator: 'tcg',
+    disks: [{ device: 'disk', sizeGiB: 1 }, { device: 'cdrom' }],
+    networks: [{ forwards: [{ protocol: 'tcp', hostPort: 22_222, guestPort: 22 }] }],
+  })
+  const { spec } = target
+  // Its own address and ports, so that what passes the schema meets the checks behind it too.
+  const forwards = [{ protocol: 'tcp', hostPort: 22_223, guestPort: 22 }]
+  const fresh = { ...spec, networks: [{ ...spec.networks[0], mac: '52:54:00:00:00:01', forwards }] }
+  /** For each operation with a body, one that names every field. */
+  const bodies: Record<string, Json> = {
+    setupCreate: { code: 'AAAA-BBBB-CCCC', name: 'eve', password: 'correct horse' },
+    sessionCreate: { name: 'ann', password: 'wrong horse' },
+    passwordChange: { current: 'wrong horse', next: 'correct horse' },
+    tokenCreate: { label: 'x', expiresInDays: 1 },
+    userCreate: { name: 'ann', password: 'correct horse', role: 'viewer' },
+    userUpdate: { role: 'viewer', password: 'correct horse', disabled: false },
+    vmCreate: { ...fresh, name: 'created' },
+    vmPreview: { ...fresh, name: 'created' },
+    vmUpdate: spec,
+    vmConsoleTicketCreate: { kind: 'vnc', mode: 'view' },
+    imageRegister: { path: '/nowhere/x.iso', name: 'x' },
+  }
+
+  const attacks: Attack[] = []
+  for (const [id, operation] of Object.entries(operations as Record<string, Operation>)) {
+    const { method } = operation
+    const param = operation.path.startsWith('/vms/') ? (operation.method === 'PATCH' ? target.id : guest.id) : target.id
+    const path = operation.path.replace('/starters/:id', '/starters/nothing').replace(':id', param)
+    if (operation.body !== undefined) {
+      const base = bodies[id]
+      if (base === undefined) throw new Error(`no body for ${id}: add one that names all its fields`)
+      const named = new Set([...placesOf(base)].map(fieldName))
+      const known = fieldsOf(operation.body)
+      expect(
+        [...known].filter((field) => !named.has(field)),
+        `fields of ${id} that are not tried`,
+      ).toEqual([])
+      for (const place of placesOf(base)) {
+        for (const text of VALUES) {
+          attacks.push({ what: `${id} ${place.join('.')}`, method, path, body: withValue(base, place, text) })
+        }
+      }
+    } else if (method !== 'GET' && operation.stream === undefined) {
+      // None takes a body; one that comes is refused before anything is done.
+      for (const body of ['{"force":true}', '[1]', '"x"', '7', '{"__proto__":{}}', '{', '\u0000']) {
+        attacks.push({ what: `${id} body`, method, path, body })
+      }
+    }
+    for (const name of [...Object.keys(operation.query?.shape ?? {}), 'unknown', '__proto__', 'limit[]']) {
+      if (method !== 'GET' && operation.stream === undefined) break
+      const type = operation.stream && { 'content-type': operation.stream }
+      for (const text of STRINGS) {
+        const query = `?${encodeURIComponent(name)}=${encodeURIComponent(text)}`
+        // Twice the same, and a stray one, for uploads: only a name alone would be taken.
+        const twice = `${query}&${encodeURIComponent(name)}=${encodeURIComponent(text)}`
+        attacks.push({ what: `${id} ?${name}`, method, path: path + twice, ...(type && { headers: type }) })
+        if (method === 'GET') attacks.push({ what: `${id} ?${name}`, method, path: path + query })
+      }
+    }
+    if (operation.path.includes('/:id')) {
+      for (const text of STRINGS) {
+        const hostile = operation.path.replace(':id', encodeURIComponent(text).replaceAll('.', '%2e'))
+        attacks.push({ what: `${id} :id`, method, path: hostile, ...(method !== 'GET' && { body: '{}' }) })
+      }
+    }
+    if (operation.revisioned) {
+      for (const value of ['3', '"-1"', '"1e999"', 'W/"1"', '"99999999999999999999"', `"${'9'.repeat(4000)}"`]) {
+        attacks.push({ what: `${id} If-Match`, method, path, body: '{}', headers: { 'if-match': value } })
+      }
+    }
+  }
+
+  const files = () =>
+    ['vms', 'images', 'uploads']
+      .flatMap((part) =>
+        readdirSync(join(dir, 'd', part), { recursive: true, encoding: 'utf8' }).map((f) => join(part, f)),
+      )
+      .sort()
+      .map((file) => {
+        const facts = statSync(join(dir, 'd', file))
+        return [file, facts.mode, facts.uid, facts.isDirectory() ? 0 : facts.size]
+      })
+  try {
+    const before = files()
+    const startedMs = performance.now()
+    const queue = attacks.values()
+    const work = async () => {
+      for (const attack of queue) {
+        const { status, text } = await ask(attack)
+        const about = `${attack.what} ${attack.path.slice(0, 100)} ${attack.body?.slice(0, 2000) ?? ''} → ${status} ${text.slice(0, 300)}`
+        expect(status, about).not.toBe(500)
+        if (status >= 400) {
+          const { error } = JSON.parse(text)
+          expect(ERROR_STATUS, about).toHaveProperty(error.code, status)
+          expect(error.code, about).not.toBe('internal')
+          expect(error.message.length, about).toBeGreaterThan(10)
+          // What is wrong is said, not sent back in full.
+          expect(text.length, about).toBeLessThan(4000)
+          expect(text, about).not.toMatch(/\n\s+at |node:internal|received undefined/)
+        } else if (attack.what.startsWith('vmCreate')) {
+          const { id } = JSON.parse(text)
+          expect((await ask({ method: 'DELETE', path: `/vms/${id}` })).status, about).toBe(204)
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    const tookMs = performance.now() - startedMs
+    expect(attacks.length).toBeGreaterThan(2000)
+    expect(tookMs).toBeLessThan(LIMIT_MS)
+
+    expect(running.child.exitCode).toBeNull()
+    expect(running.err()).not.toMatch(/unhandled rejection/)
+    const now = JSON.parse((await ask({ method: 'GET', path: `/vms/${guest.id}` })).text)
+    expect(now).toMatchObject({ state: 'running', live: { pid }, spec: guest.spec })
+    expect(files()).toEqual(before)
+    expect((await ask({ method: 'POST', path: `/vms/${guest.id}/poweroff` })).status).toBe(200)
+  } finally {
+    agent.destroy()
+    if (isRunning(pid)) process.kill(pid, 'SIGKILL')
+  }
+})
