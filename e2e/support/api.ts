@@ -69,10 +69,8 @@ export class Api {
     return this.call('GET', `/vms/${id}`)
   }
 
-  async createVm(spec: VmSpecInput): Promise<Vm> {
-    const vm = await this.call<Vm>('POST', '/vms', spec)
-    this.#removals.push(() => this.#deleteVm(vm.id))
-    return vm
+  createVm(spec: VmSpecInput): Promise<Vm> {
+    return this.call('POST', '/vms', spec)
   }
 
   /** Starts a VM and waits until it runs. */
@@ -121,19 +119,15 @@ export class Api {
     return user
   }
 
-  /** Takes back everything made through this object, the newest first. */
+  /** Deletes every VM, made here or on a page, then the images and people made through this object. */
   async removeAll(): Promise<void> {
-    for (let remove = this.#removals.pop(); remove; remove = this.#removals.pop()) await remove()
-  }
-
-  async #deleteVm(id: string): Promise<void> {
-    const vm = (await this.vms()).find((candidate) => candidate.id === id)
-    // A test may have deleted it on the page.
-    if (vm === undefined) return
-    if (vm.state !== 'off' && vm.state !== 'crashed') {
-      await this.send('POST', `/vms/${id}/poweroff`)
-      await this.reached(id, 'off')
+    for (const { id, state } of await this.vms()) {
+      if (state !== 'off' && state !== 'crashed') {
+        await this.send('POST', `/vms/${id}/poweroff`)
+        await this.reached(id, 'off')
+      }
+      await this.send('DELETE', `/vms/${id}`)
     }
-    await this.send('DELETE', `/vms/${id}`)
+    for (let remove = this.#removals.pop(); remove; remove = this.#removals.pop()) await remove()
   }
 }

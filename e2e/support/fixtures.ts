@@ -10,7 +10,7 @@ interface TestFixtures {
   evidence: undefined
   /** A page whose browser context is signed in as the administrator. */
   adminPage: Page
-  /** The administrator's API. What is made through it is gone after the test. */
+  /** The administrator's API. After the test all VMs are gone, and whatever else was made through it. */
   api: Api
 }
 interface WorkerFixtures {
