@@ -49,6 +49,7 @@ export function ConsoleBar({
       <TabSwitch frame={frame} />
       <Switch
         label={t('control')}
+        inline
         checked={frame.mode === 'control'}
         disabledReason={frame.mayControl ? null : t('mayNotControl')}
         onChange={(event) => frame.onMode(event.target.checked ? 'control' : 'view')}

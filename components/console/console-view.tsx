@@ -39,7 +39,10 @@ export function ConsoleView({ vm, ownWindow = false }: { readonly vm: Vm; readon
     mayControl,
   }
   return (
-    <div ref={root} className="flex min-h-96 flex-1 flex-col bg-canvas">
+    <div
+      ref={root}
+      className="flex min-h-96 flex-1 flex-col bg-canvas peer-data-pending:mt-4 peer-data-pending:border-line peer-data-pending:border-t"
+    >
       {tab === 'screen' ? <VncConsole frame={frame} /> : <SerialConsole frame={frame} />}
     </div>
   )

@@ -52,10 +52,13 @@ export function Checkbox({ label, hideLabel, hint, disabledReason, indeterminate
   )
 }
 
-export interface SwitchProps extends Omit<CheckboxProps, 'indeterminate'> {}
+export interface SwitchProps extends Omit<CheckboxProps, 'indeterminate'> {
+  /** Its note on the same line, for bars of one line. */
+  readonly inline?: boolean
+}
 
 /** On or off, taking effect at once (a checkbox waits for its form). */
-export function Switch({ label, hideLabel, hint, disabledReason, ...rest }: SwitchProps) {
+export function Switch({ label, hideLabel, hint, disabledReason, inline = false, ...rest }: SwitchProps) {
   const id = useId()
   const note = disabledReason ?? hint
   return (
@@ -80,7 +83,7 @@ export function Switch({ label, hideLabel, hint, disabledReason, ...rest }: Swit
       <span className={hideLabel ? 'sr-only' : 'min-w-0'}>
         <label htmlFor={id}>{label}</label>
         {note && (
-          <span id={`${id}-note`} className="block text-faint text-sm">
+          <span id={`${id}-note`} className={cx('text-faint text-sm', inline ? 'ms-2' : 'block')}>
             {note}
           </span>
         )}

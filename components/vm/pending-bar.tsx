@@ -31,7 +31,7 @@ export function PendingBar({ vm }: { readonly vm: Vm }) {
       },
     })
   return (
-    <div className="px-4 pt-4 sm:px-6">
+    <div data-pending="" className="peer px-4 pt-4 sm:px-6">
       <Banner
         tone="attention"
         actions={
