@@ -29,6 +29,7 @@ export const definition = defineMessages('definition', {
   confirmStays: 'The other disks and the images in the library',
   confirm: 'Save and remove',
   line: 'Command line',
+  toLine: 'Command line, explained',
   which: 'Which command line',
   next: 'Next start',
   running: 'What runs now',

@@ -1,4 +1,5 @@
 'use client'
+import { Link } from '#components/nav/link.tsx'
 import { Banner } from '#components/ui/feedback.tsx'
 import { TextField } from '#components/ui/field.tsx'
 import { Page, Section } from '#components/ui/page.tsx'
@@ -15,6 +16,8 @@ import { SavePanel } from './save-panel.tsx'
 import { SpecJson } from './spec-json.tsx'
 import { useDefinitionForm } from './use-definition-form.ts'
 
+const LINE = 'command-line'
+
 export function DefinitionScreen() {
   const t = useT(definition)
   const vm = useVm()
@@ -28,7 +31,10 @@ export function DefinitionScreen() {
         onSubmit={(event) => event.preventDefault()}
         className="grid min-w-0 gap-x-8 gap-y-6 lg:grid-cols-[minmax(0,1fr)_22rem]"
       >
-        <fieldset disabled={mayNot !== null} className="flex min-w-0 flex-col gap-8">
+        <fieldset
+          disabled={mayNot !== null}
+          className="flex min-w-0 flex-col gap-8 disabled:[&_:is(input,select,textarea,button)]:opacity-65"
+        >
           <Section title={t('general')}>
             <div id="field-name" className="max-w-md">
               <TextField
@@ -51,9 +57,18 @@ export function DefinitionScreen() {
           className="flex min-w-0 flex-col gap-3 self-start rounded-md border border-line bg-surface p-4 lg:sticky lg:top-16"
         >
           <SavePanel page={page} vm={vm} mayNot={mayNot} />
+          <p className="border-line border-t pt-3">
+            <Link href={`#${LINE}`}>{t('toLine')}</Link>
+          </p>
         </aside>
       </form>
-      <DefinitionLine vm={vm} isUnsaved={page.changed.length > 0} onField={mayNot === null ? focusField : undefined} />
+      <div id={LINE} className="scroll-mt-16">
+        <DefinitionLine
+          vm={vm}
+          isUnsaved={page.changed.length > 0}
+          onField={mayNot === null ? focusField : undefined}
+        />
+      </div>
       <SpecJson vm={vm} />
     </Page>
   )
