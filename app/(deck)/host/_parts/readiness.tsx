@@ -29,10 +29,10 @@ export function Readiness({ host }: { readonly host: Host }) {
           <CopyButton text={host.installCommand} label={t('readiness.copyAll')} copiedLabel={tApp('copied')} />
         </div>
       )}
-      <div className="grid items-start gap-x-8 gap-y-4 lg:grid-cols-2">
+      <div className="gap-x-8 lg:columns-2">
         {groupReadiness(host.readiness).map((group) => (
-          <div key={`${group.need}${group.name ?? ''}`} className="min-w-0">
-            <h3 className="text-faint">
+          <div key={`${group.need}${group.name ?? ''}`} className="mb-4 min-w-0">
+            <h3 className="break-after-avoid text-faint">
               {group.need === 'pick-one'
                 ? t('readiness.pickOne', { group: group.name ?? '' })
                 : t(`readiness.${group.need}`)}
@@ -41,7 +41,7 @@ export function Readiness({ host }: { readonly host: Host }) {
               {group.items.map((item) => (
                 <li
                   key={item.id}
-                  className="grid grid-cols-[0.75rem_minmax(0,1fr)] gap-x-3 border-line border-b py-2 last:border-b-0"
+                  className="grid grid-cols-[0.75rem_minmax(0,1fr)] gap-x-3 break-inside-avoid border-line border-b py-2 last:border-b-0"
                 >
                   <span className="mt-1">
                     <MarkIcon mark={markOf(item)} />

@@ -58,7 +58,13 @@ export function Stack({ host }: { readonly host: Host }) {
             <p className="flex flex-wrap items-baseline gap-x-2">
               <span className="font-semibold">{layer.title}</span>
               {layer.version && <span className="figures font-mono text-dim text-sm">{layer.version}</span>}
-              <span className={cx('ms-auto text-sm', WORD[layer.state])}>{t(`stack.state.${layer.state}`)}</span>
+              <span className={cx('ms-auto text-sm', WORD[layer.state])}>
+                {t(
+                  layer.id === 'kvm' && layer.state === 'warning' && host.accelerator.kvm !== 'usable'
+                    ? 'stack.kvmUnused'
+                    : `stack.state.${layer.state}`,
+                )}
+              </span>
             </p>
             {layer.detail && <p className="break-words">{layer.detail}</p>}
             <p className="text-dim text-sm">{layer.explains}</p>

@@ -11,7 +11,8 @@ export const host = defineMessages('host', {
     title: 'The stack, from the guest down',
     guests: 'Guests',
     guestsValue: '{running, plural, =0 {none running} other {# running}} of {count, plural, one {# VM} other {# VMs}}',
-    state: { ok: 'works', warning: 'works, with limits', failed: 'does not work', unknown: 'not known' },
+    kvmUnused: 'not used',
+    state: { ok: 'works', warning: 'limited', failed: 'does not work', unknown: 'not known' },
   },
   verdict: {
     title: 'Hardware acceleration',
@@ -34,7 +35,7 @@ export const host = defineMessages('host', {
     copy: 'Copy the command for {name}',
     required: 'Required',
     optional: 'Optional',
-    pickOne: 'One of these: {group}',
+    pickOne: 'One is enough: {group}',
     state: { ok: 'ready', missing: 'missing', broken: 'broken', unknown: 'not known' },
   },
   facts: {
