@@ -96,7 +96,14 @@ export function RegisterDialog({ onClose }: { readonly onClose: () => void }) {
                     onClick={() => setPath(file.path)}
                     className="touch flex w-full items-center justify-between gap-3 px-2.5 py-1.5 text-start hover:bg-hover aria-pressed:bg-selected"
                   >
-                    <code className="min-w-0 break-all font-mono text-sm">{file.path}</code>
+                    <span className="min-w-0">
+                      <code className="block break-all font-mono text-sm">
+                        {file.path.slice(file.path.lastIndexOf('/') + 1)}
+                      </code>
+                      <code className="block truncate font-mono text-faint text-xs">
+                        {file.path.slice(0, file.path.lastIndexOf('/'))}
+                      </code>
+                    </span>
                     <span className="figures shrink-0 text-faint text-sm">{formatBytes(file.sizeBytes, locale)}</span>
                   </button>
                 </li>

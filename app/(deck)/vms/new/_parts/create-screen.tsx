@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useRouter, useSearchParams } from 'next/navigation'
 import { useEffect, useRef } from 'react'
 import { Breadcrumbs } from '#components/nav/breadcrumbs.tsx'
+import { ButtonLink } from '#components/nav/link.tsx'
 import { RadioCards } from '#components/ui/choice.tsx'
 import { EmptyState } from '#components/ui/feedback.tsx'
 import { TextField } from '#components/ui/field.tsx'
@@ -33,7 +34,7 @@ export function CreateScreen() {
   if (known && !may)
     return (
       <Page>
-        <EmptyState title={t('notAllowed')} />
+        <EmptyState title={t('notAllowed')} actions={<ButtonLink href={paths.vms()}>{t('crumb')}</ButtonLink>} />
       </Page>
     )
   return <CreatePage />
