@@ -230,6 +230,15 @@ export const operations = {
     response: Vm,
     errors: ['wrong_state', 'unresponsive'],
   }),
+  vmRestart: op({
+    method: 'POST',
+    path: '/vms/:id/restart',
+    summary: 'Ask the guest to shut down and start it with its present definition once it is off; answers at once',
+    privilege: 'vm.power',
+    params: vmId,
+    response: Vm,
+    errors: ['wrong_state', 'unresponsive'],
+  }),
   vmPoweroff: op({
     method: 'POST',
     path: '/vms/:id/poweroff',

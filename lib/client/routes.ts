@@ -25,6 +25,7 @@ export const ROUTES: { readonly [K in keyof Operations]: readonly [Operations[K]
   vmDelete: ['DELETE', '/vms/:id'],
   vmStart: ['POST', '/vms/:id/start'],
   vmShutdown: ['POST', '/vms/:id/shutdown'],
+  vmRestart: ['POST', '/vms/:id/restart'],
   vmPoweroff: ['POST', '/vms/:id/poweroff'],
   vmReset: ['POST', '/vms/:id/reset'],
   vmPause: ['POST', '/vms/:id/pause'],

@@ -250,6 +250,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const stopListening = supervisor.onChange((vmId, runtime: VmRuntime, exited) => {
     if (exited !== null) onExit(vmId, exited)
     announcer.runtimeChanged(vmId, runtime, exited)
+    vms.runtimeChanged(vmId, runtime, exited)
   })
   const adopted = await supervisor.adoptAll(
     new Map(records.all().map((record) => [record.id, { lastExit: exits.get(record.id) ?? null }])),

@@ -42,6 +42,8 @@ export interface VmEngine {
   delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
   start(caller: Caller, id: string): Promise<Out<'vmStart'>>
   shutdown(caller: Caller, id: string): Promise<Out<'vmShutdown'>>
+  /** Asked to shut down, then started again; another shutdown, poweroff or reset takes the start back. */
+  restart(caller: Caller, id: string): Promise<Out<'vmRestart'>>
   poweroff(caller: Caller, id: string): Promise<Out<'vmPoweroff'>>
   reset(caller: Caller, id: string): Promise<Out<'vmReset'>>
   pause(caller: Caller, id: string): Promise<Out<'vmPause'>>

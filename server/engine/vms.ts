@@ -1,7 +1,7 @@
 /** VMs as the API knows them: seeing, power, consoles. Creating and changing them is in `vm-define.ts`. */
 import { consolePath } from '#lib/api/contract.ts'
 import { hasPrivilege } from '#lib/auth/privileges.ts'
-import type { Vm } from '#lib/schema/vm-state.ts'
+import type { Vm, VmExit } from '#lib/schema/vm-state.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import type { Tickets } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
@@ -10,6 +10,7 @@ import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
+import { createRestarts } from './restarts.ts'
 import type { Caller, VmEngine } from './types.ts'
 import type { VmDefiner } from './vm-define.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
@@ -31,6 +32,8 @@ export interface VmEngineDeps {
 export interface VmEngineWithText extends VmEngine {
   /** The answer of `list` as JSON text, joined from cached pieces. */
   listText(caller: Caller): string
+  /** For `Supervisor.onChange`. */
+  runtimeChanged(vmId: string, runtime: VmRuntime, exited: VmExit | null): void
   /** Starts one on behalf of the dashboard itself. */
   autostart(record: VmRecord): Promise<void>
 }
@@ -67,7 +70,39 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       }),
     )
 
+  /** For what the dashboard does by itself in somebody's name. */
+  const writeFor = (what: string, id: string, by: string, text: string, result: 'ok' | 'failed'): void => {
+    const record = records.get(id)
+    if (record === null) return
+    journal.write({
+      what,
+      text,
+      result,
+      caller: null,
+      who: by,
+      topic: 'vm',
+      objectId: id,
+      objectName: record.spec.name,
+      ownerId: record.ownerId,
+    })
+  }
+  const nameOf = (id: string) => records.get(id)?.spec.name ?? 'A deleted VM'
+  const restarts = createRestarts({
+    supervisor,
+    async start(id, by) {
+      try {
+        await start(id, by)
+        writeFor('vmStart', id, by, `${nameOf(id)} was started again, as ${by} asked.`, 'ok')
+      } catch (error) {
+        const why = error instanceof EngineError ? error.message : 'Something went wrong in the dashboard itself.'
+        writeFor('vmStart', id, by, `${nameOf(id)} was not started again: ${why}`, 'failed')
+      }
+    },
+    onGivenUp: (id, by, why) => writeFor('vmRestart', id, by, `${nameOf(id)}: ${why}`, 'failed'),
+  })
+
   return {
+    runtimeChanged: restarts.changed,
     async list(caller) {
       deps.watched()
       return { items: visible(caller).map((record) => views.view(record, caller.role)) }
@@ -99,9 +134,19 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       })
     },
     start: power('vmStart', 'started', (record, caller) => start(record.id, caller.name)),
-    shutdown: power('vmShutdown', 'asked to shut down', (r, caller) => supervisor.shutdown(r.id, caller.name)),
-    poweroff: power('vmPoweroff', 'cut the power of', (r, caller) => supervisor.poweroff(r.id, caller.name)),
-    reset: power('vmReset', 'reset', (r, caller) => supervisor.reset(r.id, caller.name)),
+    restart: power('vmRestart', 'asked to restart', (r, caller) => restarts.ask(r.id, caller.name)),
+    shutdown: power('vmShutdown', 'asked to shut down', (r, caller) => {
+      restarts.forget(r.id)
+      return supervisor.shutdown(r.id, caller.name)
+    }),
+    poweroff: power('vmPoweroff', 'cut the power of', (r, caller) => {
+      restarts.forget(r.id)
+      return supervisor.poweroff(r.id, caller.name)
+    }),
+    reset: power('vmReset', 'reset', (r, caller) => {
+      restarts.forget(r.id)
+      return supervisor.reset(r.id, caller.name)
+    }),
     pause: power('vmPause', 'paused', (r, caller) => supervisor.pause(r.id, caller.name)),
     resume: power('vmResume', 'resumed', (r, caller) => supervisor.resume(r.id, caller.name)),
     async commandLine(caller, id, { of }) {

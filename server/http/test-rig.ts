@@ -116,6 +116,7 @@ export function engineDouble(): EngineDouble {
       'delete',
       'start',
       'shutdown',
+      'restart',
       'poweroff',
       'reset',
       'pause',

@@ -12,6 +12,7 @@ type Names =
   | 'vmDelete'
   | 'vmStart'
   | 'vmShutdown'
+  | 'vmRestart'
   | 'vmPoweroff'
   | 'vmReset'
   | 'vmPause'
@@ -39,6 +40,7 @@ export function vmRoutes({ vms }: Engine): Pick<Handlers, Names> {
     vmDelete: ({ caller, params, expectedRevision }) => vms.delete(caller, params.id, expectedRevision),
     vmStart: ({ caller, params, reply }) => tagged(reply, vms.start(caller, params.id)),
     vmShutdown: ({ caller, params, reply }) => tagged(reply, vms.shutdown(caller, params.id)),
+    vmRestart: ({ caller, params, reply }) => tagged(reply, vms.restart(caller, params.id)),
     vmPoweroff: ({ caller, params, reply }) => tagged(reply, vms.poweroff(caller, params.id)),
     vmReset: ({ caller, params, reply }) => tagged(reply, vms.reset(caller, params.id)),
     vmPause: ({ caller, params, reply }) => tagged(reply, vms.pause(caller, params.id)),
