@@ -3,7 +3,6 @@ import { useQueryClient } from '@tanstack/react-query'
 import { useEffect } from 'react'
 import { applyEvent } from '#lib/client/event-cache.ts'
 import { openEventStream } from '#lib/client/events.ts'
-import { usePower } from '#lib/client/mutations.ts'
 import { forgetRestart, restarts } from '#lib/client/restarts.ts'
 import { useUser } from '#lib/client/session.ts'
 import type { DeckEvent } from '#lib/schema/event.ts'
@@ -12,7 +11,6 @@ import type { Vm } from '#lib/schema/vm-state.ts'
 /** Holds the event stream open while somebody is signed in, and lets it write into the query cache. */
 export function EventBridge() {
   const client = useQueryClient()
-  const power = usePower()
   const userId = useUser()?.id
   useEffect(() => {
     if (!userId) return
@@ -20,14 +18,11 @@ export function EventBridge() {
       onEvent: (event) => {
         applyEvent(client, event)
         const vm = vmOf(event)
-        if (vm && restarts.get().has(vm.id) && (vm.state === 'off' || vm.state === 'crashed')) {
-          forgetRestart(vm.id)
-          void power(vm, 'start')
-        }
+        if (vm && restarts.get().has(vm.id) && vm.state !== 'stopping' && vm.state !== 'paused') forgetRestart(vm.id)
       },
       onRefused: () => void client.invalidateQueries({ queryKey: ['sessionView'] }),
     })
-  }, [client, power, userId])
+  }, [client, userId])
   return null
 }
 

@@ -1,11 +1,12 @@
 'use client'
+import { useQueryClient } from '@tanstack/react-query'
 import { Undo2 } from 'lucide-react'
 import { Button, IconButton } from '#components/ui/button.tsx'
 import { Banner } from '#components/ui/feedback.tsx'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { useT } from '#lib/client/i18n.tsx'
-import { useOperation, usePower } from '#lib/client/mutations.ts'
-import { forgetRestart, restarts, restartWhenOff } from '#lib/client/restarts.ts'
+import { putVm, useOperation, usePower } from '#lib/client/mutations.ts'
+import { forgetRestart, noteRestart, restarts } from '#lib/client/restarts.ts'
 import { toastError } from '#lib/client/toasts.ts'
 import { useStore } from '#lib/client/use-store.ts'
 import { formatMiB } from '#lib/i18n/format.ts'
@@ -16,7 +17,9 @@ import { revertPatch } from '#lib/vm/revert.ts'
 /** What waits for a restart, above every tab: each change can be taken back, all can be applied. */
 export function PendingBar({ vm }: { readonly vm: Vm }) {
   const t = useT(messages)
+  const client = useQueryClient()
   const power = usePower()
+  const restart = useOperation('vmRestart')
   const restarting = useStore(restarts).has(vm.id)
   const revert = useOperation('vmUpdate')
   if (vm.pending.length === 0 && !restarting) return null
@@ -26,8 +29,16 @@ export function PendingBar({ vm }: { readonly vm: Vm }) {
       body: t('restart.body'),
       confirmLabel: t('restart.confirm'),
       run: async () => {
-        restartWhenOff(vm.id)
-        void power(vm, 'shutdown').then((asked) => asked || forgetRestart(vm.id))
+        restart.mutate(
+          { input: { params: { id: vm.id } } },
+          {
+            onSuccess: (asked) => {
+              putVm(client, asked)
+              if (asked.state === 'stopping') noteRestart(vm.id)
+            },
+            onError: (error) => toastError(error, t('restart.failed', { name: vm.name })),
+          },
+        )
       },
     })
   return (
@@ -36,11 +47,17 @@ export function PendingBar({ vm }: { readonly vm: Vm }) {
         tone="attention"
         actions={
           restarting ? (
-            <Button size="sm" onClick={() => forgetRestart(vm.id)}>
+            // A shutdown that is only that takes the start back.
+            <Button size="sm" onClick={() => void power(vm, 'shutdown').then((done) => done && forgetRestart(vm.id))}>
               {t('restart.stop')}
             </Button>
           ) : (
-            <Button size="sm" disabledReason={vm.actions.shutdown?.reason} onClick={askRestart}>
+            <Button
+              size="sm"
+              pending={restart.isPending}
+              disabledReason={vm.actions.shutdown?.reason}
+              onClick={askRestart}
+            >
               {t('restart.apply')}
             </Button>
           )

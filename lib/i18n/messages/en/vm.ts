@@ -29,10 +29,11 @@ export const vm = defineMessages('vm', {
   restart: {
     apply: 'Restart to apply',
     title: 'Restart {name}?',
-    body: 'The guest is asked to shut down, and started again once it is off. Keep a page of this dashboard open until then.',
+    body: 'The guest is asked to shut down, and started again once it is off.',
     confirm: 'Restart',
     waiting: 'Restarting once it is off.',
     stop: 'Do not restart',
+    failed: '{name} was not restarted',
   },
   pending: {
     title: '{count, plural, one {# change waits} other {# changes wait}} for a restart',
