@@ -70,7 +70,7 @@ function CreatePage() {
         </div>
         <aside
           aria-label={t('plan.title')}
-          className="flex min-w-0 flex-col gap-4 self-start rounded-md border border-line bg-surface p-4 lg:sticky lg:top-16 lg:max-h-[calc(100dvh-5rem)] lg:overflow-y-auto"
+          className="flex min-w-0 flex-col gap-4 self-start rounded-md border border-line bg-surface p-4 lg:sticky lg:top-16 lg:max-h-[calc(100dvh-10rem)] lg:overflow-y-auto"
         >
           <PlanPanel page={page} />
           <SubmitBar page={page} submit={submit} />
