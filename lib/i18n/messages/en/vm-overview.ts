@@ -18,7 +18,7 @@ export const vmOverview = defineMessages('vmOverview', {
     memoryValue: '{used} for a guest of {total}',
     guestMemory: 'Memory in the guest',
     guestMemoryValue: '{used} of {total} used',
-    noBalloon: 'The guest has no balloon driver',
+    noBalloon: 'Known once the guest has its balloon driver',
     diskRead: 'Disk reads',
     diskWrite: 'Disk writes',
     agent: 'Guest agent',
