@@ -22,7 +22,7 @@ import { proxyVnc } from './vnc-proxy.ts'
 
 const SUBPROTOCOL = 'binary'
 
-export interface ConsoleLimits extends ViewerLimits {
+interface ConsoleLimits extends ViewerLimits {
   readonly viewersPerVmAndKind: number
   readonly viewersInAll: number
   /** How often stalled and vanished viewers are looked for. */

@@ -37,7 +37,7 @@ export const VIEWER_LIMITS: ViewerLimits = {
 /** How long a closing handshake may take before the socket is destroyed. */
 const LINGER_MS = 2_000
 
-export interface ViewerStats {
+interface ViewerStats {
   readonly bytesToViewer: number
   readonly bytesFromViewer: number
 }

@@ -71,12 +71,12 @@ export interface ImageEngine {
   delete(caller: Caller, id: string): Promise<void>
 }
 
-export interface HostEngine {
+interface HostEngine {
   view(caller: Caller, options: { refresh: boolean }): Promise<Out<'hostView'>>
   capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
 }
 
-export interface JobEngine {
+interface JobEngine {
   list(caller: Caller): Promise<Out<'jobList'>>
   view(caller: Caller, id: string): Promise<Out<'jobView'>>
   cancel(caller: Caller, id: string): Promise<Out<'jobCancel'>>

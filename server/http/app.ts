@@ -40,7 +40,7 @@ const CONNECTIONS_CHECK_MS = 1000
 const KEEP_ALIVE_MS = 65_000
 
 /** What the HTTP side needs of a logger; pino's fits. */
-export interface HttpLog {
+interface HttpLog {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
   warn(fields: object, message: string): void

@@ -10,7 +10,7 @@ import type { QmpJson } from './json.ts'
 export type { QmpJson }
 
 /** Any name; editors offer those of the generated table. */
-export type QmpEventName = keyof QmpEvents | (string & {})
+type QmpEventName = keyof QmpEvents | (string & {})
 
 export interface QmpEvent {
   readonly event: string

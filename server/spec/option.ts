@@ -3,7 +3,7 @@ import type { PlannedOption } from './types.ts'
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 
-export type Origin = PlannedOption['origin']
+type Origin = PlannedOption['origin']
 
 export interface Explained {
   readonly group: string

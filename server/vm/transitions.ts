@@ -15,7 +15,7 @@ import type { PowerAction, VmExit, VmState } from '#lib/schema/vm-state.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 
 /** Somebody's standing wish that the guest end. */
-export interface Wish {
+interface Wish {
   readonly by: string
   readonly how: 'shutdown' | 'poweroff'
 }

@@ -1,6 +1,4 @@
 /** The supervisor as the engine sees it. One mailbox per VM inside; guest events before requests. */
-
-import type { CommandLine } from '#lib/schema/command-line.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmExit, VmLive, VmState } from '#lib/schema/vm-state.ts'
 import type { ConsoleSources } from '#server/console/types.ts'
@@ -71,6 +69,3 @@ export interface Supervisor extends ConsoleSources {
   /** Lets go of every guest without stopping it. Sockets in the run directory stay. */
   detach(): Promise<void>
 }
-
-/** For `CommandLine.applies`. */
-export type Applies = CommandLine['applies']
