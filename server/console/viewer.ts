@@ -37,11 +37,6 @@ export const VIEWER_LIMITS: ViewerLimits = {
 /** How long a closing handshake may take before the socket is destroyed. */
 const LINGER_MS = 2_000
 
-interface ViewerStats {
-  readonly bytesToViewer: number
-  readonly bytesFromViewer: number
-}
-
 export class Viewer {
   readonly ws: WebSocket
   readonly limits: ViewerLimits
