@@ -5,6 +5,7 @@ import { ADMIN, test as base, expect } from './support/fixtures.ts'
 import { GuestLine } from './support/guest-line.ts'
 import { Screen } from './support/screen.ts'
 import { Dashboard } from './support/server.ts'
+import { Terminal } from './support/terminal.ts'
 
 const VM = 'first guest'
 const MINUTES = 60_000
@@ -59,7 +60,7 @@ async function typeIntoScreen(page: Page, text: string): Promise<void> {
 test('from the setup code to a guest that outlives its dashboard', async ({ page, dashboard }) => {
   test.setTimeout(4 * MINUTES)
   const screen = new Screen(page, VM)
-  const terminal = page.getByRole('region', { name: `Serial console of ${VM}` })
+  const terminal = new Terminal(page, VM)
   let vmId = ''
   let guest: GuestLine
   let api: Api
@@ -90,10 +91,9 @@ test('from the setup code to a guest that outlives its dashboard', async ({ page
 
   await test.step('the serial terminal types and shows the answer', async () => {
     await page.getByRole('button', { name: 'Serial', exact: true }).click()
-    await expect(terminal.getByText('guest#').last()).toBeVisible()
-    await terminal.click()
-    await page.keyboard.type('echo the answer is $((6 * 7))\n')
-    await expect(terminal.getByText('the answer is 42')).toBeVisible()
+    await expect(terminal.line('guest#')).toBeVisible()
+    await terminal.type('echo the answer is $((6 * 7))')
+    await expect(terminal.line('the answer is 42')).toBeVisible()
   })
 
   await test.step('the guest outlives a killed dashboard, and its page finds back by itself', async () => {
@@ -122,11 +122,10 @@ test('from the setup code to a guest that outlives its dashboard', async ({ page
 
   await test.step('a guest that shuts itself down is off, and the page says who did it', async () => {
     await page.getByRole('button', { name: 'Serial', exact: true }).click()
-    await expect(terminal.getByText('guest#').last()).toBeVisible()
-    await terminal.click()
-    await page.keyboard.type('poweroff -f\n')
-    await expect(terminal.getByText('The guest is off')).toBeVisible({ timeout: 30_000 })
-    await expect(terminal.getByText('The guest shut itself down.')).toBeVisible()
+    await expect(terminal.line('guest#')).toBeVisible()
+    await terminal.type('poweroff -f')
+    await expect(terminal.region.getByText('The guest is off')).toBeVisible({ timeout: 30_000 })
+    await expect(terminal.region.getByText('The guest shut itself down.')).toBeVisible()
     expect(dashboard.guestPid(vmId)).toBeNull()
   })
 

@@ -4,6 +4,7 @@ import { expect, test } from './support/fixtures.ts'
 import { GuestLine } from './support/guest-line.ts'
 import { Screen } from './support/screen.ts'
 import type { Dashboard } from './support/server.ts'
+import { Terminal } from './support/terminal.ts'
 
 const VM = 'watched guest'
 const VIEWER: Person = { name: 'vera', password: 'only here to watch' }
@@ -72,12 +73,11 @@ test('two people see one screen, and only who may control it types into it', asy
 
   await test.step('nor do they on the serial console', async () => {
     await viewerPage.getByRole('button', { name: 'Serial', exact: true }).click()
-    const terminal = viewerPage.getByRole('region', { name: `Serial console of ${VM}` })
-    await expect(terminal.getByText('guest#').last()).toBeVisible()
-    await terminal.click()
-    await viewerPage.keyboard.type('touch /tmp/from-viewer\n')
+    const terminal = new Terminal(viewerPage, VM)
+    await expect(terminal.line('guest#')).toBeVisible()
+    await terminal.type('touch /tmp/from-viewer')
     expect(await guest.command('echo sent by $((40 + 2))')).toBe('sent by 42')
-    await expect(terminal.getByText('sent by 42')).toBeVisible()
+    await expect(terminal.line('sent by 42')).toBeVisible()
     expect(await guest.command('ls /tmp')).not.toContain('from-viewer')
   })
   guest.close()
