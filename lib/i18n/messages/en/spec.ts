@@ -53,7 +53,7 @@ export const spec = defineMessages('spec', {
     title: 'Network',
     card: 'Network card {number}',
     kind: 'User network: goes out through the host, needs no rights and no set-up. virtio card: fastest, little CPU.',
-    restrict: 'Cut off from everything',
+    restrict: 'Cut off from everything (restrict)',
     restrictHint: 'The guest reaches neither the internet nor services on the host; only port forwards lead in.',
     open: 'Left open, the guest reaches the internet and also services that listen only on the host itself (as 10.0.2.2).',
     mac: 'Address {mac}',

@@ -110,7 +110,7 @@ export function BootSection({ page }: { readonly page: CreateForm }) {
             {shown.length === 0 ? (
               <p className="text-dim">{t('boot.filterNone', { query })}</p>
             ) : (
-              <div className="max-h-72 overflow-y-auto p-0.5">
+              <div className="max-h-72 -m-0.5 overflow-y-auto p-0.5">
                 <RadioCards
                   legend={t('boot.library')}
                   name="boot"
