@@ -120,3 +120,25 @@ test('over a reboot it counts the time the host was off and never runs backwards
   const third = createSteadyClock(store, { bootId: 'c', uptimeMs: () => 10, wallMs: () => 2 * DAY })
   expect(third.now()).toBe(second.now())
 })
+
+test('a clock that cannot be saved goes on, and is saved later', () => {
+  const store = memoryStore()
+  const put = store.put
+  let full = false
+  store.put = (...args) => {
+    if (full) throw new Error('disk full')
+    return put(...args)
+  }
+  let uptimeMs = 0
+  const sources = { bootId: 'a', uptimeMs: () => uptimeMs, wallMs: () => uptimeMs }
+  const clock = createSteadyClock(store, sources)
+  full = true
+  uptimeMs += DAY
+  expect(clock.now()).toBe(DAY)
+  expect(clock.now()).toBe(DAY)
+  full = false
+  uptimeMs += DAY
+  expect(clock.now()).toBe(2 * DAY)
+  const later = { bootId: 'b', uptimeMs: () => 0, wallMs: () => uptimeMs }
+  expect(createSteadyClock(store, later).now()).toBe(2 * DAY)
+})
