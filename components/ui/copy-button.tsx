@@ -36,7 +36,7 @@ export function CopyButton({
 }
 
 /** Puts text on the clipboard; also on plain HTTP, where the Clipboard API is missing. Resolves to whether it worked. */
-export async function copyText(text: string): Promise<boolean> {
+async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text)
     return true

@@ -21,7 +21,7 @@ export interface FieldChrome {
   readonly className?: string | undefined
 }
 
-export const CONTROL =
+const CONTROL =
   'touch w-full rounded-md border border-edge bg-surface px-2.5 text-base text-ink placeholder:text-faint aria-invalid:border-crashed aria-disabled:opacity-60 [&[readonly]]:bg-sunken'
 
 /** Label above, hint or error below; hands the ids to the control. */

@@ -69,7 +69,7 @@ const textAt = (messages: Messages | undefined, path: readonly string[]): string
 }
 
 /** The same outside a component, for the default locale unless another is given. */
-export function translatorFor<const M extends Messages>(
+function translatorFor<const M extends Messages>(
   catalogue: Catalogue<M>,
   locale: Locale = DEFAULT_LOCALE,
   overrides: Readonly<Record<string, Messages>> = {},

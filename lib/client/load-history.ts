@@ -1,7 +1,7 @@
 /** The last CPU loads of each VM, for the spark lines. Filled by events; lives as long as the page. */
 import type { Vm } from '#lib/schema/vm-state.ts'
 
-export const HISTORY_LENGTH = 40
+const HISTORY_LENGTH = 40
 interface Series {
   readonly pid: number
   lastAt: string
