@@ -3,7 +3,7 @@
  * limits, interleaved in one run, medians, `ratio` = ours / peer (lower is better). Needs root, because libvirt's
  * daemon is a system service; without it, rows without libvirt remain.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { adoptRows, cpuRows, eventRows, listRows, makeFleet } from './rows/fleet.ts'
@@ -22,6 +22,7 @@ const { values } = parseArgs({
 const wanted = (name: string) => values.only === undefined || values.only.split(',').includes(name)
 
 const scratch = mkdtempSync('/tmp/gdbench-')
+chmodSync(scratch, 0o711)
 const rows: Row[] = []
 const print = (fresh: Row[]) => {
   for (const r of fresh) {

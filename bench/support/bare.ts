@@ -1,9 +1,9 @@
 /** The physical limit of a start: spawning the very argv that Guestdeck would, up to a negotiated QMP. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { chownSync, mkdirSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { CommandLine } from '#lib/schema/command-line.ts'
+import { connectQmp } from '#server/qmp/client.ts'
 import type { Deck } from './deck.ts'
 
 export interface BareGuest {
@@ -26,7 +26,9 @@ export async function bareCommand(deck: Deck, vmId: string, scratch: string): Pr
   )
   const uid = Number(/--reuid[= ](\d+)/.exec(argv.join(' '))?.[1] ?? process.getuid?.() ?? 0)
   rmSync(dir, { recursive: true, force: true })
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  // QEMU's own uid must pass through the scratch directories to its own.
+  mkdirSync(scratch, { recursive: true, mode: 0o711 })
+  mkdirSync(dir, { mode: 0o700 })
   chownSync(dir, uid, uid)
   return { argv, dir }
 }
@@ -35,44 +37,23 @@ export async function bareCommand(deck: Deck, vmId: string, scratch: string): Pr
 export async function spawnBare(command: BareCommand): Promise<BareGuest> {
   const [file, ...args] = command.argv
   const child = spawn(file ?? '', args, {
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: 'ignore',
     cwd: '/',
     env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', NODE_ENV: 'production' },
     detached: true,
   })
-  const path = join(command.dir, 'qmp.sock')
-  const socket = await new Promise<ReturnType<typeof connect>>((resolve, reject) => {
+  const ended = new Promise<never>((_, reject) => {
     child.once('exit', (code, signal) => reject(new Error(`bare QEMU ended: ${code ?? signal}`)))
-    const attempt = () => {
-      const candidate = connect(path)
-      candidate.once('connect', () => resolve(candidate))
-      candidate.once('error', () => setTimeout(attempt, 1))
-    }
-    attempt()
   })
-  let text = ''
-  const lines: ((line: string) => void)[] = []
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-    for (let cut = text.indexOf('\n'); cut >= 0; cut = text.indexOf('\n')) {
-      lines.shift()?.(text.slice(0, cut))
-      text = text.slice(cut + 1)
-    }
-  })
-  const nextLine = () => new Promise<string>((resolve) => lines.push(resolve))
-  const greeting = nextLine()
-  await greeting
-  const answer = nextLine()
-  socket.write('{"execute":"qmp_capabilities"}\n')
-  await answer
+  ended.catch(() => undefined)
+  const qmp = await Promise.race([connectQmp(join(command.dir, 'qmp.sock'), { waitForSocket: true }), ended])
   return {
     child,
     quit: async () => {
       const gone = new Promise((resolve) => child.once('exit', resolve))
-      socket.on('error', () => undefined)
-      socket.write('{"execute":"quit"}\n')
+      await qmp.execute('quit')
       await gone
-      socket.destroy()
+      qmp.close()
     },
   }
 }
