@@ -64,8 +64,10 @@ function UserLine({ user, onReset }: { readonly user: User; readonly onReset: ()
       <span className="w-28 text-dim" data-tip={t(`roles.${user.role}`)}>
         {tApp(`role.${user.role}`)}
       </span>
-      <span className="w-36 text-faint text-sm max-sm:hidden">
-        {user.lastSeenAt ? <Time at={user.lastSeenAt} /> : t('never')}
+      <span className="w-40 text-faint text-sm max-sm:hidden">
+        {user.lastSeenAt
+          ? t.rich('seen', { time: () => <Time key="time" at={user.lastSeenAt ?? ''} /> })
+          : t('neverSeen')}
       </span>
       <Menu
         label={t('more', { name: user.name })}
