@@ -34,7 +34,8 @@ const print = (fresh: Row[]) => {
 }
 
 const isRoot = process.getuid?.() === 0
-const libvirt = isRoot && ensurePeer('libvirt') ? await startLibvirt(join(scratch, 'libvirt')) : null
+const comparesLibvirt = ['power', 'fleet', 'page'].some(wanted)
+const libvirt = isRoot && comparesLibvirt && ensurePeer('libvirt') ? await startLibvirt(join(scratch, 'libvirt')) : null
 try {
   if (wanted('power') || wanted('proxy') || wanted('fleet')) {
     const deck = await startDeck()

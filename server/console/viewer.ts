@@ -25,8 +25,8 @@ export interface ViewerLimits {
 }
 
 export const VIEWER_LIMITS: ViewerLimits = {
-  pauseBytes: 2 << 20,
-  resumeBytes: 1 << 20,
+  pauseBytes: 512 << 10,
+  resumeBytes: 256 << 10,
   stallMs: 30_000,
   pingEveryMs: 20_000,
   pongWithinMs: 25_000,

@@ -209,6 +209,7 @@ export class VmActor {
       await this.#takeHold(guest)
       this.#attach(guest)
       this.#apply({ type: 'launched', runState: guest.runState })
+      this.#keepStartTime(record)
     } catch (error) {
       this.#deps.warn(`VM ${this.vmId}: its QEMU runs but does not answer`, error)
       this.#attach(guest)
@@ -222,6 +223,13 @@ export class VmActor {
     if (!this.#model.ending) return 'adopted'
     await within(this.#over.promise, 5000, undefined)
     return this.#model.process ? 'adopted' : 'ended'
+  }
+
+  /** A running guest has run since its launch, not since the dashboard found it; pauses while we were away are unknown. */
+  #keepStartTime(record: RunRecord | null): void {
+    if (this.#model.state !== 'running' || record === null || Number.isNaN(Date.parse(record.startedAt))) return
+    this.#since = record.startedAt
+    this.#publish(null)
   }
 
   /** Records a run that ended unseen, and clears what it left. */
