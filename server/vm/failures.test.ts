@@ -178,6 +178,10 @@ describe('a process that ended unasked is explained', () => {
     expect(run({ signal: 'SIGKILL', oomKill: true }).code).toBe('out-of-memory')
     expect(run({ signal: 'SIGKILL' })).toMatchObject({ code: 'signal', summary: expect.stringContaining('SIGKILL') })
   })
+  test('messages are pointed at only when there are some', () => {
+    expect(run({}).advice).not.toMatch(/below/)
+    expect(run({ stderr: 'something nobody knows' }).advice).toMatch(/below/)
+  })
   test('a fault in QEMU says so', () => {
     expect(run({ signal: 'SIGSEGV' }).summary).toContain('SIGSEGV')
   })

@@ -312,7 +312,12 @@ export function explain(evidence: Evidence): Explanation {
         : phase === 'launch'
           ? `QEMU ended at once with exit code ${exitCode}.`
           : `QEMU ended by itself with exit code ${exitCode}.`,
-    advice: exitCode === 0 ? '' : 'The end of its messages, below, may say more.',
+    advice:
+      exitCode === 0
+        ? ''
+        : stderr.trim() === ''
+          ? 'It left no message. Start it again; its disks are as after a power cut.'
+          : 'The end of its messages, below, may say more.',
   }
 }
 
