@@ -90,11 +90,13 @@ describe('the kernel for virtio machines', () => {
 describe('the halting firmware', () => {
   it('runs, halts and stays', async () => {
     guest = PlainQemu.start(['-bios', ensureHaltRom()], 16)
-    const [registers] = await guest.qmp({
-      execute: 'human-monitor-command',
-      arguments: { 'command-line': 'info registers' },
-    })
-    expect(JSON.stringify(registers)).toMatch(/EIP=0000fff[12] .*HLT=1/)
+    const halting = guest
+    // QMP may answer before the vCPU has run its first instruction.
+    const registers = async () =>
+      JSON.stringify(
+        await halting.qmp({ execute: 'human-monitor-command', arguments: { 'command-line': 'info registers' } }),
+      )
+    await expect.poll(registers, { timeout: 10_000 }).toMatch(/EIP=0000fff[12] .*HLT=1/)
   })
 })
 
