@@ -19,8 +19,8 @@ export interface Deck {
   /** The same without parsing; returns the number of bytes. */
   fetchBytes(path: string): Promise<number>
   create(name: string, spec?: Record<string, unknown>): Promise<Vm>
-  /** A session cookie for a browser. */
-  signIn(): Promise<{ name: string; value: string; url: string }>
+  /** The administrator, for signing in from a browser. */
+  readonly person: { name: string; password: string }
   /** `kill -9`, then a new process on the same directories; resolves when it says it is ready. */
   killAndRestart(): Promise<void>
   stop(): Promise<void>
@@ -135,21 +135,13 @@ export async function startDeck(options: DeckOptions = {}): Promise<Deck> {
     },
     runDir,
     dataDir,
+    person,
     call: async <T>(method: string, path: string, body?: unknown) => {
       const { text } = await checked(method, path, body)
       return (text === '' ? undefined : JSON.parse(text)) as T
     },
     fetchBytes: async (path) => (await checked('GET', path)).bytes,
     create: async (name, spec = {}) => JSON.parse((await checked('POST', '/vms', { name, ...spec })).text) as Vm,
-    signIn: async () => {
-      const answer = await send('POST', '/session', person, { origin, authorization: '' })
-      const [name, value] = [
-        answer.cookie.slice(0, answer.cookie.indexOf('=')),
-        answer.cookie.slice(answer.cookie.indexOf('=') + 1),
-      ]
-      if (answer.status !== 201) throw new Error(`sign-in answers ${answer.status}`)
-      return { name, value, url: origin }
-    },
     killAndRestart: async () => {
       const gone = new Promise((resolve) => child.once('exit', resolve))
       child.kill('SIGKILL')
