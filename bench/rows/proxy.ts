@@ -5,7 +5,6 @@ import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import type * as z from 'zod'
 import type { ConsoleTicketInput } from '#lib/api/contract.ts'
-import type { Vm } from '#lib/schema/vm-state.ts'
 import type { Deck } from '../support/deck.ts'
 import { endOf, until } from '../support/libvirt.ts'
 import { type LineProcess, startLineProcess } from '../support/lines.ts'
@@ -101,7 +100,7 @@ export async function proxyRows(deck: Deck, websockify: boolean, scratch: string
       rows.push(row('proxy-time-per-GB', 's', time.ours, 'websockify', time.websockify))
       rows.push(row('proxy-cpu-per-GB', 'cpu-s', cpu.ours.slice(1), 'websockify', cpu.websockify.slice(1)))
       rows.push(row('proxy-echo-p50', 'us', echoes.ours, 'websockify', echoes.websockify))
-      rows.push(await memoryRow(deck, vm, peer.pid ?? 0, ours, opened, openOurs, () => openPeer('websockify')))
+      rows.push(await memoryRow(deck, peer.pid ?? 0, ours, opened, openOurs, () => openPeer('websockify')))
     }
     return rows
   } finally {
@@ -117,7 +116,6 @@ export async function proxyRows(deck: Deck, websockify: boolean, scratch: string
 /** What each further viewer adds after it has carried 16 MiB. */
 async function memoryRow(
   deck: Deck,
-  _vm: Vm,
   peerPid: number,
   first: LineProcess,
   opened: LineProcess[],
