@@ -101,16 +101,40 @@ describe('the closing line', () => {
     numPendingTests: 1,
     numTodoTests: 1,
     testResults: [
-      { status: 'failed', assertionResults: [{ status: 'failed' }] },
-      { status: 'failed', assertionResults: [] },
+      {
+        name: '/src/a.int.test.ts',
+        status: 'failed',
+        assertionResults: [
+          { status: 'failed', failureMessages: ['no', 'no'] },
+          { status: 'passed', failureMessages: [] },
+          { status: 'passed', failureMessages: ['too late'], fullName: 'a guest starts' },
+        ],
+      },
+      { name: '/src/b.test.ts', status: 'failed', assertionResults: [] },
     ],
   }
+  const spec = (title, status) => ({ title, tests: [{ status }] })
+  const playwrightReport = {
+    stats: { expected: 2, unexpected: 0, flaky: 1, skipped: 4 },
+    suites: [
+      {
+        title: 'list.e2e.ts',
+        specs: [spec('shows', 'expected')],
+        suites: [{ title: 'the list', specs: [spec('sorts', 'flaky'), spec('filters', 'expected')] }],
+      },
+    ],
+    errors: [{ message: 'a file cannot be loaded' }],
+  }
 
-  it('sums all runners; a file that could not be loaded and a retried test have failed', () => {
+  it('sums all runners, and a file that could not be loaded has failed', () => {
     const vitest = countVitest(vitestReport)
-    expect(vitest).toEqual({ passed: 3, failed: 2, skipped: 2 })
-    const playwright = countPlaywright({ stats: { expected: 2, unexpected: 0, flaky: 1, skipped: 4 } })
-    expect(closingLine(sum([vitest, playwright]))).toBe('5 passed, 3 failed, 6 skipped')
+    expect(vitest).toMatchObject({ passed: 3, failed: 2, skipped: 2 })
+    expect(closingLine(sum([vitest, countPlaywright(playwrightReport)]))).toBe('6 passed, 3 failed, 6 skipped')
+  })
+
+  it('comes after the name of every test that needed a second attempt', () => {
+    const total = sum([countVitest(vitestReport), countPlaywright(playwrightReport)])
+    expect(total.flaky).toEqual(['a guest starts (a.int.test.ts)', 'the list sorts (list.e2e.ts)'])
   })
 
   it('counts a runner that crashed, left no report or ran nothing as a failure', () => {
@@ -120,8 +144,8 @@ describe('the closing line', () => {
     writeFileSync(path, '{"numPassed')
     expect(readCounts(path, 0, countVitest).failed).toBe(1)
     writeFileSync(path, JSON.stringify(green))
-    expect(readCounts(path, 0, countVitest)).toEqual({ passed: 3, failed: 0, skipped: 0 })
-    expect(readCounts(path, 1, countVitest)).toEqual({ passed: 3, failed: 1, skipped: 0 })
+    expect(readCounts(path, 0, countVitest)).toEqual({ passed: 3, failed: 0, skipped: 0, flaky: [] })
+    expect(readCounts(path, 1, countVitest)).toEqual({ passed: 3, failed: 1, skipped: 0, flaky: [] })
     writeFileSync(path, JSON.stringify({ ...green, numPassedTests: 0 }))
     expect(readCounts(path, 0, countVitest).failed).toBe(1)
   })
