@@ -1,36 +1,33 @@
 /** Raw QMP answers to `QemuCapabilities`: pure, so that captured answers of any build can be replayed. */
 import * as z from 'zod'
 import type { QmpVersion } from '#server/qmp/types.ts'
+import { readBackends, readFeatures, readHelpList } from './features.ts'
+import { INTROSPECTED_DEVICES, INTROSPECTED_OBJECTS } from './introspected.ts'
+import { newestOf, readMachines } from './machines.ts'
+import { readMachineHelp, readProperties } from './properties.ts'
 import { QmpSchema, SchemaIndex } from './schema-index.ts'
-import type { CpuModel, DeviceProperty, MachineType, QemuCapabilities } from './types.ts'
+import type { CpuFlag, CpuModel, DeviceProperty, QemuCapabilities } from './types.ts'
 
-const Machines = z.array(
-  z.object({
-    name: z.string(),
-    alias: z.string().optional(),
-    'is-default': z.boolean().optional(),
-    deprecated: z.boolean(),
-    'cpu-max': z.int(),
-    'default-cpu-type': z.string().optional(),
-  }),
-)
 const CpuDefinitions = z.array(
   z.object({
     name: z.string(),
+    typename: z.string(),
     deprecated: z.boolean().optional(),
+    'migration-safe': z.boolean().optional(),
+    'alias-of': z.string().optional(),
     'unavailable-features': z.array(z.string()).optional(),
   }),
 )
+const CpuExpansion = z.object({ model: z.object({ props: z.record(z.string(), z.unknown()) }) }).nullable()
 const TypeNames = z.array(z.object({ name: z.string() }))
-const Properties = z.array(
-  z.object({
-    name: z.string(),
-    type: z.string(),
-    description: z.string().optional(),
-    'default-value': z.unknown().optional(),
-  }),
-)
 const CommandLineOptions = z.array(z.object({ option: z.string() }))
+
+/** CPU models and features under one accelerator. */
+interface CpuAnswers {
+  readonly definitions: unknown
+  /** Static expansion of the widest model: every CPUID feature, and whether this accelerator gives it. Null when refused. */
+  readonly expansion: unknown
+}
 
 /** Answers as they came over QMP, not yet checked. */
 export interface RawAnswers {
@@ -38,100 +35,124 @@ export interface RawAnswers {
   readonly schema: unknown
   readonly machines: unknown
   readonly types: unknown
+  readonly objects: unknown
   readonly accelerators: unknown
-  readonly cpusUnderTcg: unknown
+  readonly underTcg: CpuAnswers
   /** Null when KVM could not be asked. */
-  readonly cpusUnderKvm: unknown
+  readonly underKvm: CpuAnswers | null
+  readonly cpuProperties: unknown
   readonly commandLineOptions: unknown
-  readonly deviceProperties: { readonly [device: string]: unknown }
+  readonly tpmTypes: unknown
+  /** Answers of `device-list-properties` and `qom-list-properties` by type; absent for a type this build lacks. */
+  readonly properties: { readonly [type: string]: unknown }
+  /** What `-machine microvm,help`, `-audiodev help` and `-L help` print; empty when refused. */
+  readonly microvmHelp: string
+  readonly audiodevHelp: string
+  readonly dataDirsHelp: string
 }
 
-export type BinaryCapabilities = Omit<QemuCapabilities, 'uefi'>
+/** What comes of the binary alone; the rest of `QemuCapabilities` are files and programs of the host. */
+export type BinaryCapabilities = Omit<
+  QemuCapabilities,
+  'uefi' | 'secureBoot' | 'microvmFirmware' | 'tools' | 'virtioWinIso'
+>
 
 /** @throws ZodError when QEMU's answers are not of the documented shape */
 export function assembleCapabilities(binary: string, raw: RawAnswers): BinaryCapabilities {
   const schema = new SchemaIndex(QmpSchema.parse(raw.schema))
   const options = new Set(CommandLineOptions.parse(raw.commandLineOptions).map((option) => option.option))
   const accelerators = new Set(TypeNames.parse(raw.accelerators).map((type) => type.name))
+  const types = readNames(raw.types)
+  const objectTypes = readNames(raw.objects)
+  const machines = readMachines(raw.machines)
+  const deviceProperties = readAllProperties(raw.properties)
   const { major, minor, micro } = raw.version
+  const board = (family: 'q35' | 'pc') => {
+    const answer = raw.properties[`${newestOf(machines, family)}-machine`]
+    return answer === undefined ? [] : readProperties(answer)
+  }
   return {
     binary,
     version: `${major}.${minor}.${micro}`,
     package: raw.version.package,
-    machines: readMachines(raw.machines),
-    cpuModels: readCpuModels(raw.cpusUnderTcg, raw.cpusUnderKvm),
-    types: [...new Set(TypeNames.parse(raw.types).map((type) => type.name))].sort(),
-    deviceProperties: Object.fromEntries(
-      Object.entries(raw.deviceProperties).map(([device, properties]) => [device, readProperties(properties)]),
-    ),
+    machines,
+    machineProperties: { q35: board('q35'), pc: board('pc'), microvm: readMachineHelp(raw.microvmHelp) },
+    cpuModels: readCpuModels(raw.underTcg.definitions, raw.underKvm?.definitions ?? null),
+    cpuFlags: readCpuFlags(raw.underTcg.expansion, raw.underKvm?.expansion ?? null),
+    cpuProperties: readCpuProperties(raw.cpuProperties, raw.underTcg.expansion),
+    types,
+    objectTypes,
+    deviceProperties,
     commands: schema.names('command'),
     events: schema.names('event'),
-    features: {
-      runWith: options.has('run-with'),
-      jobDismiss: schema.hasCommand('job-dismiss'),
-      queryAccelerators: schema.hasCommand('query-accelerators'),
-      netdevStream: schema.hasArgument('netdev_add', '=stream'),
-      chardevReconnectMs: schema.hasArgument('chardev-add', 'backend', '=socket', 'data', 'reconnect-ms'),
-      screendumpPng: schema.argumentValues('screendump', 'format').includes('png'),
-      displayReload: schema.hasCommand('display-reload'),
-    },
+    features: readFeatures({
+      schema,
+      options,
+      types: new Set(types),
+      objectTypes: new Set(objectTypes),
+      deviceProperties,
+    }),
+    backends: readBackends(schema, {
+      types,
+      audiodevs: readHelpList(raw.audiodevHelp),
+      tpms: z.array(z.string()).parse(raw.tpmTypes),
+    }),
     accelerators: (['kvm', 'tcg'] as const).filter((name) => accelerators.has(`${name}-accel`)),
     // QEMU registers the option only when built with libseccomp (softmmu/vl.c).
     seccomp: options.has('sandbox'),
+    dataDirs: raw.dataDirsHelp.split('\n').filter((line) => line.startsWith('/')),
   }
 }
 
-function readMachines(answer: unknown): MachineType[] {
-  return Machines.parse(answer)
-    .map((machine) => ({
-      name: machine.name,
-      alias: machine.alias ?? null,
-      isDefault: machine['is-default'] ?? false,
-      deprecated: machine.deprecated,
-      maxCpus: machine['cpu-max'],
-      defaultCpuType: machine['default-cpu-type'] ?? null,
-    }))
-    .sort(compareMachines)
+function readNames(answer: unknown): string[] {
+  return unique(TypeNames.parse(answer).map((type) => type.name)).sort()
 }
 
-/** The default first, then those with an alias, then newest first. */
-function compareMachines(a: MachineType, b: MachineType): number {
-  const rank = (machine: MachineType) => (machine.isDefault ? 0 : machine.alias !== null ? 1 : 2)
-  return rank(a) - rank(b) || b.name.localeCompare(a.name, 'en', { numeric: true })
+function readAllProperties(answers: RawAnswers['properties']): QemuCapabilities['deviceProperties'] {
+  const known = [...INTROSPECTED_DEVICES, ...INTROSPECTED_OBJECTS].filter((type) => answers[type] !== undefined)
+  return Object.fromEntries(known.sort().map((type) => [type, readProperties(answers[type])]))
 }
 
 function readCpuModels(underTcg: unknown, underKvm: unknown): CpuModel[] {
   const tcg = CpuDefinitions.parse(underTcg)
   const kvm = underKvm === null ? [] : CpuDefinitions.parse(underKvm)
-  const missing = new Map(kvm.map((model) => [model.name, unique(model['unavailable-features'])]))
+  const missing = new Map(kvm.map((model) => [model.name, unique(model['unavailable-features'] ?? [])]))
   return tcg
     .map((model) => ({
       name: model.name,
       deprecated: model.deprecated ?? false,
       unavailableFeatures: missing.get(model.name) ?? [],
-      unavailableUnderTcg: unique(model['unavailable-features']),
+      unavailableUnderTcg: unique(model['unavailable-features'] ?? []),
+      typeName: model.typename,
+      migrationSafe: model['migration-safe'] ?? false,
+      aliasOf: model['alias-of'] ?? null,
     }))
     .sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }))
 }
 
 /** QEMU repeats a feature that several CPUID leaves carry. */
-function unique(features: readonly string[] | undefined): string[] {
-  return [...new Set(features)]
+function unique(names: readonly string[]): string[] {
+  return [...new Set(names)]
 }
 
-function readProperties(answer: unknown): DeviceProperty[] {
-  return Properties.parse(answer)
-    .map((property) => ({
-      name: property.name,
-      type: property.type,
-      description: property.description ?? null,
-      default: readDefault(property['default-value']),
-    }))
-    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+/** The boolean members of a static expansion are the CPUID features (x86_cpu_static_props in target/i386/cpu.c). */
+function readCpuFlags(underTcg: unknown, underKvm: unknown): CpuFlag[] {
+  const tcg = CpuExpansion.parse(underTcg)?.model.props ?? {}
+  const kvm = CpuExpansion.parse(underKvm)?.model.props ?? null
+  return Object.entries(tcg)
+    .filter(([, value]) => typeof value === 'boolean')
+    .map(([name, value]) => ({ name, tcg: value === true, kvm: kvm === null ? null : kvm[name] === true }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-function readDefault(value: unknown): DeviceProperty['default'] {
-  if (typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number') return value
-  // Kept as text: the result is stored as JSON, and no reader computes with a default of 2^64-1.
-  return typeof value === 'bigint' ? value.toString() : null
+/** Where a CPU sits and what it identifies as in total is the machine's business. */
+const NOT_CHOSEN = /^(apic-id|core-id|die-id|module-id|node-id|socket-id|thread-id|memory|start-powered-off|lbr_fmt|x-.*)$/
+
+/** Without the features, and without their older spellings, which are the booleans that tell no default. */
+function readCpuProperties(answer: unknown, underTcg: unknown): DeviceProperty[] {
+  const flags = new Set(Object.keys(CpuExpansion.parse(underTcg)?.model.props ?? {}))
+  return readProperties(answer).filter(
+    ({ name, type, default: value }) =>
+      !flags.has(name) && !NOT_CHOSEN.test(name) && !(type === 'bool' && value === null),
+  )
 }

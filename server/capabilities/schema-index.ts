@@ -70,15 +70,27 @@ export class SchemaIndex {
 
   /** Values of an enumeration reached like in `hasArgument`; empty when there is no such argument or it is none. */
   argumentValues(command: string, ...path: readonly string[]): readonly string[] {
-    const type = this.#walk(command, path)
-    const entity = type === null ? null : this.entity(type)
-    return entity?.['meta-type'] === 'enum' ? entity.values : []
+    return this.#values(this.#walk(command, path))
+  }
+
+  /** Values of an enumeration in what a command answers; `path` as in `hasArgument`. */
+  returnValues(command: string, ...path: readonly string[]): readonly string[] {
+    const start = this.entity(command)
+    return start?.['meta-type'] === 'command' ? this.#values(this.#step(start['ret-type'], path)) : []
   }
 
   #walk(command: string, path: readonly string[]): string | null {
     const start = this.entity(command)
-    if (start?.['meta-type'] !== 'command') return null
-    let type = start['arg-type']
+    return start?.['meta-type'] === 'command' ? this.#step(start['arg-type'], path) : null
+  }
+
+  #values(type: string | null): readonly string[] {
+    const entity = type === null ? null : this.entity(type)
+    return entity?.['meta-type'] === 'enum' ? entity.values : []
+  }
+
+  #step(start: string, path: readonly string[]): string | null {
+    let type = start
     for (const step of path) {
       const entity = this.entity(type)
       if (entity?.['meta-type'] !== 'object') return null
