@@ -3,10 +3,46 @@
  *
  * `VmSpecInput` is what create accepts (everything but the name may be omitted);
  * `VmSpec` is the complete stored form, where every choice is visible. `server/spec/normalize.ts`
- * turns the one into the other from the guest kind and the capabilities of the installed QEMU.
+ * turns the one into the other from the guest kind and the capabilities of the installed QEMU. Families of devices
+ * are in `vm-spec/`; definitions stored by older releases are completed in `vm-spec/upgrade.ts`.
  */
 import * as z from 'zod'
-import { ImageId } from './ids.ts'
+import {
+  Channel,
+  DeviceProperties,
+  Display,
+  HostDevice,
+  HostDeviceInput,
+  InputDevice,
+  Resolution,
+  SerialDevice,
+  Share,
+  Sound,
+  UsbController,
+  Vsock,
+  Watchdog,
+} from './vm-spec/devices.ts'
+import { CdromInput, DiskInput, Drive } from './vm-spec/drives.ts'
+import {
+  CpuFlag,
+  CpuPin,
+  CpuTopology,
+  Dimm,
+  DirectKernel,
+  Firmware,
+  MachineName,
+  NumaNode,
+  Smbios,
+  Tpm,
+  VirtioMem,
+} from './vm-spec/machine.ts'
+import { NetworkCard } from './vm-spec/networks.ts'
+
+export { DeviceId, RootPort } from './vm-spec/common.ts'
+export * from './vm-spec/devices.ts'
+export * from './vm-spec/drives.ts'
+export * from './vm-spec/machine.ts'
+export * from './vm-spec/networks.ts'
 
 /**
  * A name for people, never a file name and never on a command line (QEMU gets the id).
@@ -26,9 +62,6 @@ export const VmName = z
 /** Short free label used for grouping and search. */
 export const Tag = z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,31}$/u, 'letters, digits, . _ - (up to 32)')
 
-/** Identifier of a device inside one VM: stable for its life, becomes QEMU's own device id. */
-export const DeviceId = z.string().regex(/^[a-z][a-z0-9-]{0,23}$/, 'a-z first, then a-z, 0-9, - (up to 24)')
-
 /** Which defaults suit the guest. `other` is the safe choice for anything unknown. */
 export const GuestKind = z.enum(['linux', 'windows', 'bsd', 'other']).meta({ id: 'GuestKind' })
 export type GuestKind = z.output<typeof GuestKind>
@@ -36,112 +69,106 @@ export type GuestKind = z.output<typeof GuestKind>
 export const AcceleratorChoice = z.enum(['auto', 'kvm', 'tcg']).meta({ id: 'AcceleratorChoice' })
 export type AcceleratorChoice = z.output<typeof AcceleratorChoice>
 
-export const Firmware = z.enum(['bios', 'uefi']).meta({ id: 'Firmware' })
-export type Firmware = z.output<typeof Firmware>
-
-/**
- * PCIe root port a hot-pluggable device sits on, pinned at creation: port N is always function N%8 of slot 2+N/8,
- * so no device ever renumbers another and each can later be removed from the running guest.
- */
-export const RootPort = z.int().min(0).max(31)
-
-/** Hard disk on virtio-blk. Blank when `image` is null; otherwise a copy-on-write overlay of that library image. */
-export const DiskDevice = z.strictObject({
-  id: DeviceId,
-  device: z.literal('disk'),
-  bus: z.enum(['virtio-blk']),
-  /** Virtual size in GiB. With an image: at least the image's size. */
-  sizeGiB: z.int().min(1).max(65_536),
-  image: ImageId.nullable(),
-  /** 1 boots first. Null: never booted from. */
-  bootIndex: z.int().min(1).max(99).nullable(),
-  rootPort: RootPort,
-})
-
-/** CD/DVD drive on SATA (AHCI). An empty drive has image null. */
-export const CdromDevice = z.strictObject({
-  id: DeviceId,
-  device: z.literal('cdrom'),
-  bus: z.enum(['sata']),
-  image: ImageId.nullable(),
-  bootIndex: z.int().min(1).max(99).nullable(),
-  /** Port on the q35 built-in AHCI controller, 0 to 5. */
-  port: z.int().min(0).max(5),
-})
-
-export const Drive = z.discriminatedUnion('device', [DiskDevice, CdromDevice]).meta({ id: 'Drive' })
-export type Drive = z.output<typeof Drive>
-
-/** Unicast MAC, lower case. The first octet's multicast bit must be clear. */
-export const MacAddress = z
-  .string()
-  .regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, 'unicast MAC address, lower case, for example 52:54:00:12:34:56')
-
-/** One TCP or UDP port of the host's loopback that leads to a port of the guest. */
-export const PortForward = z.strictObject({
-  protocol: z.enum(['tcp', 'udp']),
-  hostPort: z.int().min(1024, 'ports below 1024 are reserved for the host').max(65_535),
-  guestPort: z.int().min(1).max(65_535),
-})
-
-export const NetworkCard = z
-  .strictObject({
-    id: DeviceId,
-    model: z.enum(['virtio-net']),
-    mac: MacAddress,
-    /** QEMU's own user-mode network: outgoing connections through the dashboard host, no set-up, no privileges. */
-    network: z.enum(['user']),
-    /** True: the guest reaches nothing at all, only port forwards lead in. */
-    restrict: z.boolean(),
-    forwards: z.array(PortForward).max(32),
-    rootPort: RootPort,
-  })
-  .meta({ id: 'NetworkCard' })
-export type NetworkCard = z.output<typeof NetworkCard>
-
-export const Display = z.enum(['virtio-vga', 'std', 'none']).meta({ id: 'Display' })
-
 export const VmSpec = z
   .strictObject({
     name: VmName,
     description: z.string().max(4096),
     tags: z.array(Tag).max(32),
     guest: GuestKind,
-    /** Virtual CPUs, presented as one socket of that many cores. */
+    autostart: z.boolean(),
+    accelerator: AcceleratorChoice,
+
+    // Mainboard and firmware
+    machine: MachineName,
+    firmware: Firmware,
+    /** UEFI with enrolled keys: only signed boot loaders start. */
+    secureBoot: z.boolean(),
+    tpm: Tpm,
+    /** Firmware offers its boot menu for a few seconds. */
+    bootMenu: z.boolean(),
+    smbios: Smbios.nullable(),
+    clock: z.enum(['utc', 'localtime']),
+    /** Added to the clock when the guest is powered on. */
+    clockOffsetSeconds: z.int().min(-3_155_760_000).max(3_155_760_000),
+    /** Tells Windows that it runs on a hypervisor it knows, which saves it work. Under KVM. */
+    hyperv: z.boolean(),
+    iommu: z.enum(['none', 'intel', 'virtio']),
+    directKernel: DirectKernel.nullable(),
+    /** PS/2 keyboard and mouse of the mainboard. */
+    ps2: z.boolean(),
+    /** Tells the host of a kernel panic in the guest. */
+    pvpanic: z.boolean(),
+    /** Empty sockets (PCIe root ports) kept for devices added while the guest runs. */
+    spareRootPorts: z.int().min(0).max(16),
+
+    // CPU
+    /** Virtual CPUs at power-on. */
     cpus: z.int().min(1).max(255),
+    /** Up to how many can be plugged while the guest runs; at least `cpus`. */
+    maxCpus: z.int().min(1).max(255),
+    /** Null: one socket of `maxCpus` cores. Otherwise sockets × cores × threads = `maxCpus`. */
+    topology: CpuTopology.nullable(),
     /** `auto` (host's model under KVM, `max` under TCG) or a model name of this QEMU. */
     cpuModel: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/),
+    cpuFlags: z.array(CpuFlag).max(128),
+    pinning: z.array(CpuPin).max(255),
+    numa: z.array(NumaNode).max(16),
+
+    // Memory
     memoryMiB: z.int().min(16).max(16_777_216),
-    accelerator: AcceleratorChoice,
-    /** Versioned q35 machine type, for example `pc-q35-7.2`; decided once at creation. */
-    machine: z.string().regex(/^pc-q35-[0-9]+\.[0-9]+(\.[0-9]+)?$/),
-    firmware: Firmware,
+    /** Up to how much memory can be plugged in all (DIMMs and virtio-mem); null: none. More than `memoryMiB`. */
+    memoryMaxMiB: z.int().min(16).max(16_777_216).nullable(),
+    dimms: z.array(Dimm).max(16),
+    virtioMem: VirtioMem.nullable(),
+    hugePages: z.enum(['none', '2M', '1G']),
+    balloon: z.boolean(),
+    /** What the balloon leaves to the guest; null: all. */
+    balloonTargetMiB: z.int().min(16).max(16_777_216).nullable(),
+    freePageReporting: z.boolean(),
+
+    // Drives and networks
     disks: z.array(Drive).max(30),
     networks: z.array(NetworkCard).max(8),
+
+    // Screen, input, sound
     display: Display,
-    /** USB tablet and keyboard on an xHCI controller. Without the tablet the pointer drifts from the browser's. */
+    /** Monitors of the graphics card (virtio and qxl). */
+    displayHeads: z.int().min(1).max(16),
+    displayResolution: Resolution.nullable(),
+    /** Memory of the graphics card; null: QEMU's choice. */
+    displayMemoryMiB: z.int().min(1).max(512).nullable(),
+    /** USB tablet and keyboard. Without the tablet the pointer drifts from the browser's. */
     usbInput: z.boolean(),
+    inputs: z.array(InputDevice).max(8),
+    usbController: UsbController,
+    /** USB 2 and USB 3 ports each (xHCI). */
+    usbPorts: z.int().min(4).max(15),
+    sound: Sound,
+    /** Text copied in the browser can be pasted in the guest and back (needs spice-vdagent there). */
+    clipboard: z.boolean(),
+
+    // Channels and helpers
     serial: z.boolean(),
-    rng: z.boolean(),
-    balloon: z.boolean(),
+    serialDevice: SerialDevice,
+    channels: z.array(Channel).max(16),
     /** virtio-serial channel for qemu-guest-agent. */
     agentChannel: z.boolean(),
-    /** Empty PCIe root ports kept for devices added while the guest runs. */
-    spareRootPorts: z.int().min(0).max(16),
-    clock: z.enum(['utc', 'localtime']),
-    autostart: z.boolean(),
+    vsock: Vsock.nullable(),
+    rng: z.boolean(),
+    watchdog: Watchdog.nullable(),
+    shares: z.array(Share).max(8),
+    hostDevices: z.array(HostDevice).max(16),
+
+    // For those who know QEMU
+    properties: DeviceProperties,
+    /** Appended as they are; administrators only, behind GUESTDECK_ALLOW_RAW_ARGS. */
+    rawArgs: z.array(z.string().min(1).max(1024)).max(64),
   })
   .meta({ id: 'VmSpec' })
 export type VmSpec = z.output<typeof VmSpec>
 
-const DiskInput = z.strictObject({
-  ...DiskDevice.partial().shape,
-  device: z.literal('disk'),
-})
-const CdromInput = z.strictObject({
-  ...CdromDevice.partial().shape,
-  device: z.literal('cdrom'),
-})
+/** Elements of a list as create and change take them: `id` and places may be left out. */
+const partialOf = <S extends z.ZodRawShape>(shape: S) => z.strictObject(shape).partial()
 
 /** What create takes. The smallest is a name; the rest gets the default that suits the guest. */
 export const VmSpecInput = z
@@ -152,7 +179,15 @@ export const VmSpecInput = z
       .array(z.discriminatedUnion('device', [DiskInput, CdromInput]))
       .max(30)
       .optional(),
-    networks: z.array(z.strictObject(NetworkCard.partial().shape)).max(8).optional(),
+    networks: z.array(partialOf(NetworkCard.shape)).max(8).optional(),
+    inputs: z
+      .array(partialOf({ ...InputDevice.shape }))
+      .max(8)
+      .optional(),
+    dimms: z.array(partialOf(Dimm.shape)).max(16).optional(),
+    channels: z.array(partialOf(Channel.shape)).max(16).optional(),
+    shares: z.array(partialOf(Share.shape)).max(8).optional(),
+    hostDevices: z.array(HostDeviceInput).max(16).optional(),
   })
   .meta({ id: 'VmSpecInput' })
 export type VmSpecInput = z.output<typeof VmSpecInput>

@@ -40,6 +40,43 @@ const RULES: { readonly [K in keyof VmSpec]: Rule<K> } = {
   agentChannel: cold('The agent channel sits on the main bus, which takes no device while the guest runs.'),
   spareRootPorts: cold('PCIe ports are part of the mainboard.'),
   clock: cold('The hardware clock is set when the guest is powered on.'),
+  clockOffsetSeconds: cold('The hardware clock is set when the guest is powered on.'),
+  secureBoot: cold('Firmware is loaded when the guest is powered on.'),
+  tpm: cold('The security chip is part of the mainboard.'),
+  bootMenu: cold('Firmware is loaded when the guest is powered on.'),
+  smbios: cold('The firmware hands these texts over when the guest is powered on.'),
+  hyperv: cold('A running system has already looked at its CPU and relies on it.'),
+  iommu: cold('The IOMMU is part of the mainboard.'),
+  directKernel: cold('The kernel is loaded when the guest is powered on.'),
+  ps2: cold('The PS/2 controller is part of the mainboard.'),
+  pvpanic: cold('The panic device sits on the main bus, which takes no device while the guest runs.'),
+  maxCpus: cold('How many CPUs can be plugged is fixed when the guest is powered on.'),
+  topology: cold('A running system has already looked at its CPU and relies on it.'),
+  cpuFlags: cold('A running system has already looked at its CPU and relies on it.'),
+  pinning: cold('CPUs are bound when the guest is powered on.'),
+  numa: cold('The layout of CPUs and memory is fixed when the guest is powered on.'),
+  memoryMaxMiB: cold('How much memory can be plugged is fixed when the guest is powered on.'),
+  dimms: (live, next, path) => lists(live, next, path, replugged),
+  virtioMem: cold('The virtio-mem device is part of the machine from power-on.'),
+  hugePages: cold('The memory of a running guest stays where it is.'),
+  balloonTargetMiB: cold('The balloon takes its size at the next start.'),
+  freePageReporting: cold('The balloon device sits on the main bus, which takes no device while the guest runs.'),
+  displayHeads: cold('The graphics card sits on the main bus, which takes no device while the guest runs.'),
+  displayResolution: cold('The graphics card sits on the main bus, which takes no device while the guest runs.'),
+  displayMemoryMiB: cold('The graphics card sits on the main bus, which takes no device while the guest runs.'),
+  inputs: (live, next, path) => lists(live, next, path, replugged),
+  usbController: cold('The USB controller sits on the main bus, which takes no device while the guest runs.'),
+  usbPorts: cold('The USB controller sits on the main bus, which takes no device while the guest runs.'),
+  sound: cold('The sound card sits on the main bus, which takes no device while the guest runs.'),
+  clipboard: cold('The clipboard channel is plugged in at the next start.'),
+  serialDevice: cold('The serial port is part of the mainboard.'),
+  channels: (live, next, path) => lists(live, next, path, replugged),
+  vsock: cold('The vsock device sits on the main bus, which takes no device while the guest runs.'),
+  watchdog: cold('The watchdog sits on the main bus, which takes no device while the guest runs.'),
+  shares: (live, next, path) => lists(live, next, path, replugged),
+  hostDevices: (live, next, path) => lists(live, next, path, replugged),
+  properties: cold('Properties are given to a device when it is made.'),
+  rawArgs: cold('QEMU reads its options when the guest is powered on.'),
 }
 
 /**
@@ -56,7 +93,7 @@ function apply<K extends keyof VmSpec>(field: K, live: VmSpec, next: VmSpec): Pe
 }
 
 /** Devices are compared by id. Paths point into `next`; for a removed device, at the end of it. */
-function lists<T extends Drive | NetworkCard>(
+function lists<T extends { readonly id: string }>(
   live: readonly T[],
   next: readonly T[],
   path: string,
@@ -71,18 +108,18 @@ function lists<T extends Drive | NetworkCard>(
         {
           path: `${path}/${index}`,
           live: null,
-          next: device,
+          next: device as Json,
           reason: `“${device.id}” is plugged in at the next start.`,
         },
       ]
     if (same(old, device)) return []
-    return [{ path: `${path}/${index}`, live: old, next: device, reason: changed(old, device) }]
+    return [{ path: `${path}/${index}`, live: old as Json, next: device as Json, reason: changed(old, device) }]
   })
   const removed: PendingChange[] = live
     .filter((device) => !after.has(device.id))
     .map((device) => ({
       path: `${path}/-`,
-      live: device,
+      live: device as Json,
       next: null,
       reason: `“${device.id}” stays plugged in until the guest is powered off.`,
     }))
@@ -105,6 +142,9 @@ function cardChange(live: NetworkCard, next: NetworkCard): string {
     return `The network behind “${next.id}” is set up anew at the next start.`
   return `“${next.id}” is changed at the next start.`
 }
+
+const replugged = (_live: { readonly id: string }, next: { readonly id: string }): string =>
+  `“${next.id}” is changed at the next start.`
 
 /** Equality of JSON values, whatever the order of keys. */
 function same(a: unknown, b: unknown): boolean {

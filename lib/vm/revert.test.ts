@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { StoredVmSpec } from '../schema/vm-spec/upgrade.ts'
 import { VmSpec, VmSpecPatch } from '../schema/vm-spec.ts'
 import { pendingChanges } from './pending.ts'
 import { revertPatch } from './revert.ts'
 
-const card = {
+const plainCard = {
   id: 'net0',
   model: 'virtio-net' as const,
   mac: '52:54:00:00:00:01',
@@ -12,7 +13,7 @@ const card = {
   forwards: [],
   rootPort: 0,
 }
-const spec = VmSpec.parse({
+const spec = StoredVmSpec.parse({
   name: 'demo',
   description: '',
   tags: [],
@@ -24,7 +25,7 @@ const spec = VmSpec.parse({
   machine: 'pc-q35-7.2',
   firmware: 'bios',
   disks: [],
-  networks: [card],
+  networks: [plainCard],
   display: 'std',
   usbInput: true,
   serial: true,
@@ -35,6 +36,8 @@ const spec = VmSpec.parse({
   clock: 'utc',
   autostart: false,
 })
+const [card] = spec.networks
+if (card === undefined) throw new Error('broken fixture')
 const second = { ...card, id: 'net1', mac: '52:54:00:00:00:02', rootPort: 1 }
 
 describe('revertPatch', () => {

@@ -2,6 +2,7 @@
  * Definition → launch: resolves files, decides the accelerator, compiles. On the path of every start, so nothing here
  * spawns a process; it costs a handful of stats.
  */
+import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { CommandLine } from '#lib/schema/command-line.ts'
 import type { AcceleratorChoice, VmSpec } from '#lib/schema/vm-spec.ts'
@@ -12,7 +13,14 @@ import { type DataPaths, vmRunPaths } from '#server/paths.ts'
 import { compile } from '#server/spec/compile.ts'
 import { markChanges, markWrapperChanges } from '#server/spec/explain.ts'
 import { toShell } from '#server/spec/shell.ts'
-import type { CompileInput, LaunchPaths, LaunchPlan, LaunchUser, ResolvedDrive } from '#server/spec/types.ts'
+import type {
+  CompileInput,
+  LaunchPaths,
+  LaunchPlan,
+  LaunchTools,
+  LaunchUser,
+  ResolvedDrive,
+} from '#server/spec/types.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
 import type { PreparedLaunch, VmRuntime } from '#server/vm/types.ts'
@@ -57,9 +65,24 @@ interface Decision {
 
 const KVM_DEVICE = '/dev/kvm'
 
+/** Debian 12 ships the C daemon with QEMU; later releases the Rust one in a package of its own. */
+function findVirtiofsd(): LaunchTools['virtiofsd'] {
+  const rust = ['/usr/libexec/virtiofsd', '/usr/lib/virtiofsd/virtiofsd', '/usr/bin/virtiofsd'].find((path) =>
+    existsSync(path),
+  )
+  if (rust !== undefined) return { path: rust, dialect: 'rust' }
+  const c = '/usr/lib/qemu/virtiofsd'
+  return existsSync(c) ? { path: c, dialect: 'c' } : null
+}
+
 export function createLauncher(deps: LaunchDeps): Launcher {
   const { data, library, identity } = deps
-  const tools = { setpriv: findProgram('setpriv'), prlimit: findProgram('prlimit') }
+  const tools = {
+    setpriv: findProgram('setpriv'),
+    prlimit: findProgram('prlimit'),
+    swtpm: findProgram('swtpm'),
+    virtiofsd: findVirtiofsd(),
+  }
 
   /** The verdict was found as the dashboard's user; a guest's own user may have less access to the device. */
   const decide = async (choice: AcceleratorChoice, uid: number | null): Promise<Decision> => {
@@ -78,6 +101,8 @@ export function createLauncher(deps: LaunchDeps): Launcher {
   const launchPaths = (vmId: string): LaunchPaths => {
     const run = vmRunPaths(deps.runDir, vmId)
     return {
+      dir: run.dir,
+      data: data.vmDir(vmId),
       pidfile: run.pidfile,
       qmp: run.qmp,
       qmpRescue: run.qmpRescue,
@@ -148,6 +173,8 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     drives: subject.spec.disks.map((drive, index) => resolveDrive(subject.id, drive, index, files)),
     user,
     tools,
+    startSeconds: Math.floor(Date.now() / 1000),
+    host: { vhostNet: existsSync('/dev/vhost-net'), vhostVsock: existsSync('/dev/vhost-vsock') },
   })
 
   const shown = (

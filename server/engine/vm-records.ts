@@ -5,7 +5,8 @@
  * MAC or uid: `claim` is synchronous and stands until the create succeeds or is undone.
  */
 import * as z from 'zod'
-import { VmSpec } from '#lib/schema/vm-spec.ts'
+import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { VmExit } from '#lib/schema/vm-state.ts'
 import type { Store, VmDocument } from '#server/store/types.ts'
 
@@ -31,7 +32,7 @@ const Document = z.object({
   v: z.literal(1),
   id: z.string(),
   ownerId: z.string(),
-  spec: VmSpec,
+  spec: StoredVmSpec,
   createdAt: z.string(),
   updatedAt: z.string(),
   uid: z.number().int().nullable(),

@@ -44,8 +44,8 @@ export function checkStructure(spec: VmSpec): SpecProblem[] {
   spec.disks.forEach((drive, index) => {
     const at = `disks.${index}`
     checkId(drive.id, `${at}.id`)
-    if (drive.device === 'disk') checkRootPort(drive.rootPort, `${at}.rootPort`)
-    else if (claimSata(drive.port, `${at}.port`) !== null)
+    if (drive.device === 'disk' && drive.rootPort !== null) checkRootPort(drive.rootPort, `${at}.rootPort`)
+    else if (drive.bus === 'sata' && drive.port !== null && claimSata(drive.port, `${at}.port`) !== null)
       problems.push(
         bad(`${at}.port`, `SATA port ${drive.port} already holds another drive; leave it out to get a free one.`),
       )
@@ -55,7 +55,7 @@ export function checkStructure(spec: VmSpec): SpecProblem[] {
   spec.networks.forEach((card, index) => {
     const at = `networks.${index}`
     checkId(card.id, `${at}.id`)
-    checkRootPort(card.rootPort, `${at}.rootPort`)
+    if (card.rootPort !== null) checkRootPort(card.rootPort, `${at}.rootPort`)
     if (claimMac(card.mac, `${at}.mac`) !== null)
       problems.push(
         bad(`${at}.mac`, `Two network cards have the address ${card.mac}; leave it out to get a fresh one.`),

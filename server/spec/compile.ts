@@ -46,6 +46,9 @@ export function compile(input: CompileInput): CompileResult {
         ...balloonOptions(input),
         ...monitorOptions(input),
       ],
+      helpers: [],
+      taps: [],
+      pins: [],
       warnings: planWarnings(input),
     },
   }

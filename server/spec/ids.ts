@@ -25,10 +25,27 @@ export const QEMU_IDS = {
   monitorRescue: 'mon1',
   firmwareCode: 'pflash0',
   firmwareVars: 'pflash1',
+  scsi: 'scsi0',
+  scsiThread: 'scsi0.io',
+  sound: 'sound0',
+  soundCodec: 'sound0.codec',
+  audio: 'audio0',
+  clipboardPort: 'vdagent0',
+  clipboardChardev: 'vdagent0.vd',
+  vsock: 'vsock0',
+  watchdog: 'wdt0',
+  pvpanic: 'pvpanic0',
+  iommu: 'iommu0',
+  tpm: 'tpm0',
+  tpmBackend: 'tpm0.emu',
+  tpmChardev: 'tpm0.sock',
+  virtioMem: 'vmem0',
+  virtioMemBackend: 'vmem0.ram',
+  ahci: 'ahci0',
 } as const
 
 const RESERVED =
-  /^(ram0|video0|vnc0|usb|tablet0|kbd0|serial0|vser0|agent0|rng0|balloon0|mon[0-9]+|pflash[0-9]|rp[0-9]+)$/
+  /^(ram[0-9]+|video0|vnc0|usb|tablet0|kbd0|serial0|vser0|agent0|rng0|balloon0|mon[0-9]+|pflash[0-9]|rp[0-9]+|scsi0|sound0|audio0|vdagent0|vsock0|wdt0|pvpanic0|iommu0|tpm0|vmem0|ahci0|ide|isa)$/
 
 /** True for ids that a disk or network card may not take because the compiler uses them itself. */
 export const isReservedId = (id: string): boolean => RESERVED.test(id)
@@ -52,6 +69,32 @@ export const SLOTS = {
   balloon: '0x9',
   rng: '0xa',
   usb: '0xb',
+  virtioMem: '0xc',
+  scsi: '0xd',
+  sound: '0xe',
+  watchdog: '0xf',
+  vsock: '0x10',
+  iommu: '0x11',
+  pvpanic: '0x12',
+  serialCard: '0x13',
+} as const
+
+/** Slots on `pci.0` of a pc machine: 0 and 1 are the mainboard's, 0x10 and up are for hot-pluggable devices. */
+export const PC_SLOTS = {
+  video: '0x2',
+  serialCard: '0x3',
+  ahci: '0x4',
+  pvpanic: '0x5',
+  vsock: '0x6',
+  iommu: '0x7',
+  virtioSerial: '0x8',
+  balloon: '0x9',
+  rng: '0xa',
+  usb: '0xb',
+  virtioMem: '0xc',
+  scsi: '0xd',
+  sound: '0xe',
+  watchdog: '0xf',
 } as const
 
 export const MAX_ROOT_PORTS = 32

@@ -144,7 +144,7 @@ function expectedLength(spec: VmSpec): number {
   const ports = [
     ...spec.disks.flatMap((d) => (d.device === 'disk' ? [d.rootPort] : [])),
     ...spec.networks.map((n) => n.rootPort),
-  ]
+  ].filter((port) => port !== null)
   const rootPorts = Math.min(32, Math.max(Math.max(-1, ...ports) + 1, ports.length + spec.spareRootPorts))
   const perDrive = spec.disks.map((d): number => (d.device === 'disk' || d.image !== null ? 4 : 2))
   return (
@@ -202,7 +202,9 @@ describe('injection', () => {
         })
         expect(result).not.toBeNull()
         expect(
-          flattenArgv(result?.plan ?? { binary: '', wrapper: [], options: [], warnings: [] }).args.join('\0'),
+          flattenArgv(
+            result?.plan ?? { binary: '', wrapper: [], options: [], helpers: [], taps: [], pins: [], warnings: [] },
+          ).args.join('\0'),
         ).not.toContain(word)
       }),
     )

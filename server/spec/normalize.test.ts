@@ -107,6 +107,9 @@ describe('normalizeSpec: defaults', () => {
       isDefault: false,
       maxCpus: 288,
       defaultCpuType: null,
+      family: 'q35' as const,
+      hotpluggableCpus: true,
+      numaMemSupported: true,
     })
     const machines = [
       machine('pc-q35-9.2'),

@@ -61,6 +61,8 @@ export function compileInput(spec: VmSpec, capabilities: QemuCapabilities, optio
     capabilities,
     accelerator: { kind, reason: kind === 'kvm' ? 'Guest code ran under KVM on this host.' : 'This host has no KVM.' },
     paths: {
+      dir: run,
+      data: `${data}/vms/${VM_ID}`,
       pidfile: `${run}/pid`,
       qmp: `${run}/qmp.sock`,
       qmpRescue: `${run}/qmp2.sock`,
@@ -85,6 +87,13 @@ export function compileInput(spec: VmSpec, capabilities: QemuCapabilities, optio
       }
     }),
     user: options.user === undefined ? { uid: 64055, gid: 64055, groups: [103] } : options.user,
-    tools: { setpriv: '/usr/bin/setpriv', prlimit: '/usr/bin/prlimit' },
+    tools: {
+      setpriv: '/usr/bin/setpriv',
+      prlimit: '/usr/bin/prlimit',
+      swtpm: '/usr/bin/swtpm',
+      virtiofsd: { path: '/usr/libexec/virtiofsd', dialect: 'rust' },
+    },
+    startSeconds: 1_750_000_000,
+    host: { vhostNet: true, vhostVsock: true },
   }
 }

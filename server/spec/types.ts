@@ -13,6 +13,10 @@ export interface ResolvedDrive {
 
 /** Absolute paths and ids of one launch, all from `server/paths.ts`. */
 export interface LaunchPaths {
+  /** The VM's run directory. Sockets of channels (`v2.sock`, `com1.sock`), shares (`fs3.sock`), TPM (`tpm.sock`). */
+  readonly dir: string
+  /** The VM's data directory; TPM state lies in `tpm/` below it. */
+  readonly data: string
   readonly pidfile: string
   readonly qmp: string
   /** Second monitor, for adoption and rescue while the first is held. */
@@ -42,8 +46,20 @@ export interface CompileInput {
   readonly paths: LaunchPaths
   readonly drives: readonly ResolvedDrive[]
   readonly user: LaunchUser | null
-  /** Host tools present, absolute paths or null. */
-  readonly tools: { readonly setpriv: string | null; readonly prlimit: string | null }
+  readonly tools: LaunchTools
+  /** Seconds since 1970 at which the guest's clock starts; used when it has an offset. */
+  readonly startSeconds: number
+  /** Host devices QEMU would abort without. */
+  readonly host: { readonly vhostNet: boolean; readonly vhostVsock: boolean }
+}
+
+/** Host tools present, absolute paths or null. */
+export interface LaunchTools {
+  readonly setpriv: string | null
+  readonly prlimit: string | null
+  readonly swtpm: string | null
+  /** Debian 12 ships the C daemon, newer ones the Rust one; their options differ. */
+  readonly virtiofsd: { readonly path: string; readonly dialect: 'c' | 'rust' } | null
 }
 
 /** An option without the `changed` mark, which only the engine can set. */
@@ -55,8 +71,37 @@ export interface LaunchPlan {
   readonly wrapper: readonly PlannedOption[]
   /** Sorted by a fixed order of groups; ids explicit; argv is an ABI guarded by golden files. */
   readonly options: readonly PlannedOption[]
+  /** Daemons that must listen before QEMU starts and end with it: swtpm, virtiofsd. */
+  readonly helpers: readonly PlannedHelper[]
+  /** Taps to be made on host bridges before QEMU starts, and removed after it. */
+  readonly taps: readonly PlannedTap[]
+  /** Virtual CPUs to be bound once their threads exist. */
+  readonly pins: readonly { readonly vcpu: number; readonly hostCpus: string }[]
   /** Things worth telling the operator before the start, as sentences. */
   readonly warnings: readonly string[]
+}
+
+/** A daemon of one VM, run by QEMU's user. */
+export interface PlannedHelper {
+  /** QEMU's id of the device it serves: `tpm0`, `share0`. */
+  readonly id: string
+  readonly kind: 'swtpm' | 'virtiofsd'
+  /** Program and arguments, shown and explained like QEMU's own. */
+  readonly option: PlannedOption
+  /** Unix socket it listens on; QEMU is started once it is there. */
+  readonly socket: string
+  /** Directories it needs, made 0700 for QEMU's user. */
+  readonly dirs: readonly string[]
+}
+
+export interface PlannedTap {
+  /** Card in the spec. */
+  readonly card: string
+  /** Interface name, at most 15 bytes, from the VM's id. */
+  readonly name: string
+  readonly bridge: string
+  readonly mtu: number | null
+  readonly rateLimit: { readonly inKBps: number | null; readonly outKBps: number | null } | null
 }
 
 export interface CompileProblem {

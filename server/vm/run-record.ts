@@ -4,7 +4,7 @@
  */
 import * as z from 'zod'
 import { CommandOption } from '#lib/schema/command-line.ts'
-import { VmSpec } from '#lib/schema/vm-spec.ts'
+import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
 import { readPlainFile } from '#server/platform/fs.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 import type { PreparedLaunch } from './types.ts'
@@ -23,12 +23,36 @@ const RunRecordSchema = z.object({
   process: z.object({ pid: z.int(), startTime: z.number() }).nullable(),
   accelerator: z.object({ kind: z.enum(['kvm', 'tcg']), reason: z.string() }),
   /** Unknown shapes (of another release) do not stand in the way of adoption. */
-  spec: VmSpec.nullable().catch(null),
+  spec: StoredVmSpec.nullable().catch(null),
   plan: z
     .object({
       binary: z.string(),
       wrapper: z.array(PlannedOption),
       options: z.array(PlannedOption),
+      // Not written by the first release.
+      helpers: z
+        .array(
+          z.object({
+            id: z.string(),
+            kind: z.enum(['swtpm', 'virtiofsd']),
+            option: PlannedOption,
+            socket: z.string(),
+            dirs: z.array(z.string()),
+          }),
+        )
+        .default([]),
+      taps: z
+        .array(
+          z.object({
+            card: z.string(),
+            name: z.string(),
+            bridge: z.string(),
+            mtu: z.number().nullable(),
+            rateLimit: z.object({ inKBps: z.number().nullable(), outKBps: z.number().nullable() }).nullable(),
+          }),
+        )
+        .default([]),
+      pins: z.array(z.object({ vcpu: z.int(), hostCpus: z.string() })).default([]),
       warnings: z.array(z.string()),
     })
     .nullable()

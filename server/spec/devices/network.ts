@@ -34,7 +34,7 @@ export function networkOptions(card: NetworkCard, pointer: string): PlannedOptio
       {
         driver: 'virtio-net-pci',
         id: card.id,
-        bus: rootPortId(card.rootPort),
+        bus: rootPortId(card.rootPort ?? 0),
         addr: '0x0',
         netdev: netdevId(card.id),
         mac: card.mac,

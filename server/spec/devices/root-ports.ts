@@ -7,8 +7,9 @@ import type { CompileInput, PlannedOption } from '../types.ts'
 /** Device id on each used port. */
 export function usedRootPorts(spec: VmSpec): Map<number, string> {
   const used = new Map<number, string>()
-  for (const drive of spec.disks) if (drive.device === 'disk') used.set(drive.rootPort, drive.id)
-  for (const card of spec.networks) used.set(card.rootPort, card.id)
+  for (const list of [spec.disks, spec.networks, spec.inputs, spec.shares, spec.hostDevices])
+    for (const device of list)
+      if ('rootPort' in device && device.rootPort !== null) used.set(device.rootPort, device.id)
   return used
 }
 

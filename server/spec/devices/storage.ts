@@ -59,7 +59,7 @@ export function diskOptions(disk: Disk, pointer: string, drive: ResolvedDrive): 
       {
         driver: 'virtio-blk-pci',
         id: disk.id,
-        bus: rootPortId(disk.rootPort),
+        bus: rootPortId(disk.rootPort ?? 0),
         addr: '0x0',
         drive: formatNode(disk.id, 0),
         ...(disk.id.length <= SERIAL_MAX ? { serial: disk.id } : {}),

@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { createSerialHub } from '#server/console/serial-hub.ts'
 import { vmRunPaths } from '#server/paths.ts'
@@ -78,12 +79,15 @@ export function planOf(runDir: string, vmId: string, romPath: string, options: G
     binary: options.binary ?? QEMU,
     wrapper: (options.wrapper ? [options.wrapper] : [['/bin/sh', '-c', 'umask 077; exec "$@"', 'sh']]).map(option),
     options: groups.map(option),
+    helpers: [],
+    taps: [],
+    pins: [],
     warnings: [],
   }
 }
 
 export function specOf(name = 'test', display: 'std' | 'none' = 'none'): VmSpec {
-  return {
+  return StoredVmSpec.parse({
     name,
     description: '',
     tags: [],
@@ -105,7 +109,7 @@ export function specOf(name = 'test', display: 'std' | 'none' = 'none'): VmSpec 
     spareRootPorts: 0,
     clock: 'utc',
     autostart: false,
-  }
+  })
 }
 
 /** @param parent for a child process that shares the lab of its parent */
