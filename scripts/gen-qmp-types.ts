@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { QmpSchema, type SchemaEntity } from '#server/capabilities/schema-index.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
 const CAPTURES = join(ROOT, 'server/qmp/__fixtures__')
@@ -324,12 +325,40 @@ async function capture(binary: string, version: string): Promise<void> {
   const answers = await askQemu({ binary, user: null, kvmOpens: false })
   const schema = reduceSchema(QmpSchema.parse(answers.schema))
   writeFileSync(join(CAPTURES, `schema-${version}.json`), `[\n${schema.map((e) => JSON.stringify(e)).join(',\n')}\n]\n`)
-  const capabilities = {
-    ...assembleCapabilities('/usr/bin/qemu-system-x86_64', answers),
-    // Where the firmware of this host lies is no fact about the binary; the fixtures speak of a Debian host.
-    uefi: { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', vars: '/usr/share/OVMF/OVMF_VARS_4M.fd', format: 'raw' },
+  const capabilities: QemuCapabilities = {
+    ...assembleCapabilities('/usr/bin/qemu-system-x86_64', { ...answers, dataDirsHelp: '' }),
+    ...DEBIAN_HOST,
   }
-  writeFileSync(join(CAPABILITIES, `qemu-${version}.json`), `${JSON.stringify(capabilities, null, 1)}\n`)
+  writeFileSync(join(CAPABILITIES, `qemu-${version}.json`), `${formatCapabilities(capabilities)}\n`)
+}
+
+/** What lies on a host is no fact about the binary; the fixtures speak of a Debian host with everything installed. */
+const DEBIAN_HOST = {
+  dataDirs: ['/usr/share/qemu', '/usr/share/seabios', '/usr/lib/ipxe/qemu'],
+  uefi: { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', vars: '/usr/share/OVMF/OVMF_VARS_4M.fd', format: 'raw' },
+  secureBoot: {
+    code: '/usr/share/OVMF/OVMF_CODE_4M.ms.fd',
+    vars: '/usr/share/OVMF/OVMF_VARS_4M.ms.fd',
+    format: 'raw',
+    enrolledKeys: true,
+    needsSmm: true,
+  },
+  microvmFirmware: { bios: '/usr/share/qemu/bios-microvm.bin', qboot: '/usr/share/qemu/qboot.rom' },
+  tools: {
+    swtpm: { path: '/usr/bin/swtpm', version: '0.7.1' },
+    swtpmSetup: { path: '/usr/bin/swtpm_setup', version: '0.7.1' },
+    virtiofsd: { path: '/usr/lib/qemu/virtiofsd', version: '7.2.22', dialect: 'c' },
+    ip: { path: '/usr/sbin/ip', version: '6.1.0' },
+    tc: { path: '/usr/sbin/tc', version: '6.1.0' },
+    taskset: { path: '/usr/bin/taskset', version: '2.38.1' },
+  },
+  virtioWinIso: null,
+} as const satisfies Partial<QemuCapabilities>
+
+/** One line for what holds nothing deeper: it halves the file and keeps differences readable. */
+function formatCapabilities(capabilities: QemuCapabilities): string {
+  const innermost = /[{[][^{}[\]]*[}\]]/g
+  return JSON.stringify(capabilities, null, 1).replace(innermost, (text) => text.replace(/\n\s*/g, ' '))
 }
 
 async function main(): Promise<number> {

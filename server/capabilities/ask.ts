@@ -1,5 +1,5 @@
 /** The questions put to a throw-away QEMU; `assemble.ts` makes sense of the answers. */
-import { captureOutput, type ChildUser } from '#server/platform/child.ts'
+import { type ChildUser, captureOutput } from '#server/platform/child.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import type { QmpClient } from '#server/qmp/types.ts'
 import type { RawAnswers } from './assemble.ts'

@@ -1,4 +1,5 @@
 /** Raw QMP answers to `QemuCapabilities`: pure, so that captured answers of any build can be replayed. */
+import { isAbsolute, normalize } from 'node:path/posix'
 import * as z from 'zod'
 import type { QmpVersion } from '#server/qmp/types.ts'
 import { readBackends, readFeatures, readHelpList } from './features.ts'
@@ -100,7 +101,7 @@ export function assembleCapabilities(binary: string, raw: RawAnswers): BinaryCap
     accelerators: (['kvm', 'tcg'] as const).filter((name) => accelerators.has(`${name}-accel`)),
     // QEMU registers the option only when built with libseccomp (softmmu/vl.c).
     seccomp: options.has('sandbox'),
-    dataDirs: raw.dataDirsHelp.split('\n').filter((line) => line.startsWith('/')),
+    dataDirs: raw.dataDirsHelp.split('\n').filter(isAbsolute).map(normalize),
   }
 }
 
@@ -146,7 +147,8 @@ function readCpuFlags(underTcg: unknown, underKvm: unknown): CpuFlag[] {
 }
 
 /** Where a CPU sits and what it identifies as in total is the machine's business. */
-const NOT_CHOSEN = /^(apic-id|core-id|die-id|module-id|node-id|socket-id|thread-id|memory|start-powered-off|lbr_fmt|x-.*)$/
+const NOT_CHOSEN =
+  /^(apic-id|core-id|die-id|module-id|node-id|socket-id|thread-id|memory|start-powered-off|lbr_fmt|x-.*)$/
 
 /** Without the features, and without their older spellings, which are the booleans that tell no default. */
 function readCpuProperties(answer: unknown, underTcg: unknown): DeviceProperty[] {

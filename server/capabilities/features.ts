@@ -28,8 +28,8 @@ export function readFeatures({ schema, options, types, objectTypes, deviceProper
     screendumpPng: schema.argumentValues('screendump', 'format').includes('png'),
     displayReload: schema.hasCommand('display-reload'),
     vdagent: types.has('chardev-qemu-vdagent'),
-    // The option is known to a build with SPICE; the module that does it may not be installed.
-    spice: options.has('spice') && types.has('chardev-spicevmc'),
+    // In the same module as the option -spice, which is not listed until the module is loaded.
+    spice: types.has('chardev-spicevmc'),
     throttleFilter: schema.hasArgument('blockdev-add', '=throttle'),
     ioUring: schema.argumentValues('blockdev-add', '=file', 'aio').includes('io_uring'),
     snapshotSave: schema.hasCommand('snapshot-save'),

@@ -2,7 +2,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createFirmwareFinder, findUefiFirmware, readDescriptor } from './firmware.ts'
+import {
+  createFirmwareFinder,
+  findSecureBootFirmware,
+  findUefiFirmware,
+  readDescriptor,
+  readSecureBootDescriptor,
+} from './firmware.ts'
 
 interface Change {
   features?: readonly string[]
@@ -52,6 +58,17 @@ describe('a firmware descriptor', () => {
     expect(readDescriptor(descriptor('/c', '/v', change))).toBeNull()
   })
 
+  test('with Secure Boot is for guests that ask for it, unless it is for encrypted guests alone', () => {
+    const secure = (features: readonly string[]) => readSecureBootDescriptor(descriptor('/c', '/v', { features }))
+    expect(secure(['secure-boot', 'requires-smm', 'enrolled-keys', 'amd-sev'])).toMatchObject({
+      code: '/c',
+      enrolledKeys: true,
+      needsSmm: true,
+    })
+    expect(secure(['acpi-s3'])).toBeNull()
+    expect(secure(['secure-boot', 'amd-sev-snp'])).toBeNull()
+  })
+
   test('that is damaged or maps memory is passed over', () => {
     expect(readDescriptor('{"mapping":')).toBeNull()
     expect(readDescriptor('')).toBeNull()
@@ -89,13 +106,25 @@ describe('the search', () => {
     expect(findUefiFirmware({ descriptorDirs: [join(dir, 'usr')], known: [] })).toBeNull()
   })
 
+  test('for Secure Boot takes a store with keys before one without, whatever comes first', () => {
+    const [code, vars, keys] = [put('code.fd'), put('vars.fd'), put('keys.fd')]
+    put('usr/10-a.json', descriptor(code, vars, { features: ['secure-boot', 'requires-smm'] }))
+    put('usr/20-plain.json', descriptor(code, vars))
+    const options = { descriptorDirs: [join(dir, 'usr')], known: [] }
+    expect(findSecureBootFirmware(options)).toEqual({ code, vars, format: 'raw', enrolledKeys: false, needsSmm: true })
+    put('usr/30-b.json', descriptor(code, keys, { features: ['secure-boot', 'enrolled-keys'] }))
+    expect(findSecureBootFirmware(options)).toMatchObject({ vars: keys, enrolledKeys: true, needsSmm: false })
+    expect(findUefiFirmware(options)?.vars).toBe(vars)
+    expect(findSecureBootFirmware({ descriptorDirs: [], known: [] })).toBeNull()
+  })
+
   test('asked again notices that the files went', () => {
     const [code, vars] = [put('code.fd'), put('vars.fd')]
     put('usr/50-a.json', descriptor(code, vars))
     const find = createFirmwareFinder([join(dir, 'usr')])
-    expect(find()?.code).toBe(code)
+    expect(find().uefi?.code).toBe(code)
     expect(find()).toBe(find())
     rmSync(vars)
-    expect(find()?.vars).not.toBe(vars)
+    expect(find().uefi?.vars).not.toBe(vars)
   })
 })

@@ -2,18 +2,23 @@
  * Finds the UEFI firmware for q35 guests: by QEMU's firmware descriptors where a distribution ships them
  * (docs/interop/firmware.json), else by the places distributions are known to use.
  *
- * Secure Boot builds are passed over: they need SMM, which the machine is not given, and enrolled keys
- * would refuse unsigned systems.
+ * Two are looked for. The plain one starts any system; builds with Secure Boot are passed over for it: they need SMM,
+ * and enrolled keys would refuse unsigned systems. The other is for guests that ask for Secure Boot.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
-import type { QemuCapabilities } from './types.ts'
+import type { FlashFirmware, QemuCapabilities, SecureBootFirmware } from './types.ts'
 
-export type UefiFirmware = NonNullable<QemuCapabilities['uefi']>
+export type UefiFirmware = FlashFirmware
+
+/** The files of this host that guests start by, and the virtio drivers for Windows. */
+export type FoundFirmware = Pick<QemuCapabilities, 'uefi' | 'secureBoot'>
 
 /** Later directories yield to earlier ones, file name by file name. */
 const DESCRIPTOR_DIRS = ['/etc/qemu/firmware', '/usr/share/qemu/firmware'] as const
+
+const KEYLESS = { enrolledKeys: false, needsSmm: true } as const
 
 /** Code and pristine variable store, most wanted first. */
 export const KNOWN_FIRMWARE: readonly UefiFirmware[] = [
@@ -38,6 +43,29 @@ export const KNOWN_FIRMWARE: readonly UefiFirmware[] = [
   raw('/usr/local/share/qemu/edk2-x86_64-code.fd', '/usr/local/share/qemu/edk2-i386-vars.fd'),
 ]
 
+/** Builds with Secure Boot, most wanted first: those whose variable store has the keys of Microsoft and the distribution. */
+export const KNOWN_SECURE_BOOT: readonly SecureBootFirmware[] = [
+  // Debian, Ubuntu
+  enrolled(raw('/usr/share/OVMF/OVMF_CODE_4M.ms.fd', '/usr/share/OVMF/OVMF_VARS_4M.ms.fd')),
+  enrolled(raw('/usr/share/OVMF/OVMF_CODE.ms.fd', '/usr/share/OVMF/OVMF_VARS.ms.fd')),
+  // Fedora, RHEL
+  enrolled({
+    code: '/usr/share/edk2/ovmf/OVMF_CODE_4M.secboot.qcow2',
+    vars: '/usr/share/edk2/ovmf/OVMF_VARS_4M.secboot.qcow2',
+    format: 'qcow2',
+  }),
+  enrolled(raw('/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd', '/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd')),
+  // openSUSE
+  enrolled(raw('/usr/share/qemu/ovmf-x86_64-smm-ms-code.bin', '/usr/share/qemu/ovmf-x86_64-smm-ms-vars.bin')),
+  // Arch, and QEMU's own build: the keys are to be enrolled in the guest
+  { ...raw('/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd', '/usr/share/edk2/x64/OVMF_VARS.4m.fd'), ...KEYLESS },
+  { ...raw('/usr/share/qemu/edk2-x86_64-secure-code.fd', '/usr/share/qemu/edk2-i386-vars.fd'), ...KEYLESS },
+]
+
+function enrolled(firmware: FlashFirmware): SecureBootFirmware {
+  return { ...firmware, enrolledKeys: true, needsSmm: true }
+}
+
 function raw(code: string, vars: string): UefiFirmware {
   return { code, vars, format: 'raw' }
 }
@@ -58,12 +86,32 @@ const Descriptor = z.object({
 
 /** Features that make a build unfit for a plain guest on a machine without SMM. */
 const UNWANTED = new Set(['secure-boot', 'enrolled-keys', 'requires-smm', 'amd-sev-es', 'amd-sev-snp', 'intel-tdx'])
+/** Builds for encrypted guests alone, which a machine of ours is not. */
+const FOR_ENCRYPTED = new Set(['amd-sev-es', 'amd-sev-snp', 'intel-tdx'])
 
 /**
- * Reads one descriptor: the firmware it describes when that suits a q35 guest, else null.
+ * Reads one descriptor: the firmware it describes when that suits a plain q35 guest, else null.
  * @param text the JSON file; a damaged one suits nobody
  */
 export function readDescriptor(text: string): UefiFirmware | null {
+  const read = readSplitFirmware(text)
+  // Debian lists plain `amd-sev` for its ordinary build: it runs unencrypted guests as well.
+  return read === null || read.features.some((feature) => UNWANTED.has(feature)) ? null : read.firmware
+}
+
+/** The same for a q35 guest with Secure Boot. */
+export function readSecureBootDescriptor(text: string): SecureBootFirmware | null {
+  const read = readSplitFirmware(text)
+  if (read === null || !read.features.includes('secure-boot')) return null
+  if (read.features.some((feature) => FOR_ENCRYPTED.has(feature))) return null
+  return {
+    ...read.firmware,
+    enrolledKeys: read.features.includes('enrolled-keys'),
+    needsSmm: read.features.includes('requires-smm'),
+  }
+}
+
+function readSplitFirmware(text: string): { firmware: UefiFirmware; features: readonly string[] } | null {
   const parsed = Descriptor.safeParse(parseJson(text))
   if (!parsed.success) return null
   const { mapping, features, targets } = parsed.data
@@ -71,12 +119,10 @@ export function readDescriptor(text: string): UefiFirmware | null {
   if (mapping.mode !== undefined && mapping.mode !== 'split') return null
   const isQ35 = (machine: string) => machine === 'pc-q35-*' || machine === 'q35' || machine.startsWith('pc-q35')
   if (!targets.some((target) => target.architecture === 'x86_64' && target.machines.some(isQ35))) return null
-  // Debian lists plain `amd-sev` for its ordinary build: it runs unencrypted guests as well.
-  if (features.some((feature) => UNWANTED.has(feature))) return null
   const { executable, 'nvram-template': template } = mapping
   if (executable.format !== template.format) return null
   if (executable.format !== 'raw' && executable.format !== 'qcow2') return null
-  return { code: executable.filename, vars: template.filename, format: executable.format }
+  return { firmware: { code: executable.filename, vars: template.filename, format: executable.format }, features }
 }
 
 function parseJson(text: string): unknown {
@@ -87,43 +133,67 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** The first firmware whose files are both there; null when this host has none. Costs a few file reads. */
+/** The first plain firmware whose files are both there; null when this host has none. Costs a few file reads. */
 export function findUefiFirmware(
   options: { descriptorDirs?: readonly string[]; known?: readonly UefiFirmware[] } = {},
 ): UefiFirmware | null {
-  const described = readDescriptors(options.descriptorDirs ?? DESCRIPTOR_DIRS)
-  const candidates = [...described, ...(options.known ?? KNOWN_FIRMWARE)]
-  return candidates.find((firmware) => isFile(firmware.code) && isFile(firmware.vars)) ?? null
+  const described = readDescriptors(options.descriptorDirs ?? DESCRIPTOR_DIRS).map(readDescriptor)
+  return firstPresent([...described, ...(options.known ?? KNOWN_FIRMWARE)])
 }
 
 /**
- * `findUefiFirmware` for a caller that asks often: what was found is kept while its files are there and the descriptor
- * directories have not changed. Costs four stats then.
+ * The firmware with Secure Boot: one whose store has keys before one that has none, which would start with it switched off.
+ * Null when this host has neither.
  */
-export function createFirmwareFinder(dirs: readonly string[] = DESCRIPTOR_DIRS): () => UefiFirmware | null {
-  let kept: { readonly stamp: string; readonly firmware: UefiFirmware } | null = null
+export function findSecureBootFirmware(
+  options: { descriptorDirs?: readonly string[]; known?: readonly SecureBootFirmware[] } = {},
+): SecureBootFirmware | null {
+  const described = readDescriptors(options.descriptorDirs ?? DESCRIPTOR_DIRS).map(readSecureBootDescriptor)
+  const candidates = [...described, ...(options.known ?? KNOWN_SECURE_BOOT)]
+  return (
+    firstPresent(candidates.map((firmware) => (firmware?.enrolledKeys === true ? firmware : null))) ??
+    firstPresent(candidates)
+  )
+}
+
+function firstPresent<F extends FlashFirmware>(candidates: readonly (F | null)[]): F | null {
+  return candidates.find((firmware) => firmware !== null && isFile(firmware.code) && isFile(firmware.vars)) ?? null
+}
+
+/**
+ * Both for a caller that asks often: what was found is kept while its files are there and the descriptor directories
+ * have not changed. Costs a few stats then. The same object as long as nothing changed.
+ */
+export function createFirmwareFinder(dirs: readonly string[] = DESCRIPTOR_DIRS): () => FoundFirmware {
+  let kept: { readonly stamp: string; readonly found: FoundFirmware } | null = null
+  const isThere = (firmware: FlashFirmware | null) =>
+    firmware !== null && isFile(firmware.code) && isFile(firmware.vars)
   return () => {
     const stamp = dirs.map((dir) => statSync(dir, { throwIfNoEntry: false })?.mtimeMs ?? 0).join('/')
-    if (kept !== null && kept.stamp === stamp && isFile(kept.firmware.code) && isFile(kept.firmware.vars)) {
-      return kept.firmware
+    if (kept !== null && kept.stamp === stamp && isThere(kept.found.uefi) && isThere(kept.found.secureBoot)) {
+      return kept.found
     }
-    const firmware = findUefiFirmware({ descriptorDirs: dirs })
-    kept = firmware === null ? null : { stamp, firmware }
-    return firmware
+    const found = {
+      uefi: findUefiFirmware({ descriptorDirs: dirs }),
+      secureBoot: findSecureBootFirmware({ descriptorDirs: dirs }),
+    }
+    if (kept === null || !sameFirmware(kept.found, found)) kept = { stamp, found }
+    else kept = { stamp, found: kept.found }
+    return kept.found
   }
 }
 
-/** In the order of file names, over all directories; an earlier directory's file hides a later one's of that name. */
-function readDescriptors(dirs: readonly string[]): UefiFirmware[] {
+function sameFirmware(a: FoundFirmware, b: FoundFirmware): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+/** Texts in the order of file names, over all directories; an earlier directory's file hides a later one's of that name. */
+function readDescriptors(dirs: readonly string[]): string[] {
   const files = new Map<string, string>()
   for (const dir of dirs) {
     for (const name of listJson(dir)) if (!files.has(name)) files.set(name, join(dir, name))
   }
-  return [...files.keys()]
-    .sort()
-    .map((name) => readText(files.get(name) ?? ''))
-    .map(readDescriptor)
-    .filter((firmware) => firmware !== null)
+  return [...files.keys()].sort().map((name) => readText(files.get(name) ?? ''))
 }
 
 function listJson(dir: string): string[] {

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { EngineError } from '#server/engine/errors.ts'
 import { findExecutable } from '#server/platform/child.ts'
+import { askProperties } from './ask.ts'
 import { createCapabilitiesProbe } from './probe.ts'
 import { askThrowaway, ThrowawayFailed } from './throwaway.ts'
 
@@ -39,6 +40,28 @@ function wrapper(name = 'qemu'): { path: string; starts: () => number; rewrite: 
   return { path, starts: () => readFileSync(log, 'utf8').length, rewrite }
 }
 
+/** A QEMU that plays the one whose OpenGL display ends it when looked at: it dies when it is asked about pvpanic. */
+function fragileQemu(): string {
+  const binary = join(dir, 'fragile')
+  const script = join(dir, 'fragile.mjs')
+  writeFileSync(
+    script,
+    `import { spawn } from 'node:child_process'
+import { Socket } from 'node:net'
+const ours = new Socket({ fd: 3 })
+// QEMU must go when this is killed.
+const args = ['--pdeathsig=KILL', '--', ${JSON.stringify(QEMU)}, ...process.argv.slice(2)]
+const qemu = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] })
+qemu.stdio[3].pipe(ours)
+ours.on('data', (data) => (data.includes('"pvpanic"') ? process.exit(1) : qemu.stdio[3].write(data)))
+ours.on('close', () => process.exit(1))
+`,
+  )
+  writeFileSync(binary, `#!/bin/sh\nexec ${process.execPath} ${script} "$@"\n`)
+  chmodSync(binary, 0o755)
+  return binary
+}
+
 function deadLink(path: string): string {
   symlinkSync('/nowhere', path)
   return path
@@ -56,15 +79,23 @@ describe('probing the installed QEMU', () => {
     expect(found.accelerators).toContain('tcg')
     expect(found.commands).toContain('query-qmp-schema')
     expect(found.events).toContain('SHUTDOWN')
+    expect(found.machineProperties.q35.map((property) => property.name)).toContain('smm')
+    expect(found.machineProperties.microvm.map((property) => property.name)).toContain('rtc')
+    expect(found.cpuFlags.find((flag) => flag.name === 'sse2')?.tcg).toBe(true)
+    expect(found.cpuModels.find((model) => model.name === 'max')?.typeName).toBe('max-x86_64-cpu')
+    expect(found.microvmFirmware.bios).toMatch(/^\/.*bios-microvm\.bin$/)
+    expect(found.tools.ip?.path).toMatch(/\/ip$/)
   })
 
   test('asks once however many want to know, and not again', async () => {
     const { path, starts } = wrapper()
     const probe = createCapabilitiesProbe({ binary: path, cacheFile: null })
+    await createCapabilitiesProbe({ binary: path, cacheFile: null }).get()
+    const once = starts()
     const [a, b] = await Promise.all([probe.get(), probe.get()])
     expect(a).toBe(b)
     expect(await probe.get()).toBe(a)
-    expect(starts()).toBe(1)
+    expect(starts()).toBe(2 * once)
   })
 
   test('remembers in a file, private to us, and asks again when QEMU was upgraded', async () => {
@@ -72,14 +103,15 @@ describe('probing the installed QEMU', () => {
     const cacheFile = join(dir, 'capabilities.json')
     const fresh = () => createCapabilitiesProbe({ binary: path, cacheFile }).get()
     const first = await fresh()
+    const once = starts()
     expect(await fresh()).toEqual(first)
-    expect(starts()).toBe(1)
+    expect(starts()).toBe(once)
     expect(statSync(cacheFile).mode & 0o777).toBe(0o600)
     const running = createCapabilitiesProbe({ binary: path, cacheFile })
     await running.get()
     rewrite('second, longer')
     expect(await running.get()).toEqual(first)
-    expect(starts()).toBe(2)
+    expect(starts()).toBe(2 * once)
   })
 
   test('a damaged cache is asked over and replaced', async () => {
@@ -156,6 +188,13 @@ describe('a throw-away QEMU', () => {
     ).catch((e: unknown) => e)
     expect(failure).toBeInstanceOf(ThrowawayFailed)
     expect(String(failure)).toMatch(/exit status 1/)
+  })
+
+  test('that a device ends when it is looked at loses that device alone', async () => {
+    const binary = fragileQemu()
+    const types = ['e1000', 'pvpanic', 'no-such-device', 'nvme']
+    const questions = types.map((type) => ({ command: 'device-list-properties', type }) as const)
+    expect(Object.keys(await askProperties({ ...options, binary }, questions)).sort()).toEqual(['e1000', 'nvme'])
   })
 
   test('that hangs is ended at its deadline', async () => {

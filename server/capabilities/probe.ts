@@ -3,7 +3,8 @@
  *
  * The answer is kept in memory and in a JSON file. It is asked again when the binary (path, size, mtime) or its module
  * directory changed, after a reboot, or when access to KVM appeared or went: each changes what QEMU answers.
- * Firmware is looked up every time: it comes from other packages and costs next to nothing.
+ * Firmware is looked up every time: it comes from other packages and costs next to nothing. Programs beside QEMU are
+ * looked up again after a while, because each is started to tell its version.
  */
 import { statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -14,14 +15,18 @@ import { type ChildUser, findExecutable } from '#server/platform/child.ts'
 import { readBootId, replaceFile } from '#server/platform/fs.ts'
 import { askQemu } from './ask.ts'
 import { assembleCapabilities, type BinaryCapabilities } from './assemble.ts'
-import { createFirmwareFinder, type UefiFirmware } from './firmware.ts'
-import type { QemuCapabilities } from './types.ts'
+import { createFirmwareFinder, type FoundFirmware } from './firmware.ts'
+import { findHostTools, findMicrovmFirmware, findVirtioWinIso } from './host-tools.ts'
+import type { HostTools, QemuCapabilities } from './types.ts'
 
 /** Grows with every change of what is asked or how answers are read, so that an older cache is not believed. */
-const CACHE_FORMAT = 1
+const CACHE_FORMAT = 2
 
 /** Where distributions put QEMU's loadable modules; a package that adds one (displays, block drivers) changes the answers. */
 const MODULE_DIRS = ['/usr/lib/x86_64-linux-gnu/qemu', '/usr/lib64/qemu-kvm', '/usr/lib64/qemu', '/usr/lib/qemu']
+
+/** A tool installed meanwhile is noticed after this. */
+const TOOLS_AGE_MS = 30_000
 
 export interface CapabilitiesProbeOptions {
   /** Path of the system emulator, or a name to look up in PATH. */
@@ -33,7 +38,9 @@ export interface CapabilitiesProbeOptions {
   /** Whether `/dev/kvm` opens for that user; asked each time. */
   readonly kvmOpens?: () => boolean
   /** Where the UEFI firmware lies; the default searches this host. */
-  readonly findFirmware?: () => UefiFirmware | null
+  readonly findFirmware?: () => FoundFirmware
+  /** Programs beside QEMU; the default searches this host. */
+  readonly findTools?: () => Promise<HostTools>
 }
 
 export interface CapabilitiesProbe {
@@ -81,17 +88,45 @@ export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): Capa
     return orAbort(running.result, signal)
   }
 
+  const tools = keepFor(TOOLS_AGE_MS, options.findTools ?? findHostTools)
+
   return {
     async get({ signal } = {}) {
       signal?.throwIfAborted()
-      const capabilities = await current(signal)
-      const uefi = findFirmware()
-      // The same object as long as nothing changed: callers may compare by identity.
-      if (latest === null || latest.machines !== capabilities.machines || !sameFirmware(latest.uefi, uefi)) {
-        latest = { ...capabilities, uefi }
+      const [capabilities, foundTools] = await Promise.all([current(signal), orAbort(tools(), signal)])
+      const now: QemuCapabilities = {
+        ...capabilities,
+        ...findFirmware(),
+        microvmFirmware: findMicrovmFirmware(capabilities.dataDirs),
+        tools: foundTools,
+        virtioWinIso: findVirtioWinIso(),
       }
+      // The same object as long as nothing changed: callers may compare by identity.
+      if (latest === null || !isSame(latest, now)) latest = now
       return latest
     },
+  }
+}
+
+/** What of QEMU is the same object is unchanged; what is looked up each time is compared by content. */
+function isSame(a: QemuCapabilities, b: QemuCapabilities): boolean {
+  const found = ({ uefi, secureBoot, microvmFirmware, tools, virtioWinIso }: QemuCapabilities) =>
+    JSON.stringify([uefi, secureBoot, microvmFirmware, tools, virtioWinIso])
+  return a.machines === b.machines && found(a) === found(b)
+}
+
+/** Asks again when the answer is older than `ageMs`; callers at the same time share one question. */
+function keepFor<T>(ageMs: number, ask: () => Promise<T>): () => Promise<T> {
+  let kept: { readonly answer: Promise<T>; readonly at: number } | null = null
+  return () => {
+    if (kept === null || performance.now() - kept.at > ageMs) {
+      const mine = { answer: ask(), at: performance.now() }
+      kept = mine
+      mine.answer.catch(() => {
+        if (kept === mine) kept = null
+      })
+    }
+    return kept.answer
   }
 }
 
@@ -124,10 +159,6 @@ function describeBinary(binary: string, kvmOpens: boolean): string {
   return JSON.stringify([CACHE_FORMAT, binary, stamp(binary), modules, kvmOpens, readBootId()])
 }
 
-function sameFirmware(a: UefiFirmware | null, b: UefiFirmware | null): boolean {
-  return a?.code === b?.code && a?.vars === b?.vars && a?.format === b?.format
-}
-
 function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
@@ -137,57 +168,35 @@ function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promi
   })
 }
 
-const strings = z.array(z.string())
+/**
+ * The key says who wrote the file and when; what is inside is ours, written whole (`replaceFile`). Checked is that it is
+ * a whole object of this format, not every one of some thousand properties.
+ */
 const Cache = z.object({
   key: z.string(),
-  capabilities: z.object({
-    binary: z.string(),
-    version: z.string(),
-    package: z.string(),
-    machines: z.array(
-      z.object({
-        name: z.string(),
-        alias: z.string().nullable(),
-        isDefault: z.boolean(),
-        deprecated: z.boolean(),
-        maxCpus: z.int(),
-        defaultCpuType: z.string().nullable(),
-      }),
-    ),
-    cpuModels: z.array(
-      z.object({
-        name: z.string(),
-        deprecated: z.boolean(),
-        unavailableFeatures: strings,
-        unavailableUnderTcg: strings,
-      }),
-    ),
-    types: strings,
-    deviceProperties: z.record(
-      z.string(),
-      z.array(
-        z.object({
-          name: z.string(),
-          type: z.string(),
-          description: z.string().nullable(),
-          default: z.union([z.string(), z.number(), z.boolean()]).nullable(),
-        }),
-      ),
-    ),
-    commands: strings,
-    events: strings,
-    features: z.object({
-      runWith: z.boolean(),
-      jobDismiss: z.boolean(),
-      queryAccelerators: z.boolean(),
-      netdevStream: z.boolean(),
-      chardevReconnectMs: z.boolean(),
-      screendumpPng: z.boolean(),
-      displayReload: z.boolean(),
-    }),
-    accelerators: z.array(z.enum(['kvm', 'tcg'])),
-    seccomp: z.boolean(),
-  }),
+  capabilities: z.custom<BinaryCapabilities>((value) => REQUIRED.safeParse(value).success),
+})
+
+const strings = z.array(z.string())
+const REQUIRED = z.object({
+  binary: z.string(),
+  version: z.string(),
+  package: z.string(),
+  machines: z.array(z.object({ name: z.string() })),
+  machineProperties: z.object({ q35: z.array(z.object({ name: z.string() })) }),
+  cpuModels: z.array(z.object({ name: z.string(), typeName: z.string() })),
+  cpuFlags: z.array(z.object({ name: z.string() })),
+  cpuProperties: z.array(z.object({ name: z.string() })),
+  types: strings,
+  objectTypes: strings,
+  deviceProperties: z.record(z.string(), z.array(z.object({ name: z.string() }))),
+  commands: strings,
+  events: strings,
+  features: z.record(z.string(), z.boolean()),
+  backends: z.record(z.string(), strings),
+  accelerators: z.array(z.enum(['kvm', 'tcg'])),
+  seccomp: z.boolean(),
+  dataDirs: strings,
 })
 
 /** Null when there is none, it is damaged, or it is about something else: a cache is never worth an error. */

@@ -12,7 +12,8 @@ const Properties = z.array(
 )
 
 /** Members that are built by the device itself, statistics and state: none can be set on a command line. */
-const NO_SETTING = /^(child<|link<irq>|link<PCI>$|struct |guest statistics$|GuestPanicInformation$|X86CPUFeatureWordInfo$|strList$)/
+const NO_SETTING =
+  /^(child<|link<irq>|link<PCI>$|struct |guest statistics$|GuestPanicInformation$|X86CPUFeatureWordInfo$|strList$)/
 
 /** What QOM gives every device, and where it was put; never chosen by hand. */
 const PLUMBING = new Set(['type', 'realized', 'hotplugged', 'hotpluggable', 'parent_bus'])
@@ -38,7 +39,8 @@ const RANGES: { readonly [type: string]: readonly [min: number, max: number] } =
 const KNOWN_VALUES: { readonly [type: string]: readonly string[] } = {
   OnOffAuto: ['on', 'off', 'auto'],
   LostTickPolicy: ['discard', 'delay', 'slew'],
-  OnOffSplit: ['on', 'off', 'split'],
+  HostMemPolicy: ['default', 'preferred', 'bind', 'interleave'],
+  OffAutoPCIBAR: ['off', 'auto', 'bar0', 'bar1', 'bar2', 'bar3', 'bar4', 'bar5'],
 }
 
 /**
