@@ -48,6 +48,7 @@ export function compile(input: CompileInput): CompileResult {
       ],
       helpers: [],
       taps: [],
+      commands: [],
       pins: [],
       warnings: planWarnings(input),
     },

@@ -203,7 +203,16 @@ describe('injection', () => {
         expect(result).not.toBeNull()
         expect(
           flattenArgv(
-            result?.plan ?? { binary: '', wrapper: [], options: [], helpers: [], taps: [], pins: [], warnings: [] },
+            result?.plan ?? {
+              binary: '',
+              wrapper: [],
+              options: [],
+              helpers: [],
+              taps: [],
+              commands: [],
+              pins: [],
+              warnings: [],
+            },
           ).args.join('\0'),
         ).not.toContain(word)
       }),

@@ -75,6 +75,8 @@ export interface LaunchPlan {
   readonly helpers: readonly PlannedHelper[]
   /** Taps to be made on host bridges before QEMU starts, and removed after it. */
   readonly taps: readonly PlannedTap[]
+  /** Monitor commands run in this order once QEMU answers and before the guest executes; a refused one fails the launch. */
+  readonly commands: readonly PlannedCommand[]
   /** Virtual CPUs to be bound once their threads exist. */
   readonly pins: readonly { readonly vcpu: number; readonly hostCpus: string }[]
   /** Things worth telling the operator before the start, as sentences. */
@@ -94,12 +96,24 @@ export interface PlannedHelper {
   readonly dirs: readonly string[]
 }
 
+/** What no option can say: the state of a network cable, for one. Shown beside the command line. */
+export interface PlannedCommand {
+  readonly execute: string
+  readonly arguments: { readonly [name: string]: string | number | boolean }
+  /** What it does, as a sentence. */
+  readonly what: string
+  /** JSON pointer of the spec field behind it. */
+  readonly field: string
+}
+
 export interface PlannedTap {
   /** Card in the spec. */
   readonly card: string
   /** Interface name, at most 15 bytes, from the VM's id. */
   readonly name: string
   readonly bridge: string
+  /** Several queue pairs: the tap must be made with IFF_MULTI_QUEUE. */
+  readonly multiQueue: boolean
   readonly mtu: number | null
   readonly rateLimit: { readonly inKBps: number | null; readonly outKBps: number | null } | null
 }

@@ -47,8 +47,19 @@ const RunRecordSchema = z.object({
             card: z.string(),
             name: z.string(),
             bridge: z.string(),
+            multiQueue: z.boolean().default(false),
             mtu: z.number().nullable(),
             rateLimit: z.object({ inKBps: z.number().nullable(), outKBps: z.number().nullable() }).nullable(),
+          }),
+        )
+        .default([]),
+      commands: z
+        .array(
+          z.object({
+            execute: z.string(),
+            arguments: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+            what: z.string(),
+            field: z.string(),
           }),
         )
         .default([]),

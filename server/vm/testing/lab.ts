@@ -81,6 +81,7 @@ export function planOf(runDir: string, vmId: string, romPath: string, options: G
     options: groups.map(option),
     helpers: [],
     taps: [],
+    commands: [],
     pins: [],
     warnings: [],
   }
