@@ -10,7 +10,8 @@ import { basename, dirname, join } from 'node:path'
 import { cached, dropOthers, keyOf } from './cache.ts'
 import { ensureHaltRom } from './halt-rom.ts'
 import { buildInitramfs, guestScripts, hostFiles } from './initramfs.ts'
-import { ensureKernel, type KernelFlavour } from './kernel.ts'
+import { copyModules, ensureKernel, type KernelFlavour } from './kernel.ts'
+import { BASIC_MODULES, DEVICE_MODULES } from './modules.ts'
 import { run } from './tools.ts'
 
 export { ensureHaltRom } from './halt-rom.ts'
@@ -24,16 +25,22 @@ export const AT_PROMPT = /guest# (?:\x1b\[6n)?$/
 /** The last console is /dev/console (kernel: Documentation/admin-guide/serial-console.rst). */
 export const KERNEL_COMMAND_LINE = 'console=tty0 console=ttyS0 quiet loglevel=3 panic=-1'
 
+/** Memory plugged in later is used at once, and where it can be taken away again (memory_hotplug/sysfs.rst). */
+export const DEVICE_COMMAND_LINE = `${KERNEL_COMMAND_LINE} memhp_default_state=online_movable`
+
+/** `cloud` drives virtio alone and boots fastest; `generic` the default machine; `devices` whatever QEMU offers. */
+export type GuestFlavour = KernelFlavour | 'devices'
+
 export interface GuestKernel {
   readonly vmlinuz: string
   readonly initrd: string
 }
 
-const SOURCES = ['build.ts', 'cpio.ts', 'initramfs.ts', 'kernel.ts']
+const SOURCES = ['build.ts', 'cpio.ts', 'initramfs.ts', 'kernel.ts', 'modules.ts']
 
 /** Kernel and initramfs for `-kernel` and `-initrd`, with `KERNEL_COMMAND_LINE` for `-append`. */
-export async function ensureGuestKernel(flavour: KernelFlavour = 'generic'): Promise<GuestKernel> {
-  const kernel = await ensureKernel(flavour)
+export async function ensureGuestKernel(flavour: GuestFlavour = 'generic'): Promise<GuestKernel> {
+  const kernel = await ensureKernel(flavour === 'devices' ? 'generic' : flavour)
   const { busybox, agent } = hostFiles()
   const key = keyOf(
     kernel.release,
@@ -44,7 +51,11 @@ export async function ensureGuestKernel(flavour: KernelFlavour = 'generic'): Pro
   )
   const dir = await cached(`guest-${flavour}-${key}`, async (scratch) => {
     copyFileSync(kernel.vmlinuz, join(scratch, 'vmlinuz'))
-    writeFileSync(join(scratch, 'initrd'), await buildInitramfs(kernel))
+    const chosen = join(scratch, 'chosen')
+    const modules = flavour === 'devices' ? DEVICE_MODULES : BASIC_MODULES
+    await copyModules(kernel.modulesRoot, kernel.release, modules, chosen)
+    writeFileSync(join(scratch, 'initrd'), await buildInitramfs(chosen))
+    rmSync(chosen, { recursive: true })
     makeReadable(scratch)
   })
   dropOthers(`guest-${flavour}`, basename(dir))
@@ -55,7 +66,7 @@ export async function ensureGuestKernel(flavour: KernelFlavour = 'generic'): Pro
  * A live ISO for BIOS and, where GRUB's modules for it are installed, UEFI.
  * @returns absolute path of an ISO of less than 60 MB, readable by everybody
  */
-export async function ensureGuestIso(flavour: KernelFlavour = 'generic'): Promise<string> {
+export async function ensureGuestIso(flavour: GuestFlavour = 'generic'): Promise<string> {
   const guest = await ensureGuestKernel(flavour)
   const prefix = flavour === 'generic' ? 'iso' : `iso-${flavour}`
   const key = keyOf(basename(dirname(guest.vmlinuz)))
@@ -64,7 +75,8 @@ export async function ensureGuestIso(flavour: KernelFlavour = 'generic'): Promis
     mkdirSync(join(tree, 'boot/grub'), { recursive: true })
     copyFileSync(guest.vmlinuz, join(tree, 'boot/vmlinuz'))
     copyFileSync(guest.initrd, join(tree, 'boot/initrd'))
-    writeFileSync(join(tree, 'boot/grub/grub.cfg'), GRUB_CONFIG)
+    const commandLine = flavour === 'devices' ? DEVICE_COMMAND_LINE : KERNEL_COMMAND_LINE
+    writeFileSync(join(tree, 'boot/grub/grub.cfg'), grubConfig(commandLine))
     // GRUB probes every partition scheme it has a name for and complains of each missing module.
     const schemes = ['acorn', 'amiga', 'apple', 'bsd', 'dfly', 'dvh', 'gpt', 'msdos', 'plan', 'sun', 'sunpc']
     const modules = ['linux', 'normal', 'iso9660', 'all_video', 'test', ...schemes.map((name) => `part_${name}`)]
@@ -80,8 +92,21 @@ export async function ensureGuestIso(flavour: KernelFlavour = 'generic'): Promis
   return join(dir, 'tiny-live.iso')
 }
 
+/**
+ * A guest that has a driver for every device QEMU offers, and takes what is plugged in later into use: processors and
+ * memory go online, network cards ask for an address, agents' ports get their names.
+ * @returns files for `-kernel` and `-initrd`, and what belongs after `-append`
+ */
+export async function ensureDeviceGuest(): Promise<{ kernel: string; initrd: string; commandLine: string }> {
+  const { vmlinuz, initrd } = await ensureGuestKernel('devices')
+  return { kernel: vmlinuz, initrd, commandLine: DEVICE_COMMAND_LINE }
+}
+
+/** The guest of `ensureDeviceGuest` as a live ISO, for machines that boot from what is in them. */
+export const ensureDeviceIso = (): Promise<string> => ensureGuestIso('devices')
+
 /** Text mode under BIOS saves a mode switch; UEFI has none, and there the kernel needs GRUB's framebuffer. */
-const GRUB_CONFIG = `set timeout=0
+const grubConfig = (commandLine: string) => `set timeout=0
 set default=0
 if [ "$grub_platform" = efi ]; then
   insmod all_video
@@ -90,7 +115,7 @@ else
   set gfxpayload=text
 fi
 menuentry 'Guestdeck test guest' {
-  linux /boot/vmlinuz ${KERNEL_COMMAND_LINE}
+  linux /boot/vmlinuz ${commandLine}
   initrd /boot/initrd
 }
 `
@@ -107,6 +132,8 @@ if (import.meta.main) {
     cloudIso: await ensureGuestIso('cloud'),
     kernel: await ensureGuestKernel(),
     cloudKernel: await ensureGuestKernel('cloud'),
+    deviceIso: await ensureDeviceIso(),
+    deviceGuest: await ensureDeviceGuest(),
     haltRom: ensureHaltRom(),
   }
   process.stdout.write(`${JSON.stringify(built, null, 2)}\n`)

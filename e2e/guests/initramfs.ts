@@ -3,7 +3,6 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { constants, zstdCompressSync } from 'node:zlib'
 import { type CpioEntry, writeCpio } from './cpio.ts'
-import type { Kernel } from './kernel.ts'
 import { run } from './tools.ts'
 
 const ROOT = join(import.meta.dirname, 'root')
@@ -41,8 +40,11 @@ export function guestScripts(): { path: string; bytes: Buffer; mode: number }[] 
     })
 }
 
-/** @returns the initramfs, zstd-compressed (CONFIG_RD_ZSTD is set in Debian's kernels) */
-export async function buildInitramfs(kernel: Kernel): Promise<Buffer> {
+/**
+ * @param modulesRoot directory that holds `lib/modules` as the guest shall see it
+ * @returns the initramfs, zstd-compressed (CONFIG_RD_ZSTD is set in Debian's kernels)
+ */
+export async function buildInitramfs(modulesRoot: string): Promise<Buffer> {
   const { busybox, agent } = hostFiles()
   const entries: CpioEntry[] = []
   for (const path of ['dev', 'etc', 'mnt', 'proc', 'root', 'run', 'sys', 'tmp', 'usr/bin', 'usr/sbin', 'var/log']) {
@@ -75,11 +77,11 @@ export async function buildInitramfs(kernel: Kernel): Promise<Buffer> {
   }
   for (const { path, bytes, mode } of guestScripts()) entries.push({ path, kind: 'file', bytes, mode })
 
-  const modules = join(kernel.modulesRoot, 'lib/modules')
+  const modules = join(modulesRoot, 'lib/modules')
   for (const file of readdirSync(modules, { recursive: true, withFileTypes: true })) {
     if (!file.isFile()) continue
     const from = join(file.parentPath, file.name)
-    entries.push({ path: from.slice(kernel.modulesRoot.length + 1), kind: 'file', bytes: readFileSync(from) })
+    entries.push({ path: from.slice(modulesRoot.length + 1), kind: 'file', bytes: readFileSync(from) })
   }
   return zstdCompressSync(writeCpio(entries), { params: { [constants.ZSTD_c_compressionLevel]: 9 } })
 }

@@ -4,9 +4,10 @@
  * `generic` has AHCI, DRM and USB and thus drives the default machine; its image is xz-compressed and boots slower.
  * `cloud` boots twice as fast but sees virtio devices alone.
  */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { cached } from './cache.ts'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { cached, dropOthers, keyOf } from './cache.ts'
+import { BASIC_MODULES, DEVICE_MODULES } from './modules.ts'
 import { run } from './tools.ts'
 
 export type KernelFlavour = 'cloud' | 'generic'
@@ -16,32 +17,11 @@ export interface Kernel {
   /** `uname -r`. */
   readonly release: string
   readonly vmlinuz: string
-  /** Directory that holds `lib/modules/<release>` with the chosen modules. */
+  /** Directory that holds `lib/modules/<release>` with all modules any guest of this kernel may want. */
   readonly modulesRoot: string
 }
 
-/** What test guests may meet; names a flavour lacks are left out. */
-const MODULES = [
-  ...['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_scsi', 'virtio_net', 'virtio_rng', 'virtio_balloon'],
-  ...['virtio_console', 'virtio_input', 'virtio-gpu', 'virtio_mem', 'virtio_crypto', '9p', '9pnet_virtio', 'virtiofs'],
-  ...[
-    'ahci',
-    'ata_piix',
-    'sd_mod',
-    'sr_mod',
-    'nvme',
-    'isofs',
-    'ext4',
-    'vfat',
-    'nls_ascii',
-    'nls_cp437',
-    'crc32c_generic',
-  ],
-  ...['e1000', 'e1000e', 'af_packet', 'ipv6', 'bochs', 'drm', 'evdev', 'psmouse', 'hid', 'hid-generic', 'usbhid'],
-  ...['xhci-pci', 'xhci-hcd', 'usb-storage', 'uas', 'button', 'rtc-cmos', 'qemu_fw_cfg', 'vmgenid', 'i6300esb'],
-  ...['pvpanic', 'pvpanic-pci', 'pvpanic-mmio', 'tpm_tis', 'tpm_crb', 'snd-hda-intel', 'snd-hda-codec-generic'],
-]
-
+const MODULES = { cloud: BASIC_MODULES, generic: DEVICE_MODULES } as const
 const PACKAGE = {
   cloud: /^linux-image-(6\.1\.0-(\d+)-cloud-amd64)$/,
   generic: /^linux-image-(6\.1\.0-(\d+)-amd64)$/,
@@ -53,7 +33,7 @@ const PACKAGE = {
  */
 export async function ensureKernel(flavour: KernelFlavour): Promise<Kernel> {
   const prefix = `kernel-${flavour}`
-  const path = await cached(prefix, async (scratch) => {
+  const path = await cached(`${prefix}-${keyOf(...MODULES[flavour])}`, async (scratch) => {
     const name = await newestPackage(flavour)
     const release = PACKAGE[flavour].exec(name)?.[1]
     if (release === undefined) throw new Error(`${name} is not a kernel package`)
@@ -62,11 +42,13 @@ export async function ensureKernel(flavour: KernelFlavour): Promise<Kernel> {
     if (deb === undefined) throw new Error(`apt-get download ${name} left no package`)
     const unpacked = join(scratch, 'unpacked')
     await run('dpkg-deb', ['-x', join(scratch, deb), unpacked])
-    await keepChosen(unpacked, release, scratch)
+    await copyModules(unpacked, release, MODULES[flavour], scratch)
+    copyFileSync(join(unpacked, 'boot', `vmlinuz-${release}`), join(scratch, 'vmlinuz'))
     rmSync(unpacked, { recursive: true })
     rmSync(join(scratch, deb))
     writeFileSync(join(scratch, 'release'), release)
   })
+  dropOthers(prefix, basename(path))
   return {
     flavour,
     release: readFileSync(join(path, 'release'), 'utf8'),
@@ -97,23 +79,30 @@ async function newestPackage(flavour: KernelFlavour): Promise<string> {
   return newest
 }
 
-/** Copies the kernel and the chosen modules with all they depend on, and indexes these again. */
-async function keepChosen(unpacked: string, release: string, target: string): Promise<void> {
-  await run('depmod', ['-b', unpacked, release])
-  const from = join(unpacked, 'lib/modules', release)
+/**
+ * Copies modules with all they depend on from one root directory to another, and indexes them for modprobe.
+ * @param names modules; those this kernel has built in or lacks are left out
+ */
+export async function copyModules(
+  source: string,
+  release: string,
+  names: readonly string[],
+  target: string,
+): Promise<void> {
+  const from = join(source, 'lib/modules', release)
+  if (!existsSync(join(from, 'modules.dep'))) await run('depmod', ['-b', source, release])
   const to = join(target, 'lib/modules', release)
   const keep = (name: string) => {
     mkdirSync(dirname(join(to, name)), { recursive: true })
     copyFileSync(join(from, name), join(to, name))
   }
   const needs = dependencies(readFileSync(join(from, 'modules.dep'), 'utf8'))
-  for (const wanted of MODULES) {
+  for (const wanted of names) {
     const found = needs.get(wanted.replaceAll('-', '_'))
     for (const name of found ?? []) keep(name)
   }
   for (const name of ['modules.order', 'modules.builtin', 'modules.builtin.modinfo']) keep(name)
   await run('depmod', ['-b', target, release])
-  copyFileSync(join(unpacked, 'boot', `vmlinuz-${release}`), join(target, 'vmlinuz'))
 }
 
 /** `modules.dep` → module name, with `_` for `-`, → its file followed by all files it needs (modules.dep(5)). */

@@ -23,6 +23,7 @@ export class Line {
       this.#wake?.()
     })
     socket.on('error', () => socket.destroy())
+    socket.on('close', () => this.#wake?.())
   }
 
   get text(): string {
@@ -35,7 +36,7 @@ export class Line {
 
   /**
    * Waits until what came in from position `from` on matches.
-   * @throws Error with the last text after `timeoutMs`
+   * @throws Error with the last text after `timeoutMs`, or when the other side closes before
    */
   async expect(pattern: RegExp, timeoutMs: number, from = 0): Promise<RegExpExecArray> {
     const deadline = Date.now() + timeoutMs
@@ -43,7 +44,8 @@ export class Line {
       const match = pattern.exec(this.#text.slice(from))
       if (match) return match
       const left = deadline - Date.now()
-      if (left <= 0) throw new Error(`${pattern} did not appear in ${timeoutMs} ms:\n${this.#text.slice(-2000)}`)
+      if (left <= 0 || this.#socket.destroyed)
+        throw new Error(`${pattern} did not appear in ${timeoutMs} ms:\n${this.#text.slice(-2000)}`)
       await Promise.race([
         new Promise<void>((resolve) => {
           this.#wake = resolve

@@ -35,6 +35,11 @@ export class GuestLine {
     return line
   }
 
+  /** All that came in so far. */
+  get text(): string {
+    return this.#text
+  }
+
   send(text: string): void {
     this.#socket.send(Buffer.from(text))
   }
