@@ -1,51 +1,24 @@
 /** Rules across the fields of a complete spec, which the schema cannot express. Used before storing and before compiling. */
-import type { ErrorCode } from '#lib/schema/error.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { ceilGiB } from '#lib/units.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
-import { isReservedId, MAX_ROOT_PORTS } from './ids.ts'
-import type { CompileProblem, NormalizeFacts } from './types.ts'
+import { checkPlaces } from './check/places.ts'
+import { bad, claims, missingTypes, type NeededType, type SpecProblem } from './check/problem.ts'
+import { MAX_ROOT_PORTS } from './ids.ts'
+import type { NormalizeFacts } from './types.ts'
 
-export interface SpecProblem extends CompileProblem {
-  readonly code: Extract<ErrorCode, 'bad_input' | 'image_missing'>
-}
-
-const bad = (field: string, message: string): SpecProblem => ({ code: 'bad_input', field, message })
-
-/** Records who has a value first; answers the first owner's field when it is taken. */
-function claims<K>(): (key: K, field: string) => string | null {
-  const owners = new Map<K, string>()
-  return (key, field) => {
-    const owner = owners.get(key)
-    if (owner !== undefined) return owner
-    owners.set(key, field)
-    return null
-  }
-}
+export type { SpecProblem } from './check/problem.ts'
 
 /** Ids, ports, boot positions and addresses that may occur once; in the order of the spec. */
 export function checkStructure(spec: VmSpec): SpecProblem[] {
-  const problems: SpecProblem[] = []
-  const claimId = claims<string>()
-  const claimPort = claims<number>()
+  const problems: SpecProblem[] = [...checkPlaces(spec)]
   const claimSata = claims<number>()
   const claimBoot = claims<number>()
   const claimMac = claims<string>()
   const claimForward = claims<string>()
-  const checkId = (id: string, field: string) => {
-    if (isReservedId(id)) problems.push(bad(field, `"${id}" is a name that the VM's own hardware has; choose another.`))
-    else if (claimId(id, field) !== null)
-      problems.push(bad(field, `Two devices are called "${id}"; each needs its own.`))
-  }
-  const checkRootPort = (port: number, field: string) => {
-    if (claimPort(port, field) !== null)
-      problems.push(bad(field, `PCIe port ${port} already holds another device; leave it out to get a free one.`))
-  }
   spec.disks.forEach((drive, index) => {
     const at = `disks.${index}`
-    checkId(drive.id, `${at}.id`)
-    if (drive.device === 'disk' && drive.rootPort !== null) checkRootPort(drive.rootPort, `${at}.rootPort`)
-    else if (drive.bus === 'sata' && drive.port !== null && claimSata(drive.port, `${at}.port`) !== null)
+    if (drive.bus === 'sata' && drive.port !== null && claimSata(drive.port, `${at}.port`) !== null)
       problems.push(
         bad(`${at}.port`, `SATA port ${drive.port} already holds another drive; leave it out to get a free one.`),
       )
@@ -54,8 +27,6 @@ export function checkStructure(spec: VmSpec): SpecProblem[] {
   })
   spec.networks.forEach((card, index) => {
     const at = `networks.${index}`
-    checkId(card.id, `${at}.id`)
-    if (card.rootPort !== null) checkRootPort(card.rootPort, `${at}.rootPort`)
     if (claimMac(card.mac, `${at}.mac`) !== null)
       problems.push(
         bad(`${at}.mac`, `Two network cards have the address ${card.mac}; leave it out to get a fresh one.`),
@@ -75,8 +46,8 @@ export function checkStructure(spec: VmSpec): SpecProblem[] {
 }
 
 /** Device types of QEMU a spec needs, with the field that asks for each. */
-function neededTypes(spec: VmSpec): (readonly [type: string, field: string])[] {
-  const needed: [string, string][] = []
+function neededTypes(spec: VmSpec): NeededType[] {
+  const needed: NeededType[] = []
   spec.disks.forEach((drive, n) => {
     needed.push([drive.device === 'disk' ? 'virtio-blk-pci' : 'ide-cd', `disks.${n}.bus`])
   })
@@ -114,10 +85,7 @@ export function checkCapabilities(spec: VmSpec, capabilities: QemuCapabilities):
     problems.push(bad('cpuModel', 'The model "host" needs KVM; choose "auto" or "max" for a guest on TCG.'))
   if (spec.firmware === 'uefi' && capabilities.uefi === null)
     problems.push(bad('firmware', 'UEFI firmware (OVMF) is not installed on the host; install it or choose "bios".'))
-  const types = new Set(capabilities.types)
-  for (const [type, field] of neededTypes(spec))
-    if (!types.has(type))
-      problems.push(bad(field, `QEMU ${capabilities.version} on this host was built without the device ${type}.`))
+  problems.push(...missingTypes(neededTypes(spec), capabilities))
   return problems
 }
 
