@@ -44,6 +44,10 @@ export const VmExit = z
       'permission-denied',
       'qemu-missing',
       'bad-option',
+      // A program that serves the guest beside QEMU (swtpm, virtiofsd) is missing, refused or died.
+      'helper-failed',
+      // The host lacks or will not give a device, bridge, huge pages or the like.
+      'host-resource',
       'guest-panicked',
       'signal',
       'exit',
