@@ -8,7 +8,8 @@ import type { RoutePrivilege } from '../auth/privileges.ts'
 import { CommandLine } from '../schema/command-line.ts'
 import type { ErrorCode } from '../schema/error.ts'
 import { ActivityEntry } from '../schema/event.ts'
-import { CapabilitiesView, Host } from '../schema/host.ts'
+import { CapabilitiesView, DeviceType, DeviceTypeName, Host } from '../schema/host.ts'
+import { HostDevices } from '../schema/host-devices.ts'
 import { ImageId, JobId, TokenId, UserId, VmId } from '../schema/ids.ts'
 import { Image, Starter } from '../schema/image.ts'
 import { Job } from '../schema/job.ts'
@@ -412,6 +413,22 @@ export const operations = {
     summary: 'What the installed QEMU offers',
     privilege: 'host.view',
     response: CapabilitiesView,
+  }),
+  deviceTypeView: op({
+    method: 'GET',
+    path: '/capabilities/devices/:type',
+    summary: 'Every property of one device, object or machine type of the installed QEMU',
+    privilege: 'host.view',
+    params: z.strictObject({ type: DeviceTypeName }),
+    response: DeviceType,
+    errors: ['launch_failed'],
+  }),
+  hostDeviceList: op({
+    method: 'GET',
+    path: '/host/devices',
+    summary: "The host's own hardware: PCI and USB devices, IOMMU groups, huge pages, NUMA, CPUs, interfaces",
+    privilege: 'host.view',
+    response: HostDevices,
   }),
 
   jobList: op({

@@ -17,6 +17,8 @@ type ReadOperation =
   | 'starterList'
   | 'hostView'
   | 'capabilitiesView'
+  | 'deviceTypeView'
+  | 'hostDeviceList'
   | 'jobList'
   | 'jobView'
   | 'activityList'
@@ -46,6 +48,10 @@ export const queries = {
   /** Load and free space drift without an event. */
   hostView: () => ({ ...read('hostView', {}), refetchInterval: HOST_REFRESH_MS }),
   capabilities: () => ({ ...read('capabilitiesView', {}), staleTime: 300_000 }),
+  /** Properties of one device, object or machine type; they change with QEMU alone. */
+  deviceType: (type: string) => ({ ...read('deviceTypeView', { params: { type } }), staleTime: 300_000 }),
+  /** What is plugged in changes without an event. */
+  hostDevices: () => ({ ...read('hostDeviceList', {}), staleTime: 5_000 }),
   jobList: () => ({ ...read('jobList', {}), refetchInterval: fallbackMs }),
   jobView: (id: string) => ({ ...read('jobView', { params: { id } }), refetchInterval: fallbackMs }),
   userList: () => read('userList', {}),

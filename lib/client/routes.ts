@@ -44,6 +44,8 @@ export const ROUTES: { readonly [K in keyof Operations]: readonly [Operations[K]
   imageDelete: ['DELETE', '/images/:id'],
   hostView: ['GET', '/host'],
   capabilitiesView: ['GET', '/capabilities'],
+  deviceTypeView: ['GET', '/capabilities/devices/:type'],
+  hostDeviceList: ['GET', '/host/devices'],
   jobList: ['GET', '/jobs'],
   jobView: ['GET', '/jobs/:id'],
   jobCancel: ['POST', '/jobs/:id/cancel'],

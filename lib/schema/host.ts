@@ -95,13 +95,62 @@ export const Host = z
   .meta({ id: 'Host' })
 export type Host = z.output<typeof Host>
 
+/** Whether this host can give a guest something that takes more than QEMU, and what to do when not. */
+export const Offer = z
+  .strictObject({
+    available: z.boolean(),
+    /** One sentence; null when available. */
+    reason: z.string().nullable(),
+    /** Distribution package names that bring it; empty when none does. */
+    packages: z.array(z.string()),
+    /** Shell command that mends it; null when nothing to mend or unknown. */
+    command: z.string().nullable(),
+  })
+  .meta({ id: 'Offer' })
+export type Offer = z.output<typeof Offer>
+
+/** One property of a device, object, machine or CPU type, as QEMU tells it. */
+export const DeviceProperty = z
+  .strictObject({
+    name: z.string(),
+    /** QOM type: `bool`, `uint16`, `size`, `str`, `OnOffAuto`, `link<iothread>` and so on. */
+    type: z.string(),
+    description: z.string().nullable(),
+    default: z.union([z.string(), z.number(), z.boolean()]).nullable(),
+    /** The only values it takes; null for anything but an enumeration. */
+    values: z.array(z.string()).nullable(),
+    /** Range of the type, both ends included; null when not a number. The device may want less. */
+    min: z.number().nullable(),
+    max: z.number().nullable(),
+  })
+  .meta({ id: 'DeviceProperty' })
+export type DeviceProperty = z.output<typeof DeviceProperty>
+
+/** A QOM type name, or one of `q35`, `pc`, `microvm` and `cpu` for the mainboards and the CPU. */
+export const DeviceTypeName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/)
+
+export const DeviceType = z
+  .strictObject({ type: z.string(), properties: z.array(DeviceProperty) })
+  .meta({ id: 'DeviceType' })
+export type DeviceType = z.output<typeof DeviceType>
+
+const flag = z.boolean()
+
 /** What the installed QEMU offers, reduced to what forms need. */
 export const CapabilitiesView = z
   .strictObject({
     qemuVersion: z.string(),
     binary: z.string(),
     machines: z.array(
-      z.strictObject({ name: z.string(), isDefault: z.boolean(), deprecated: z.boolean(), maxCpus: z.int() }),
+      z.strictObject({
+        name: z.string(),
+        isDefault: z.boolean(),
+        deprecated: z.boolean(),
+        maxCpus: z.int(),
+        /** Null for machines that are none of the three. */
+        family: z.enum(['q35', 'pc', 'microvm']).nullable(),
+        hotpluggableCpus: z.boolean(),
+      }),
     ),
     cpuModels: z.array(
       z.strictObject({
@@ -109,10 +158,62 @@ export const CapabilitiesView = z
         deprecated: z.boolean(),
         /** Features the model wants and this host cannot give, under the accelerator `auto` takes. */
         missing: z.array(z.string()),
+        /** The versioned model this name stands for; null when it is its own. */
+        aliasOf: z.string().nullable(),
+        /** Whether it stays the same between QEMU versions and hosts; `host` and `max` do not. */
+        migrationSafe: z.boolean(),
       }),
     ),
+    /** CPU features for single switches; `given`: whether the accelerator `auto` takes can provide it. */
+    cpuFlags: z.array(z.strictObject({ name: z.string(), given: z.boolean() })),
+    /** Hyper-V enlightenments this QEMU knows, such as `hv-vapic`. They need KVM. */
+    hyperv: z.array(z.string()),
+    /** Device and object types of this build. */
     devices: z.array(z.string()),
-    firmware: z.strictObject({ bios: z.boolean(), uefi: z.boolean() }),
+    /** Device and object types whose properties are known without asking QEMU anew. */
+    described: z.array(z.string()),
+    backends: z.strictObject({
+      netdev: z.array(z.string()),
+      chardev: z.array(z.string()),
+      blockdev: z.array(z.string()),
+      audiodev: z.array(z.string()),
+      tpm: z.array(z.string()),
+    }),
+    /** What forms branch on. */
+    features: z.strictObject({
+      vdagent: flag,
+      spice: flag,
+      throttleFilter: flag,
+      ioUring: flag,
+      iothreadVqMapping: flag,
+      netdevStream: flag,
+      netdevPasst: flag,
+      tpmEmulator: flag,
+      memoryMemfd: flag,
+      iommufd: flag,
+      snapshotSave: flag,
+      /** Under KVM always; under TCG only where QEMU survives it. By the accelerator `auto` takes. */
+      cpuUnplug: flag,
+    }),
+    firmware: z.strictObject({ bios: z.boolean(), uefi: z.boolean(), secureBoot: z.boolean(), microvm: z.boolean() }),
+    /** What takes more than QEMU. */
+    offers: z.strictObject({
+      uefi: Offer,
+      secureBoot: Offer,
+      microvm: Offer,
+      tpm: Offer,
+      virtiofs: Offer,
+      /** A CD with the virtio drivers for Windows, installed by the distribution. */
+      virtioWin: Offer,
+      vsock: Offer,
+      vhostNet: Offer,
+      /** Taps and bridges of the host. */
+      bridge: Offer,
+      rateLimit: Offer,
+      cpuPinning: Offer,
+      pciPassthrough: Offer,
+      usbPassthrough: Offer,
+    }),
     accelerators: z.array(z.enum(['kvm', 'tcg'])),
   })
   .meta({ id: 'CapabilitiesView' })

@@ -13,11 +13,13 @@ import * as z from 'zod'
 import { EngineError } from '#server/engine/errors.ts'
 import { type ChildUser, findExecutable } from '#server/platform/child.ts'
 import { readBootId, replaceFile } from '#server/platform/fs.ts'
-import { askQemu } from './ask.ts'
+import { askProperties, askQemu } from './ask.ts'
 import { assembleCapabilities, type BinaryCapabilities } from './assemble.ts'
 import { createFirmwareFinder, type FoundFirmware } from './firmware.ts'
 import { findHostTools, findMicrovmFirmware, findVirtioWinIso } from './host-tools.ts'
-import type { HostTools, QemuCapabilities } from './types.ts'
+import { readProperties } from './properties.ts'
+import type { DeviceProperty, HostTools, QemuCapabilities } from './types.ts'
+import { knownProperties } from './view.ts'
 
 /** Grows with every change of what is asked or how answers are read, so that an older cache is not believed. */
 const CACHE_FORMAT = 2
@@ -27,6 +29,8 @@ const MODULE_DIRS = ['/usr/lib/x86_64-linux-gnu/qemu', '/usr/lib64/qemu-kvm', '/
 
 /** A tool installed meanwhile is noticed after this. */
 const TOOLS_AGE_MS = 30_000
+
+const TYPE_TIMEOUT_MS = 10_000
 
 export interface CapabilitiesProbeOptions {
   /** Path of the system emulator, or a name to look up in PATH. */
@@ -49,6 +53,12 @@ export interface CapabilitiesProbe {
    * @throws EngineError launch_failed when QEMU is missing or does not work; the signal's reason
    */
   get(options?: { signal?: AbortSignal }): Promise<QemuCapabilities>
+  /**
+   * Properties of any device, object, machine (`q35`, `pc`, `microvm`) or `cpu`; null for a type this QEMU lacks or cannot
+   * tell about. Most are known; the rest are asked of a throw-away QEMU and kept.
+   * @throws EngineError launch_failed
+   */
+  properties(type: string): Promise<readonly DeviceProperty[] | null>
 }
 
 interface Remembered {
@@ -61,6 +71,10 @@ export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): Capa
   let remembered: Remembered | null = null
   let running: { readonly key: string; readonly result: Promise<BinaryCapabilities> } | null = null
   let latest: QemuCapabilities | null = null
+  let asked: {
+    readonly of: BinaryCapabilities | null
+    readonly types: Map<string, Promise<readonly DeviceProperty[] | null>>
+  } = { of: null, types: new Map() }
 
   const ask = async (binary: string, key: string, kvmOpens: boolean): Promise<BinaryCapabilities> => {
     const cached = await readCache(options.cacheFile, key)
@@ -88,6 +102,20 @@ export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): Capa
     return orAbort(running.result, signal)
   }
 
+  const properties = async (type: string): Promise<readonly DeviceProperty[] | null> => {
+    const capabilities = await current(undefined)
+    const known = knownProperties(capabilities, type)
+    if (known !== null) return known
+    const isObject = capabilities.objectTypes.includes(type)
+    if (!isObject && !capabilities.types.includes(type)) return null
+    if (asked.of !== capabilities) asked = { of: capabilities, types: new Map() }
+    const answer = asked.types.get(type) ?? askAbout(capabilities.binary, type, isObject, options.user ?? null)
+    asked.types.set(type, answer)
+    // A failure to start QEMU is no answer about the type.
+    answer.catch(() => asked.types.delete(type))
+    return answer
+  }
+
   const tools = keepFor(TOOLS_AGE_MS, options.findTools ?? findHostTools)
 
   return {
@@ -105,6 +133,7 @@ export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): Capa
       if (latest === null || !isSame(latest, now)) latest = now
       return latest
     },
+    properties,
   }
 }
 
@@ -134,11 +163,31 @@ async function probe(binary: string, user: ChildUser | null, kvmOpens: boolean):
   try {
     return assembleCapabilities(binary, await askQemu({ binary, user, kvmOpens }))
   } catch (error) {
-    throw new EngineError(
-      'launch_failed',
-      `The installed QEMU (${basename(binary)}) could not be asked what it can do. It may be broken or too old: version 7.2 or newer is needed. Reinstall it and look at the Host page.`,
-      { cause: error },
-    )
+    throw cannotAsk(binary, error)
+  }
+}
+
+function cannotAsk(binary: string, cause: unknown): EngineError {
+  return new EngineError(
+    'launch_failed',
+    `The installed QEMU (${basename(binary)}) could not be asked what it can do. It may be broken or too old: version 7.2 or newer is needed. Reinstall it and look at the Host page.`,
+    { cause },
+  )
+}
+
+async function askAbout(
+  binary: string,
+  type: string,
+  isObject: boolean,
+  user: ChildUser | null,
+): Promise<readonly DeviceProperty[] | null> {
+  const command = isObject ? 'qom-list-properties' : 'device-list-properties'
+  const process = { binary, user, accelerator: 'tcg', timeoutMs: TYPE_TIMEOUT_MS } as const
+  try {
+    const answers = await askProperties(process, [{ command, type }])
+    return answers[type] === undefined ? null : readProperties(answers[type])
+  } catch (error) {
+    throw cannotAsk(binary, error)
   }
 }
 

@@ -294,6 +294,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     host: {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
       capabilities: () => deps.host.capabilities(),
+      deviceType: (_caller, type) => deps.host.deviceType(type),
+      devices: () => deps.host.devices(),
     },
     jobs: {
       list: async (caller) => ({ items: jobs.list(caller.userId) }),

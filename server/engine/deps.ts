@@ -1,5 +1,6 @@
 /** What the engine is joined from. Everything here is an interface; `server/main.ts` puts the real parts in. */
-import type { AcceleratorVerdict, CapabilitiesView, Host } from '#lib/schema/host.ts'
+import type { AcceleratorVerdict, CapabilitiesView, DeviceType, Host } from '#lib/schema/host.ts'
+import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { AcceleratorChoice } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import type { Config } from '#server/config.ts'
@@ -34,6 +35,8 @@ interface HostFacts {
 interface HostSource {
   view(facts: HostFacts, options: { refresh: boolean }): Promise<Host>
   capabilities(): Promise<CapabilitiesView>
+  deviceType(type: string): Promise<DeviceType>
+  devices(): Promise<HostDevices>
 }
 
 interface EngineLog {

@@ -16,6 +16,7 @@ import { readConfig } from '#server/config.ts'
 import { createSerialHub } from '#server/console/serial-hub.ts'
 import { createTickets } from '#server/console/tickets.ts'
 import { EventHub } from '#server/events/hub.ts'
+import { listOffers } from '#server/host/offers.ts'
 import { dataPaths } from '#server/paths.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
 import { prepareDataDir } from '#server/store/data-dir.ts'
@@ -59,6 +60,9 @@ interface Run {
   supervisor: ReturnType<typeof createSupervisor>
 }
 
+/** A host without any device of its own. */
+const hostFacts = { manager: null, isRoot, kernel: [], iommu: { enabled: false, reason: 'None.' }, hasUsb: false }
+
 async function run(): Promise<Run> {
   prepareDataDir(data.root, isRoot, () => {})
   const store = openStore(data)
@@ -88,7 +92,16 @@ async function run(): Promise<Run> {
       view: async () => {
         throw new Error('not part of this test')
       },
-      capabilities: async () => viewCapabilities(await probe.get(), 'tcg'),
+      capabilities: async () => {
+        const found = await probe.get()
+        return viewCapabilities(found, 'tcg', listOffers(found, hostFacts))
+      },
+      deviceType: async () => {
+        throw new Error('not part of this test')
+      },
+      devices: async () => {
+        throw new Error('not part of this test')
+      },
     },
     identity: guestIdentity(isRoot),
     log: { info() {}, warn() {}, error() {} },

@@ -74,6 +74,9 @@ export interface ImageEngine {
 interface HostEngine {
   view(caller: Caller, options: { refresh: boolean }): Promise<Out<'hostView'>>
   capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
+  /** @throws EngineError not_found for a type this QEMU does not have */
+  deviceType(caller: Caller, type: string): Promise<Out<'deviceTypeView'>>
+  devices(caller: Caller): Promise<Out<'hostDeviceList'>>
 }
 
 interface JobEngine {

@@ -4,15 +4,21 @@
  * The verdict is found once after the start, and again on demand or when QEMU changed. One that came of a timeout is not
  * believed for long: a busy host can be too slow for the probe and be fine a minute later.
  */
-import type { AcceleratorVerdict, CapabilitiesView, Capacity, Host } from '#lib/schema/host.ts'
+import type { AcceleratorVerdict, CapabilitiesView, Capacity, DeviceType, Host } from '#lib/schema/host.ts'
+import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { CapabilitiesProbe } from '#server/capabilities/probe.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
-import { viewCapabilities } from '#server/capabilities/view.ts'
+import { viewCapabilities, viewDeviceType } from '#server/capabilities/view.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { ChildUser } from '#server/platform/child.ts'
 import { checkAccelerator } from './accelerator.ts'
+import { readIommu } from './devices/iommu.ts'
+import { readKernelDevices } from './devices/kernel.ts'
+import { listHostDevices } from './devices/list.ts'
+import { Tree } from './devices/tree.ts'
 import { type Findings, lookAround } from './findings.ts'
-import { readInventory } from './inventory.ts'
+import { readInventory, readOsRelease } from './inventory.ts'
+import { listOffers } from './offers.ts'
 import { packageManager } from './packages.ts'
 import { listReadiness } from './readiness.ts'
 import { describeStack } from './stack.ts'
@@ -53,6 +59,10 @@ export interface HostService {
   view(facts: HostFacts, options: { refresh: boolean }): Promise<Host>
   /** @throws EngineError launch_failed when QEMU is missing or broken */
   capabilities(): Promise<CapabilitiesView>
+  /** @throws EngineError not_found for a type this QEMU lacks; launch_failed */
+  deviceType(type: string): Promise<DeviceType>
+  /** The host's own hardware, read anew each time. */
+  devices(): Promise<HostDevices>
 }
 
 type QemuState =
@@ -121,7 +131,15 @@ export function createHostService(options: HostServiceOptions): HostService {
 
   const capabilities = async (): Promise<CapabilitiesView> => {
     const current = await options.capabilities.get()
-    return viewCapabilities(current, held?.value.auto ?? 'tcg')
+    return viewCapabilities(current, held?.value.auto ?? 'tcg', listOffers(current, readOfferFacts(options.user)))
+  }
+
+  const deviceType = async (type: string): Promise<DeviceType> => {
+    const properties = await options.capabilities.properties(type)
+    if (properties === null) {
+      throw new EngineError('not_found', `The installed QEMU has no device or object type ${type} it tells about.`)
+    }
+    return viewDeviceType(type, properties)
   }
 
   return {
@@ -177,6 +195,21 @@ export function createHostService(options: HostServiceOptions): HostService {
       }
     },
     capabilities,
+    deviceType,
+    devices: () => listHostDevices({ user: options.user }),
+  }
+}
+
+/** A few small files; what is plugged in or loaded can change at any time. */
+function readOfferFacts(user: ChildUser | null): Parameters<typeof listOffers>[1] {
+  const tree = new Tree()
+  const isRoot = process.getuid?.() === 0
+  return {
+    manager: packageManager(readOsRelease()),
+    isRoot,
+    kernel: readKernelDevices(tree, user, isRoot),
+    iommu: readIommu(tree),
+    hasUsb: tree.list('sys/bus/usb/devices').length > 0,
   }
 }
 

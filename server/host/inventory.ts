@@ -74,7 +74,8 @@ export async function readInventory(dataDir: string): Promise<Inventory> {
   }
 }
 
-function readOsRelease(): OsRelease {
+/** Of this host. */
+export function readOsRelease(): OsRelease {
   return parseOsRelease(readText('/etc/os-release') || readText('/usr/lib/os-release'))
 }
 

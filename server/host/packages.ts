@@ -4,7 +4,18 @@ import type { OsRelease } from './inventory.ts'
 export type PackageManager = 'apt' | 'dnf' | 'pacman' | 'zypper'
 
 /** What Guestdeck can need from a distribution. */
-export type Need = 'qemu' | 'qemu-img' | 'ovmf' | 'swtpm' | 'bubblewrap' | 'util-linux'
+export type Need =
+  | 'qemu'
+  | 'qemu-img'
+  | 'ovmf'
+  | 'seabios'
+  | 'swtpm'
+  | 'bubblewrap'
+  | 'util-linux'
+  | 'virtiofsd'
+  | 'virtio-win'
+  | 'iproute'
+  | 'tc'
 
 const FAMILIES: readonly (readonly [PackageManager, readonly string[]])[] = [
   ['apt', ['debian', 'ubuntu']],
@@ -21,6 +32,12 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     swtpm: ['swtpm', 'swtpm-tools'],
     bubblewrap: ['bubblewrap'],
     'util-linux': ['util-linux'],
+    seabios: ['seabios'],
+    // Up to Debian 12 it comes with QEMU, so that it is only missing where this package exists.
+    virtiofsd: ['virtiofsd'],
+    'virtio-win': [],
+    iproute: ['iproute2'],
+    tc: ['iproute2'],
   },
   dnf: {
     // RHEL and its kin have it under this name; on Fedora it is a package that draws in qemu-system-x86.
@@ -30,6 +47,11 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     swtpm: ['swtpm', 'swtpm-tools'],
     bubblewrap: ['bubblewrap'],
     'util-linux': ['util-linux'],
+    seabios: ['seabios-bin'],
+    virtiofsd: ['virtiofsd'],
+    'virtio-win': ['virtio-win'],
+    iproute: ['iproute'],
+    tc: ['iproute-tc'],
   },
   pacman: {
     qemu: ['qemu-system-x86'],
@@ -38,6 +60,11 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     swtpm: ['swtpm'],
     bubblewrap: ['bubblewrap'],
     'util-linux': ['util-linux'],
+    seabios: ['seabios'],
+    virtiofsd: ['virtiofsd'],
+    'virtio-win': [],
+    iproute: ['iproute2'],
+    tc: ['iproute2'],
   },
   zypper: {
     qemu: ['qemu-x86'],
@@ -46,6 +73,11 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     swtpm: ['swtpm'],
     bubblewrap: ['bubblewrap'],
     'util-linux': ['util-linux'],
+    seabios: ['qemu-seabios'],
+    virtiofsd: ['virtiofsd'],
+    'virtio-win': [],
+    iproute: ['iproute2'],
+    tc: ['iproute2'],
   },
 }
 

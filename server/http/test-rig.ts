@@ -127,7 +127,7 @@ export function engineDouble(): EngineDouble {
       'activity',
     ]),
     images: group('images', ['list', 'view', 'upload', 'register', 'sources', 'starters', 'addStarter', 'delete']),
-    host: group('host', ['view', 'capabilities']),
+    host: group('host', ['view', 'capabilities', 'deviceType', 'devices']),
     jobs: group('jobs', ['list', 'view', 'cancel']),
     activity: method('activity'),
     metrics: method('metrics'),

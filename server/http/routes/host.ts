@@ -2,11 +2,21 @@
 import type { Engine } from '#server/engine/types.ts'
 import type { Handlers } from '#server/http/contract-routes.ts'
 
-type Names = 'hostView' | 'capabilitiesView' | 'jobList' | 'jobView' | 'jobCancel' | 'activityList'
+type Names =
+  | 'hostView'
+  | 'hostDeviceList'
+  | 'capabilitiesView'
+  | 'deviceTypeView'
+  | 'jobList'
+  | 'jobView'
+  | 'jobCancel'
+  | 'activityList'
 
 export function hostRoutes(engine: Engine): Pick<Handlers, Names> {
   return {
     hostView: ({ caller, query }) => engine.host.view(caller, { refresh: query.refresh === 'true' }),
+    hostDeviceList: ({ caller }) => engine.host.devices(caller),
+    deviceTypeView: ({ caller, params }) => engine.host.deviceType(caller, params.type),
     capabilitiesView: ({ caller }) => engine.host.capabilities(caller),
     jobList: ({ caller }) => engine.jobs.list(caller),
     jobView: ({ caller, params }) => engine.jobs.view(caller, params.id),
