@@ -178,6 +178,18 @@ export async function fileFacts(path: string, timeoutMs = 5000): Promise<FileFac
   }
 }
 
+/** Mode and owner of whatever is there, links followed; null when missing. @throws Error EACCES … */
+export async function fileMode(path: string): Promise<{ mode: number; uid: number; gid: number } | null> {
+  try {
+    const { mode, uid, gid } = await stat(path)
+    return { mode, uid, gid }
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
+    throw error
+  }
+}
+
 /** Changes with every boot of the host; empty where it cannot be read. */
 export function readBootId(): string {
   try {
