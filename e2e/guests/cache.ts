@@ -26,22 +26,28 @@ export function keyOf(...parts: readonly (string | Uint8Array)[]): string {
 /**
  * The directory `name` of the cache, made by `build` in a scratch directory when it is not there yet. Several
  * processes may ask at once: one builds, the others wait for it.
+ * @param cacheDir where it lies; made when missing
  * @returns its absolute path
  */
-export async function cached(name: string, build: (scratchDir: string) => Promise<void>): Promise<string> {
-  const path = join(CACHE_DIR, name)
+export async function cached(
+  name: string,
+  build: (scratchDir: string) => Promise<void>,
+  cacheDir: string = CACHE_DIR,
+): Promise<string> {
+  const path = join(cacheDir, name)
   if (existsSync(path)) return path
-  mkdirSync(CACHE_DIR, { recursive: true })
+  mkdirSync(cacheDir, { recursive: true })
   const unlock = await lock(`${path}.lock`)
   try {
     if (existsSync(path)) return path
-    const scratch = mkdtempSync(join(CACHE_DIR, '.build-'))
+    const scratch = mkdtempSync(join(cacheDir, '.build-'))
     try {
       await build(scratch)
       renameSync(scratch, path)
     } catch (error) {
       rmSync(scratch, { recursive: true, force: true })
-      throw error
+      // Two who both took over an abandoned lock build the same.
+      if (!existsSync(path)) throw error
     }
     return path
   } finally {
@@ -50,10 +56,10 @@ export async function cached(name: string, build: (scratchDir: string) => Promis
 }
 
 /** Removes older results of the same family, `prefix-<key>`, so that the cache holds one of each. */
-export function dropOthers(prefix: string, keep: string): void {
-  for (const name of readdirSync(CACHE_DIR)) {
+export function dropOthers(prefix: string, keep: string, cacheDir: string = CACHE_DIR): void {
+  for (const name of readdirSync(cacheDir)) {
     const isOfFamily = name.startsWith(`${prefix}-`) && /^[0-9a-f]{16}$/.test(name.slice(prefix.length + 1))
-    if (isOfFamily && name !== keep) rmSync(join(CACHE_DIR, name), { recursive: true, force: true })
+    if (isOfFamily && name !== keep) rmSync(join(cacheDir, name), { recursive: true, force: true })
   }
 }
 

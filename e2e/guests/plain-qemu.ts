@@ -83,12 +83,15 @@ export class PlainQemu {
     this.exited = once(child, 'exit').then(([code]) => code)
   }
 
-  /** Starts QEMU under TCG with sockets `ser`, `qmp` and `qga` in a directory of its own, plus the given options. */
-  static start(args: readonly string[], memoryMiB = 256): PlainQemu {
+  /**
+   * Starts QEMU under TCG with sockets `ser`, `qmp` and `qga` in a directory of its own, plus the given options.
+   * @param binary the installed QEMU unless given
+   */
+  static start(args: readonly string[], memoryMiB = 256, binary?: string): PlainQemu {
     const dir = mkdtempSync(join(tmpdir(), 'gq-'))
     const socket = (id: string) => `socket,id=${id},path=${join(dir, id)},server=on,wait=off`
     const child = spawn(
-      process.env.GUESTDECK_QEMU ?? 'qemu-system-x86_64',
+      binary ?? process.env.GUESTDECK_QEMU ?? 'qemu-system-x86_64',
       [
         ...['-M', 'q35', '-accel', 'tcg,tb-size=64', '-cpu', 'max', '-m', String(memoryMiB)],
         ...['-nodefaults', '-no-user-config', '-display', 'none'],
