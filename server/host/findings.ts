@@ -1,20 +1,21 @@
 /** Looks for the programs and files of the readiness list. Spawns a version query for each: for the host page, not for a hot path. */
 import { findUefiFirmware, KNOWN_FIRMWARE } from '#server/capabilities/firmware.ts'
-import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import { findHostTools } from '#server/capabilities/host-tools.ts'
+import type { HostTool, QemuCapabilities } from '#server/capabilities/types.ts'
 import { captureOutput, findExecutable } from '#server/platform/child.ts'
 import { fileFacts } from '#server/platform/fs.ts'
 import type { Finding, ReadinessFacts } from './readiness.ts'
 
 const VERSION_TIMEOUT_MS = 3_000
 
-export type Findings = Omit<ReadinessFacts, 'manager' | 'isRoot' | 'verdict'>
+export type Findings = Omit<ReadinessFacts, 'manager' | 'isRoot' | 'verdict' | 'kernel' | 'iommu'>
 
 /** @param capabilities null when QEMU is missing or broken; `qemuError` then says which and why */
 export async function lookAround(
   capabilities: QemuCapabilities | null,
   qemuError: { readonly missing: boolean; readonly message: string } | null,
 ): Promise<Findings> {
-  const [qemuImg, swtpm, bubblewrap, unshare, setpriv, prlimit, bundledFirmware] = await Promise.all([
+  const [qemuImg, swtpm, bubblewrap, unshare, setpriv, prlimit, bundledFirmware, tools] = await Promise.all([
     findProgram('qemu-img', ['--version']),
     findProgram('swtpm', ['--version']),
     findProgram('bwrap', ['--version']),
@@ -22,6 +23,7 @@ export async function lookAround(
     findProgram('setpriv', ['--version']),
     findProgram('prlimit', ['--version']),
     findBundledFirmware(),
+    capabilities?.tools ?? findHostTools(),
   ])
   return {
     qemu: describeQemu(capabilities, qemuError),
@@ -31,6 +33,8 @@ export async function lookAround(
     unshare,
     setpriv,
     prlimit,
+    virtiofsd: describeTool(tools.virtiofsd, 'virtiofsd'),
+    ip: describeTool(tools.ip, 'ip'),
     ovmf: describeOvmf(capabilities),
     bundledFirmware,
   }
@@ -44,6 +48,11 @@ function describeQemu(
     return { state: 'ok', version: capabilities.version, detail: capabilities.package || 'Answers over QMP.' }
   }
   return { state: error?.missing === false ? 'broken' : 'missing', detail: error?.message ?? 'Not found.' }
+}
+
+function describeTool(tool: HostTool | null, name: string): Finding {
+  if (tool === null) return { state: 'missing', detail: `There is no program ${name}.` }
+  return { state: 'ok', version: tool.version, detail: tool.path }
 }
 
 function describeOvmf(capabilities: QemuCapabilities | null): Finding {

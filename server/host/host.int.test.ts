@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { CapabilitiesView, Host } from '#lib/schema/host.ts'
+import { CapabilitiesView, DeviceType, Host } from '#lib/schema/host.ts'
+import { HostDevices } from '#lib/schema/host-devices.ts'
 import { createCapabilitiesProbe } from '#server/capabilities/probe.ts'
 import { findExecutable } from '#server/platform/child.ts'
 import { checkAccelerator, kvmOpensFor, unprivilegedUser } from './accelerator.ts'
@@ -20,6 +21,10 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'gdh-'))
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+function readdirOrEmpty(path: string): string[] {
+  return existsSync(path) ? readdirSync(path) : []
+}
 
 describe('the probe guest', () => {
   test.skipIf(findExecutable('nasm') === null)('is what its source assembles to', () => {
@@ -114,6 +119,34 @@ describe('the host service', () => {
     expect(host.decide('tcg').kind).toBe('tcg')
     expect(host.decide('auto').kind).toBe(a.auto)
     expect(CapabilitiesView.safeParse(await host.capabilities()).error).toBeUndefined()
+  })
+
+  test('lists what this machine has, as the contract wants it', async () => {
+    const found = await service(binary).devices()
+    expect(HostDevices.safeParse(found).error).toBeUndefined()
+    expect(found.pci.length).toBe(readdirOrEmpty('/sys/bus/pci/devices').length)
+    expect(found.cpus.filter((cpu) => cpu.online).length).toBeGreaterThanOrEqual(availableParallelism())
+    expect(found.kernel.find((node) => node.id === 'kvm')?.present).toBe(existsSync('/dev/kvm'))
+    expect(found.interfaces.find((card) => card.kind === 'loopback')?.name).toBe('lo')
+    expect(found.iommu.enabled).toBe(readdirOrEmpty('/sys/kernel/iommu_groups').length > 0)
+    if (!found.iommu.enabled) expect(found.pci.filter((device) => device.assignable)).toEqual([])
+  })
+
+  test('tells the properties of a type, known or asked for, and refuses what is no type', async () => {
+    const host = service(binary)
+    const names = async (type: string) => (await host.deviceType(type)).properties.map((property) => property.name)
+    expect(await names('virtio-net-pci')).toContain('mac')
+    expect(await names('q35')).toContain('smm')
+    // Not among those asked at the start.
+    expect(await names('pcie-pci-bridge')).toContain('msi')
+    expect(await names('sdhci-pci')).toContain('addr')
+    const answer = await host.deviceType('tls-creds-anon')
+    expect(DeviceType.safeParse(answer).error).toBeUndefined()
+    await expect(host.deviceType('no-such-device')).rejects.toMatchObject({ code: 'not_found' })
+    // Its looking-glass ends some builds; whatever it does, it is an answer or a refusal, and the next question works.
+    const gl = await host.deviceType('virtio-gpu-gl-pci').catch((error: unknown) => error)
+    if (gl instanceof Error) expect(gl).toMatchObject({ code: 'not_found' })
+    expect(await names('sdhci-pci')).toContain('addr')
   })
 
   test('without QEMU still shows the host, what is missing and the command', async () => {

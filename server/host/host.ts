@@ -18,7 +18,7 @@ import { listHostDevices } from './devices/list.ts'
 import { Tree } from './devices/tree.ts'
 import { type Findings, lookAround } from './findings.ts'
 import { readInventory, readOsRelease } from './inventory.ts'
-import { listOffers } from './offers.ts'
+import { listOffers, type OfferFacts } from './offers.ts'
 import { packageManager } from './packages.ts'
 import { listReadiness } from './readiness.ts'
 import { describeStack } from './stack.ts'
@@ -165,7 +165,7 @@ export function createHostService(options: HostServiceOptions): HostService {
       const readiness = listReadiness({
         ...found,
         manager: packageManager(inventory.os),
-        isRoot: process.getuid?.() === 0,
+        ...readKernelFacts(options.user),
         verdict,
       })
       const { capabilities } = qemu
@@ -200,17 +200,16 @@ export function createHostService(options: HostServiceOptions): HostService {
   }
 }
 
-/** A few small files; what is plugged in or loaded can change at any time. */
-function readOfferFacts(user: ChildUser | null): Parameters<typeof listOffers>[1] {
+/** A few small files; what is loaded can change at any time. */
+function readKernelFacts(user: ChildUser | null) {
   const tree = new Tree()
   const isRoot = process.getuid?.() === 0
-  return {
-    manager: packageManager(readOsRelease()),
-    isRoot,
-    kernel: readKernelDevices(tree, user, isRoot),
-    iommu: readIommu(tree),
-    hasUsb: tree.list('sys/bus/usb/devices').length > 0,
-  }
+  return { isRoot, kernel: readKernelDevices(tree, user, isRoot), iommu: readIommu(tree) }
+}
+
+function readOfferFacts(user: ChildUser | null): OfferFacts {
+  const hasUsb = new Tree().list('sys/bus/usb/devices').length > 0
+  return { ...readKernelFacts(user), manager: packageManager(readOsRelease()), hasUsb }
 }
 
 /** A busy host, perhaps; the next look may see better. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { ReadinessItem } from '#lib/schema/host.ts'
+import type { KernelDevice } from '#lib/schema/host-devices.ts'
 import { parseOsRelease } from './inventory.ts'
 import { installCommand, packageManager } from './packages.ts'
 import { type Finding, listReadiness, type ReadinessFacts } from './readiness.ts'
@@ -20,6 +21,16 @@ const KVM: AcceleratorFacts = {
 const verdictOf = (change: Partial<AcceleratorFacts> = {}) =>
   judgeAccelerator({ ...KVM, ...change }, 'auto', '2026-01-02T03:04:05.000Z')
 
+const node = (id: KernelDevice['id'], opens: boolean): KernelDevice => ({
+  id,
+  path: `/dev/${id}`,
+  present: opens,
+  opens,
+  purpose: 'for something',
+  detail: opens ? 'there' : 'not there',
+  command: opens ? null : `modprobe ${id}`,
+})
+
 function list(change: Partial<ReadinessFacts>) {
   const readiness = listReadiness({
     manager: 'apt',
@@ -33,6 +44,10 @@ function list(change: Partial<ReadinessFacts>) {
     unshare: ok,
     setpriv: ok,
     prlimit: ok,
+    virtiofsd: ok,
+    ip: ok,
+    kernel: [node('vhost-net', true), node('vhost-vsock', true)],
+    iommu: { enabled: true, groups: 12, reason: 'on' },
     verdict: verdictOf(),
     ...change,
   })
@@ -105,6 +120,24 @@ describe('the readiness list', () => {
     const unusable = verdictOf({ guest: { outcome: 'stopped', ms: 40, said: '' } })
     expect(list({ verdict: unusable }).item('kvm')).toMatchObject({ state: 'broken', command: null })
   })
+})
+
+describe('what the kernel gives', () => {
+  test('is mended by loading a module, not by installing', () => {
+    const { installCommand: command, item } = list({ kernel: [node('vhost-net', false)] })
+    expect(item('vhost-net')).toMatchObject({ state: 'missing', command: 'modprobe vhost-net', packages: [] })
+    expect(command).toBeNull()
+  })
+
+  test('or the firmware has to be switched on by hand, for which there is no command', () => {
+    const off = { enabled: false, groups: 0, reason: 'Switch on VT-d.' }
+    expect(list({ iommu: off }).item('iommu')).toMatchObject({ state: 'missing', command: null, detail: off.reason })
+  })
+})
+
+test('virtiofsd is a package of its own only where QEMU does not bring it', () => {
+  expect(list({ virtiofsd: missing }).installCommand).toMatch(/ virtiofsd$/)
+  expect(list({ virtiofsd: missing, qemu: missing }).installCommand).not.toContain('virtiofsd')
 })
 
 describe('distributions', () => {

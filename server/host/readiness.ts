@@ -1,5 +1,6 @@
 /** The readiness list: what Guestdeck finds on this host, what is missing, and the command that mends it. Pure. */
 import type { AcceleratorVerdict, ReadinessItem } from '#lib/schema/host.ts'
+import type { HostDevices, KernelDevice } from '#lib/schema/host-devices.ts'
 import { installCommand, type Need, type PackageManager, packagesFor } from './packages.ts'
 
 /** One program or file as it was found. */
@@ -21,6 +22,11 @@ export interface ReadinessFacts {
   readonly unshare: Finding
   readonly setpriv: Finding
   readonly prlimit: Finding
+  readonly virtiofsd: Finding
+  readonly ip: Finding
+  /** Device nodes of the kernel. */
+  readonly kernel: readonly KernelDevice[]
+  readonly iommu: HostDevices['iommu']
   readonly verdict: AcceleratorVerdict
 }
 
@@ -39,12 +45,14 @@ interface Line {
   readonly finding: Finding
   /** Null when no package is sure to bring it. */
   readonly brings: Need | null
+  /** What mends it where that is no package. */
+  readonly command?: string | null
 }
 
 /** In the order they are shown: required, then optional, then the groups of which one is enough. */
 export function listReadiness(facts: ReadinessFacts): Readiness {
   const { manager, isRoot } = facts
-  const lines = programLines(facts)
+  const lines = [...programLines(facts), ...deviceLines(facts)]
   const items = lines.map((line) => toItem(line, manager, isRoot))
   // After the required programs: what a missing one breaks is listed first.
   items.splice(2, 0, kvmItem(facts))
@@ -76,6 +84,23 @@ function programLines(facts: ReadinessFacts): readonly Line[] {
       need: 'optional',
       finding: facts.swtpm,
       brings: 'swtpm',
+    },
+    {
+      id: 'virtiofsd',
+      title: 'virtiofsd',
+      purpose: 'Shares folders of this host with a guest, fast (virtiofs).',
+      need: 'optional',
+      finding: facts.virtiofsd,
+      // Up to Debian 12 it comes with QEMU and there is no package of its own: only a host that has QEMU without it has one.
+      brings: facts.qemu.state === 'ok' ? 'virtiofsd' : null,
+    },
+    {
+      id: 'ip',
+      title: 'ip (iproute2)',
+      purpose: 'Connects guests to a bridge of this host.',
+      need: 'optional',
+      finding: facts.ip,
+      brings: 'iproute',
     },
     {
       id: 'setpriv',
@@ -132,6 +157,37 @@ function programLines(facts: ReadinessFacts): readonly Line[] {
   ]
 }
 
+/** What the kernel and the hardware give. */
+function deviceLines({ kernel, iommu }: ReadinessFacts): readonly Line[] {
+  const nodes = (
+    [
+      ['vhost-net', 'Fast packets for cards on a bridge (vhost-net)'],
+      ['vhost-vsock', 'Sockets between host and guest (vsock)'],
+    ] as const
+  ).flatMap(([id, title]): Line[] => {
+    const node = kernel.find((candidate) => candidate.id === id)
+    if (node === undefined) return []
+    const state = node.opens ? 'ok' : node.present ? 'broken' : 'missing'
+    const finding: Finding =
+      state === 'ok' ? { state, version: null, detail: node.detail } : { state, detail: node.detail }
+    return [{ id, title, purpose: node.purpose, need: 'optional', finding, brings: null, command: node.command }]
+  })
+  const finding: Finding = iommu.enabled
+    ? { state: 'ok', version: null, detail: iommu.reason }
+    : { state: 'missing', detail: iommu.reason }
+  return [
+    ...nodes,
+    {
+      id: 'iommu',
+      title: 'IOMMU (VT-d, AMD-Vi)',
+      purpose: 'Hands PCI devices of this host to a guest without giving it the memory of everything else.',
+      need: 'optional',
+      finding,
+      brings: null,
+    },
+  ]
+}
+
 function toItem(line: Line, manager: PackageManager | null, isRoot: boolean): ReadinessItem {
   const packages = line.brings === null ? [] : [...packagesFor(manager, line.brings)]
   const { finding } = line
@@ -145,7 +201,7 @@ function toItem(line: Line, manager: PackageManager | null, isRoot: boolean): Re
     version: finding.state === 'ok' ? finding.version : null,
     detail: finding.detail,
     packages,
-    command: finding.state === 'ok' ? null : installCommand(manager, packages, isRoot),
+    command: finding.state === 'ok' ? null : (line.command ?? installCommand(manager, packages, isRoot)),
   }
 }
 

@@ -42,7 +42,13 @@ export class Tree {
   }
 
   exists(path: string): boolean {
-    return lstatSync(this.path(path), { throwIfNoEntry: false }) !== undefined
+    try {
+      lstatSync(this.path(path))
+      return true
+    } catch {
+      // Not there, or below something that is no directory.
+      return false
+    }
   }
 
   stat(path: string): Stats | null {
