@@ -1,9 +1,8 @@
-/** Devices that help guest and host to work together: random numbers, memory balloon, agent channel. */
-import { QEMU_IDS, SLOTS } from '../ids.ts'
-import { jsonOption, socketChardev } from '../option.ts'
+/** Devices that help guest and host to work together: random numbers, memory balloon. */
+import { slotPlace, virtioDriver } from '../bus.ts'
+import { QEMU_IDS } from '../ids.ts'
+import { jsonOption } from '../option.ts'
 import type { CompileInput, PlannedOption } from '../types.ts'
-
-export const AGENT_PORT_NAME = 'org.qemu.guest_agent.0'
 
 export function rngOptions({ spec }: CompileInput): PlannedOption[] {
   if (!spec.rng) return []
@@ -23,7 +22,12 @@ export function rngOptions({ spec }: CompileInput): PlannedOption[] {
     ),
     jsonOption(
       '-device',
-      { driver: 'virtio-rng-pci', id: QEMU_IDS.rng, bus: 'pcie.0', addr: SLOTS.rng, rng: QEMU_IDS.rngSource },
+      {
+        driver: virtioDriver(spec, 'virtio-rng'),
+        id: QEMU_IDS.rng,
+        ...slotPlace(spec, 'rng'),
+        rng: QEMU_IDS.rngSource,
+      },
       {
         group,
         what: 'Gives the guest a source of real random numbers.',
@@ -41,10 +45,9 @@ export function balloonOptions({ spec }: CompileInput): PlannedOption[] {
     jsonOption(
       '-device',
       {
-        driver: 'virtio-balloon-pci',
+        driver: virtioDriver(spec, 'virtio-balloon'),
         id: QEMU_IDS.balloon,
-        bus: 'pcie.0',
-        addr: SLOTS.balloon,
+        ...slotPlace(spec, 'balloon'),
         'deflate-on-oom': true,
         'free-page-reporting': true,
       },
@@ -54,50 +57,6 @@ export function balloonOptions({ spec }: CompileInput): PlannedOption[] {
         why: 'Freed memory goes back to the host, and the memory figures shown here come from it. Given up before the guest would run out.',
         origin: 'default',
         field: '/balloon',
-      },
-    ),
-  ]
-}
-
-export function agentOptions({ spec, paths }: CompileInput): PlannedOption[] {
-  if (!spec.agentChannel) return []
-  const group = 'agent'
-  const field = '/agentChannel'
-  return [
-    socketChardev(QEMU_IDS.agentChardev, paths.agent, {
-      group,
-      what: 'The far end of the agent channel: a socket that only the dashboard can open.',
-      why: 'The dashboard asks the agent to shut down cleanly and for its addresses.',
-      origin: 'plumbing',
-      field,
-    }),
-    jsonOption(
-      '-device',
-      { driver: 'virtio-serial-pci', id: QEMU_IDS.virtioSerial, bus: 'pcie.0', addr: SLOTS.virtioSerial },
-      {
-        group,
-        what: 'A virtio controller for channels between guest and host.',
-        why: 'It carries the agent channel.',
-        origin: 'default',
-        field,
-      },
-    ),
-    jsonOption(
-      '-device',
-      {
-        driver: 'virtserialport',
-        id: QEMU_IDS.agentPort,
-        bus: `${QEMU_IDS.virtioSerial}.0`,
-        nr: 1,
-        chardev: QEMU_IDS.agentChardev,
-        name: AGENT_PORT_NAME,
-      },
-      {
-        group,
-        what: 'The channel that qemu-guest-agent looks for by its name.',
-        why: 'Does nothing until the agent is installed in the guest.',
-        origin: 'default',
-        field,
       },
     ),
   ]
