@@ -66,7 +66,7 @@ export const VmExit = z
   .meta({ id: 'VmExit' })
 export type VmExit = z.output<typeof VmExit>
 
-/** A field whose stored value differs from what the running guest has; takes effect at the next power cycle. */
+/** A field whose stored value differs from what the running guest has. */
 export const PendingChange = z
   .strictObject({
     /** JSON pointer into the spec, for example `/memoryMiB`. */
@@ -74,6 +74,11 @@ export const PendingChange = z
     live: z.json(),
     next: z.json(),
     reason: z.string(),
+    /**
+     * What it waits for. `restart`: the next power cycle. `guest`: the guest was asked to let go of the device and has
+     * not. `apply`: could be made at once; repeat the change, or send an empty one for all.
+     */
+    waiting: z.enum(['restart', 'guest', 'apply']),
   })
   .meta({ id: 'PendingChange' })
 export type PendingChange = z.output<typeof PendingChange>
