@@ -17,6 +17,7 @@ import { findExecutable } from '#server/platform/child.ts'
 import { askProperties } from './ask.ts'
 import { createCapabilitiesProbe } from './probe.ts'
 import { askThrowaway, ThrowawayFailed } from './throwaway.ts'
+import type { HostTools } from './types.ts'
 
 const QEMU = findExecutable('qemu-system-x86_64') ?? ''
 let dir: string
@@ -123,6 +124,36 @@ describe('probing the installed QEMU', () => {
       expect(await probe()).toEqual(first)
       expect(JSON.parse(readFileSync(cacheFile, 'utf8'))).toHaveProperty('capabilities.version', first.version)
     }
+  })
+
+  test('programs that came meanwhile are noticed, and nobody waits for that but the first', async () => {
+    const none = { swtpm: null, swtpmSetup: null, virtiofsd: null, ip: null, tc: null, taskset: null }
+    let answer = Promise.resolve<HostTools>(none)
+    const probe = createCapabilitiesProbe({
+      binary: QEMU,
+      cacheFile: null,
+      findTools: () => answer,
+      toolsAgeMs: 0,
+    })
+    const first = await probe.get()
+    expect(first.tools).toEqual(none)
+    const slow = Promise.withResolvers<HostTools>()
+    answer = slow.promise
+    expect(await probe.get()).toBe(first)
+    slow.resolve({ ...none, ip: { path: '/sbin/ip', version: '6.1' } })
+    await expect.poll(async () => (await probe.get()).tools.ip?.version).toBe('6.1')
+  })
+
+  test('a type nobody asked about before is looked at once, whoever wants to know', async () => {
+    const { path, starts } = wrapper()
+    const probe = createCapabilitiesProbe({ binary: path, cacheFile: null })
+    await probe.get()
+    const before = starts()
+    const [a, b] = await Promise.all([probe.properties('sdhci-pci'), probe.properties('sdhci-pci')])
+    expect(a?.map((property) => property.name)).toContain('addr')
+    expect(b).toBe(a)
+    expect([(await probe.properties('e1000')) === null, await probe.properties('nonsense')]).toEqual([false, null])
+    expect(starts()).toBe(before + 1)
   })
 
   test('a caller that gives up does not take the others’ answer away', async () => {

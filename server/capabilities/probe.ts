@@ -28,7 +28,7 @@ const CACHE_FORMAT = 2
 const MODULE_DIRS = ['/usr/lib/x86_64-linux-gnu/qemu', '/usr/lib64/qemu-kvm', '/usr/lib64/qemu', '/usr/lib/qemu']
 
 /** A tool installed meanwhile is noticed after this. */
-const TOOLS_AGE_MS = 30_000
+const TOOLS_AGE_MS = 15_000
 
 const TYPE_TIMEOUT_MS = 10_000
 
@@ -45,6 +45,8 @@ export interface CapabilitiesProbeOptions {
   readonly findFirmware?: () => FoundFirmware
   /** Programs beside QEMU; the default searches this host. */
   readonly findTools?: () => Promise<HostTools>
+  /** Milliseconds after which they are looked up again. */
+  readonly toolsAgeMs?: number
 }
 
 export interface CapabilitiesProbe {
@@ -102,6 +104,7 @@ export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): Capa
     return orAbort(running.result, signal)
   }
 
+  const inTurn = oneAtATime()
   const properties = async (type: string): Promise<readonly DeviceProperty[] | null> => {
     const capabilities = await current(undefined)
     const known = knownProperties(capabilities, type)
@@ -109,14 +112,15 @@ export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): Capa
     const isObject = capabilities.objectTypes.includes(type)
     if (!isObject && !capabilities.types.includes(type)) return null
     if (asked.of !== capabilities) asked = { of: capabilities, types: new Map() }
-    const answer = asked.types.get(type) ?? askAbout(capabilities.binary, type, isObject, options.user ?? null)
+    const answer =
+      asked.types.get(type) ?? inTurn(() => askAbout(capabilities.binary, type, isObject, options.user ?? null))
     asked.types.set(type, answer)
     // A failure to start QEMU is no answer about the type.
     answer.catch(() => asked.types.delete(type))
     return answer
   }
 
-  const tools = keepFor(TOOLS_AGE_MS, options.findTools ?? findHostTools)
+  const tools = keepFor(options.toolsAgeMs ?? TOOLS_AGE_MS, options.findTools ?? findHostTools)
 
   return {
     async get({ signal } = {}) {
@@ -144,18 +148,40 @@ function isSame(a: QemuCapabilities, b: QemuCapabilities): boolean {
   return a.machines === b.machines && found(a) === found(b)
 }
 
-/** Asks again when the answer is older than `ageMs`; callers at the same time share one question. */
+/**
+ * Answers from memory and asks again beside that once the answer is older than `ageMs`, so that only the first caller
+ * waits: a guest that starts must not wait for programs that tell their version.
+ */
 function keepFor<T>(ageMs: number, ask: () => Promise<T>): () => Promise<T> {
   let kept: { readonly answer: Promise<T>; readonly at: number } | null = null
+  let asking = false
   return () => {
-    if (kept === null || performance.now() - kept.at > ageMs) {
-      const mine = { answer: ask(), at: performance.now() }
-      kept = mine
-      mine.answer.catch(() => {
-        if (kept === mine) kept = null
-      })
+    if (kept === null) {
+      kept = { answer: ask(), at: performance.now() }
+    } else if (!asking && performance.now() - kept.at > ageMs) {
+      asking = true
+      const answer = ask()
+      answer
+        .then(() => {
+          kept = { answer, at: performance.now() }
+        })
+        // The old answer stands until the next question.
+        .catch(() => {})
+        .finally(() => {
+          asking = false
+        })
     }
     return kept.answer
+  }
+}
+
+/** One after the other, however many ask at once: each question is a QEMU. */
+function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return (work) => {
+    const mine = last.then(work, work)
+    last = mine
+    return mine
   }
 }
 

@@ -23,7 +23,8 @@ export async function lookAround(
     findProgram('setpriv', ['--version']),
     findProgram('prlimit', ['--version']),
     findBundledFirmware(),
-    capabilities?.tools ?? findHostTools(),
+    // Anew, not as the capabilities have them: this is looked at after something was installed.
+    findHostTools(),
   ])
   return {
     qemu: describeQemu(capabilities, qemuError),
