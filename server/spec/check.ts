@@ -2,6 +2,9 @@
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { ceilGiB } from '#lib/units.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import { checkCpu, checkCpuCapabilities } from './check/cpu.ts'
+import { checkMachine, checkMachineCapabilities } from './check/machine.ts'
+import { checkMemory, checkMemoryCapabilities } from './check/memory.ts'
 import { checkPlaces } from './check/places.ts'
 import { bad, claims, missingTypes, type NeededType, type SpecProblem } from './check/problem.ts'
 import { MAX_ROOT_PORTS } from './ids.ts'
@@ -11,9 +14,8 @@ export type { SpecProblem } from './check/problem.ts'
 
 /** Ids, ports, boot positions and addresses that may occur once; in the order of the spec. */
 export function checkStructure(spec: VmSpec): SpecProblem[] {
-  const problems: SpecProblem[] = [...checkPlaces(spec)]
+  const problems: SpecProblem[] = [...checkPlaces(spec), ...checkMachine(spec), ...checkCpu(spec), ...checkMemory(spec)]
   const claimSata = claims<number>()
-  const claimBoot = claims<number>()
   const claimMac = claims<string>()
   const claimForward = claims<string>()
   spec.disks.forEach((drive, index) => {
@@ -22,8 +24,6 @@ export function checkStructure(spec: VmSpec): SpecProblem[] {
       problems.push(
         bad(`${at}.port`, `SATA port ${drive.port} already holds another drive; leave it out to get a free one.`),
       )
-    if (drive.bootIndex !== null && claimBoot(drive.bootIndex, `${at}.bootIndex`) !== null)
-      problems.push(bad(`${at}.bootIndex`, `Two drives have boot position ${drive.bootIndex}; each needs its own.`))
   })
   spec.networks.forEach((card, index) => {
     const at = `networks.${index}`
@@ -66,27 +66,12 @@ function neededTypes(spec: VmSpec): NeededType[] {
 
 /** What the spec asks of QEMU that this QEMU does not have. */
 export function checkCapabilities(spec: VmSpec, capabilities: QemuCapabilities): SpecProblem[] {
-  const problems: SpecProblem[] = []
-  const machine = capabilities.machines.find((m) => m.name === spec.machine)
-  if (machine === undefined)
-    problems.push(
-      bad('machine', `QEMU ${capabilities.version} has no machine type ${spec.machine}; choose one that it has.`),
-    )
-  else if (spec.cpus > machine.maxCpus)
-    problems.push(bad('cpus', `${spec.machine} takes at most ${machine.maxCpus} virtual CPUs.`))
-  if (spec.cpuModel !== 'auto' && !capabilities.cpuModels.some((model) => model.name === spec.cpuModel))
-    problems.push(
-      bad(
-        'cpuModel',
-        `QEMU ${capabilities.version} has no CPU model ${spec.cpuModel}; choose "auto" or one that it has.`,
-      ),
-    )
-  if (spec.cpuModel === 'host' && spec.accelerator === 'tcg')
-    problems.push(bad('cpuModel', 'The model "host" needs KVM; choose "auto" or "max" for a guest on TCG.'))
-  if (spec.firmware === 'uefi' && capabilities.uefi === null)
-    problems.push(bad('firmware', 'UEFI firmware (OVMF) is not installed on the host; install it or choose "bios".'))
-  problems.push(...missingTypes(neededTypes(spec), capabilities))
-  return problems
+  return [
+    ...checkMachineCapabilities(spec, capabilities),
+    ...checkCpuCapabilities(spec, capabilities),
+    ...checkMemoryCapabilities(spec, capabilities),
+    ...missingTypes(neededTypes(spec), capabilities),
+  ]
 }
 
 /** Every image must exist, be of the right kind and fit. Ownership is the engine's to check. */

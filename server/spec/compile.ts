@@ -2,14 +2,30 @@
  * The command-line compiler: spec + capabilities + paths → argv with an explanation per option.
  * Pure and deterministic. The order is fixed; the result is an ABI that golden files guard (`__golden__/`).
  */
+import { checkHost } from './check/host.ts'
 import { checkCapabilities, checkStructure } from './check.ts'
-import { displayOptions, inputOptions, serialOptions } from './devices/console.ts'
-import { agentOptions, balloonOptions, rngOptions } from './devices/helpers.ts'
-import { cpuOptions, firmwareOptions, machineOptions, memoryOptions } from './devices/machine.ts'
+import { bootOptions, directKernelOptions } from './devices/boot.ts'
+import { channelOptions } from './devices/console.ts'
+import { cpuOptions, plannedPins } from './devices/cpu.ts'
+import { displayOptions } from './devices/display.ts'
+import { firmwareOptions, smbiosOptions } from './devices/firmware.ts'
+import { balloonOptions, rngOptions } from './devices/helpers.ts'
+import { hostDeviceOptions } from './devices/host-devices.ts'
+import { inputOptions } from './devices/input.ts'
+import { iommuOptions } from './devices/iommu.ts'
+import { clockOptions, machineOptions, pvpanicOptions, sleepOptions, transportOptions } from './devices/machine.ts'
+import { balloonCommands, dimmOptions, memoryOptions, virtioMemOptions } from './devices/memory.ts'
 import { networkOptions } from './devices/network.ts'
+import { numaOptions } from './devices/numa.ts'
 import { monitorOptions, processOptions, sandboxOptions, wrapperOptions } from './devices/process.ts'
 import { rootPortOptions } from './devices/root-ports.ts'
+import { shareHelpers, shareOptions } from './devices/shares.ts'
+import { soundOptions } from './devices/sound.ts'
 import { cdromOptions, diskOptions } from './devices/storage.ts'
+import { tpmHelpers, tpmOptions } from './devices/tpm.ts'
+import { usbControllerOptions } from './devices/usb.ts'
+import { vsockOptions } from './devices/vsock.ts'
+import { watchdogOptions } from './devices/watchdog.ts'
 import type { CompileInput, CompileProblem, CompileResult, LaunchPlan, PlannedOption } from './types.ts'
 import { planWarnings } from './warnings.ts'
 
@@ -19,6 +35,7 @@ export function compile(input: CompileInput): CompileResult {
     ...checkStructure(input.spec),
     ...checkCapabilities(input.spec, input.capabilities),
     ...checkLaunch(input),
+    ...checkHost(input),
   ]
   if (problems.length > 0)
     return { ok: false, problems: problems.map(({ field, message }): CompileProblem => ({ field, message })) }
@@ -31,25 +48,43 @@ export function compile(input: CompileInput): CompileResult {
         ...processOptions(input),
         ...sandboxOptions(input),
         ...machineOptions(input),
+        ...clockOptions(input),
+        ...sleepOptions(input),
+        ...transportOptions(input),
+        ...bootOptions(input),
         ...cpuOptions(input),
         ...memoryOptions(input),
+        ...numaOptions(input),
         ...firmwareOptions(input),
+        ...smbiosOptions(input),
+        ...directKernelOptions(input),
+        ...iommuOptions(input),
         // Before everything that is plugged into them: QEMU creates devices in this order.
         ...rootPortOptions(input),
         ...displayOptions(input),
+        ...usbControllerOptions(input),
         ...inputOptions(input),
         ...driveOptions(input),
         ...input.spec.networks.flatMap((card, index) => networkOptions(card, `/networks/${index}`)),
-        ...serialOptions(input),
-        ...agentOptions(input),
+        ...soundOptions(input),
+        ...channelOptions(input),
+        ...vsockOptions(input),
         ...rngOptions(input),
         ...balloonOptions(input),
+        ...watchdogOptions(input),
+        ...shareOptions(input),
+        ...hostDeviceOptions(input),
+        ...tpmOptions(input),
+        ...pvpanicOptions(input),
+        ...virtioMemOptions(input),
+        ...dimmOptions(input),
         ...monitorOptions(input),
       ],
-      helpers: [],
+      helpers: [...tpmHelpers(input), ...shareHelpers(input)],
       taps: [],
-      commands: [],
-      pins: [],
+      commands: [...balloonCommands(input)],
+      pins: plannedPins(input),
+      startSeconds: input.startSeconds,
       warnings: planWarnings(input),
     },
   }

@@ -211,6 +211,7 @@ describe('injection', () => {
               taps: [],
               commands: [],
               pins: [],
+              startSeconds: null,
               warnings: [],
             },
           ).args.join('\0'),

@@ -49,8 +49,24 @@ export interface CompileInput {
   readonly tools: LaunchTools
   /** Seconds since 1970 at which the guest's clock starts; used when it has an offset. */
   readonly startSeconds: number
+  readonly host: LaunchHost
+  /** How the VM's UEFI variables were made; null or left out: unknown. */
+  readonly nvram?: { readonly secureBoot: boolean } | null
+}
+
+/** What of the host a launch depends on. Facts left out are unknown, and nothing is refused for them. */
+export interface LaunchHost {
   /** Host devices QEMU would abort without. */
-  readonly host: { readonly vhostNet: boolean; readonly vhostVsock: boolean }
+  readonly vhostNet: boolean
+  readonly vhostVsock: boolean
+  /** Numbers of the CPUs that are online. */
+  readonly cpus?: readonly number[]
+  /** Numbers of the NUMA nodes that have memory. */
+  readonly memoryNodes?: readonly number[]
+  /** Pages of each size in the kernel's pools; null: the kernel has no such pool. */
+  readonly hugePages?: { readonly [S in '2M' | '1G']: { readonly total: number; readonly free: number } | null }
+  /** What local time is ahead of UTC now. */
+  readonly utcOffsetSeconds?: number
 }
 
 /** Host tools present, absolute paths or null. */
@@ -79,6 +95,8 @@ export interface LaunchPlan {
   readonly commands: readonly PlannedCommand[]
   /** Virtual CPUs to be bound once their threads exist. */
   readonly pins: readonly { readonly vcpu: number; readonly hostCpus: string }[]
+  /** Seconds since 1970 that a clock with an offset was counted from; null in records of older releases. */
+  readonly startSeconds: number | null
   /** Things worth telling the operator before the start, as sentences. */
   readonly warnings: readonly string[]
 }

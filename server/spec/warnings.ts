@@ -1,7 +1,9 @@
 /** Things worth saying before a start, as sentences for the operator. */
 import type { CompileInput } from './types.ts'
+import { machineWarnings } from './warnings/machine.ts'
 
-export function planWarnings({ spec, capabilities, accelerator, tools, user }: CompileInput): string[] {
+export function planWarnings(input: CompileInput): string[] {
+  const { spec, capabilities, accelerator, tools, user } = input
   const warnings: string[] = []
   if (accelerator.kind === 'tcg') {
     warnings.push(
@@ -15,11 +17,6 @@ export function planWarnings({ spec, capabilities, accelerator, tools, user }: C
     )
   }
   const drives = spec.disks
-  if (drives.length === 0) warnings.push('There is nothing to boot from: no disk and no CD drive.')
-  else if (drives.every((drive) => drive.bootIndex === null))
-    warnings.push('There is nothing to boot from: no drive has a boot position.')
-  else if (drives.every((drive) => drive.device === 'cdrom' && drive.image === null))
-    warnings.push('There is nothing to boot from: the CD drive is empty.')
   if (drives.length > 0 && !drives.some((drive) => drive.device === 'disk'))
     warnings.push('Without a disk the guest keeps nothing after it is switched off.')
   if (spec.display === 'none' && !spec.serial)
@@ -32,18 +29,7 @@ export function planWarnings({ spec, capabilities, accelerator, tools, user }: C
     warnings.push(
       'Windows has no virtio drivers of its own: attach the virtio-win ISO as a second CD and load the drivers while installing.',
     )
-  const machine = capabilities.machines.find((candidate) => candidate.name === spec.machine)
-  if (machine?.deprecated === true)
-    warnings.push(
-      `The machine type ${spec.machine} is deprecated in QEMU ${capabilities.version} and will go in a later one.`,
-    )
-  const model = capabilities.cpuModels.find((candidate) => candidate.name === spec.cpuModel)
-  if (model?.deprecated === true)
-    warnings.push(`The CPU model ${model.name} is deprecated in QEMU ${capabilities.version}.`)
-  if (accelerator.kind === 'kvm' && model !== undefined && model.unavailableFeatures.length > 0)
-    warnings.push(
-      `This host's CPU lacks what the model ${model.name} promises: ${model.unavailableFeatures.join(', ')}. The guest will see the model without them.`,
-    )
+  warnings.push(...machineWarnings(input))
   if (!capabilities.seccomp)
     warnings.push(
       'This QEMU was built without seccomp: it runs without the sandbox that confines a guest that breaks out.',

@@ -21,6 +21,8 @@ const RunRecordSchema = z.object({
   by: z.string(),
   /** Null until the spawn succeeded. */
   process: z.object({ pid: z.int(), startTime: z.number() }).nullable(),
+  /** Helper programs that have been started, by the id of their plan. Not written by the first release. */
+  helpers: z.array(z.object({ id: z.string(), pid: z.int(), startTime: z.number() })).default([]),
   accelerator: z.object({ kind: z.enum(['kvm', 'tcg']), reason: z.string() }),
   /** Unknown shapes (of another release) do not stand in the way of adoption. */
   spec: StoredVmSpec.nullable().catch(null),
@@ -64,6 +66,7 @@ const RunRecordSchema = z.object({
         )
         .default([]),
       pins: z.array(z.object({ vcpu: z.int(), hostCpus: z.string() })).default([]),
+      startSeconds: z.number().nullable().default(null),
       warnings: z.array(z.string()),
     })
     .nullable()
@@ -83,6 +86,7 @@ export function intentOf(prepared: PreparedLaunch, by: string, bootId: string, s
     startedAt,
     by,
     process: null,
+    helpers: [],
     accelerator: prepared.accelerator,
     spec: prepared.spec,
     plan: prepared.plan,

@@ -1,81 +1,73 @@
-/** Machine, CPU, memory, firmware, clock. */
-import { MIB } from '#lib/units.ts'
+/** Mainboard, accelerator, clock, power. Sources: QEMU docs `system/invocation`, `system/i386/microvm`, `hw/i386/pc*.c`. */
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import { familyOf, type MachineFamily, slotPlace } from '../bus.ts'
 import { QEMU_IDS } from '../ids.ts'
-import { jsonOption, option, plural } from '../option.ts'
+import { jsonOption, option } from '../option.ts'
 import type { CompileInput, PlannedOption } from '../types.ts'
 
-export function machineOptions({ spec, accelerator }: CompileInput): PlannedOption[] {
-  const group = 'machine'
-  const properties = [
+const BOARDS: Readonly<Record<MachineFamily, string>> = {
+  q35: 'The mainboard: Intel Q35 chipset with PCI Express',
+  pc: 'The mainboard: Intel 440FX chipset of 1996 with plain PCI',
+  microvm: 'The smallest mainboard QEMU has: no PCI, virtio devices only',
+}
+
+export function machineOptions(input: CompileInput): PlannedOption[] {
+  const { spec } = input
+  const family = familyOf(spec.machine)
+  const version = spec.machine.slice(spec.machine.lastIndexOf('-') + 1)
+  return [
+    option(['-machine', machineProperties(input).join(',')], {
+      group: 'machine',
+      what:
+        family === 'microvm'
+          ? `${BOARDS.microvm}; with ACPI tables, through which the guest finds its devices. Its memory stays out of crash dumps and is not shared between guests.`
+          : `${BOARDS[family]}, as QEMU ${version} built it, without VMware port, built-in USB or memory sharing between guests; its memory stays out of crash dumps.${spec.ps2 ? '' : ' No PS/2 keyboard and mouse.'}${spec.secureBoot ? ' System management mode is on, which guards the UEFI variables.' : ''}`,
+      why:
+        family === 'microvm'
+          ? 'Starts fastest and has the least to attack; only guests with virtio drivers run on it, and nothing can be plugged in later.'
+          : 'The version is fixed at creation, so that an update of QEMU never changes the hardware under an installed system. Shared memory pages let one guest spy on another.',
+      origin: 'default',
+      field: '/machine',
+    }),
+    acceleratorOption(input),
+  ]
+}
+
+function machineProperties({ spec, capabilities }: CompileInput): string[] {
+  const isMicrovm = familyOf(spec.machine) === 'microvm'
+  return [
     spec.machine,
-    'usb=off',
-    'vmport=off',
+    ...(isMicrovm ? ['acpi=on', 'rtc=on', 'pcie=off'] : ['usb=off', 'vmport=off']),
     'dump-guest-core=off',
     'mem-merge=off',
     // Without a display SeaBIOS and what follows it would write to nobody; this sends them to the serial console.
     ...(spec.display === 'none' && spec.serial ? ['graphics=off'] : []),
-    `memory-backend=${QEMU_IDS.memory}`,
+    ...(spec.secureBoot && capabilities.secureBoot?.needsSmm === true ? ['smm=on'] : []),
+    ...(spec.ps2 || isMicrovm ? [] : ['i8042=off']),
+    // Nodes bring memory of their own (`-numa memdev=`); QEMU refuses both.
+    ...(spec.numa.length === 0 ? [`memory-backend=${QEMU_IDS.memory}`] : []),
     ...(spec.firmware === 'uefi' ? [`pflash0=${QEMU_IDS.firmwareCode}`, `pflash1=${QEMU_IDS.firmwareVars}`] : []),
   ]
-  return [
-    option(['-machine', properties.join(',')], {
-      group,
-      what: `The mainboard: Intel Q35 chipset with PCI Express, as QEMU ${spec.machine.slice('pc-q35-'.length)} built it, without VMware port, built-in USB or memory sharing between guests; its memory stays out of crash dumps.`,
-      why: 'The version is fixed at creation, so that an update of QEMU never changes the hardware under an installed system. Shared memory pages let one guest spy on another.',
-      origin: 'default',
-      field: '/machine',
-    }),
-    accelerator.kind === 'kvm'
-      ? option(['-accel', 'kvm'], {
-          group,
-          what: "The host's CPU runs the guest's code itself, through Linux's KVM.",
-          why: accelerator.reason,
-          origin: spec.accelerator === 'auto' ? 'default' : 'choice',
-          field: '/accelerator',
-        })
-      : option(['-accel', `tcg,tb-size=${translationCacheMiB(spec.memoryMiB)}`], {
-          group,
-          what: `QEMU translates the guest's code (TCG), with ${translationCacheMiB(spec.memoryMiB)} MiB for translations. Works everywhere; ten times slower or more, and no wall against a hostile guest.`,
-          why: accelerator.reason,
-          origin: spec.accelerator === 'auto' ? 'default' : 'choice',
-          field: '/accelerator',
-        }),
-    option(['-rtc', `base=${spec.clock},driftfix=slew`], {
-      group,
-      what: `The hardware clock shows ${spec.clock === 'utc' ? 'UTC' : "the host's local time"}; ticks the guest missed are made up for slowly.`,
-      why:
-        spec.clock === 'utc'
-          ? 'Everything but Windows expects UTC there.'
-          : 'Windows expects local time there and would show a wrong hour otherwise.',
-      origin: 'default',
-      field: '/clock',
-    }),
-    ...(accelerator.kind === 'kvm'
-      ? [
-          option(['-global', 'kvm-pit.lost_tick_policy=delay'], {
-            group,
-            what: 'Timer ticks the guest missed are delivered late rather than all at once.',
-            why: 'A burst of old ticks makes clocks in guests jump.',
-            origin: 'plumbing',
-          }),
-        ]
-      : []),
-    ...['disable_s3', 'disable_s4'].map((property) =>
-      option(['-global', `ICH9-LPC.${property}=1`], {
-        group,
-        what: `Does not offer the guest to ${property === 'disable_s3' ? 'sleep (S3)' : 'hibernate (S4)'}.`,
-        why: 'A guest that goes to sleep by itself looks broken: nothing wakes it. Pause it from here instead.',
-        origin: 'default',
-      }),
-    ),
-    option(['-boot', 'strict=on'], {
-      group,
-      what: 'Boots only from devices that have a boot position, in that order.',
-      why: 'So that a disk added for data is never booted by accident.',
-      origin: 'default',
-      field: '/disks',
-    }),
-  ]
+}
+
+function acceleratorOption({ spec, accelerator }: CompileInput): PlannedOption {
+  const about = {
+    group: 'machine',
+    why: accelerator.reason,
+    origin: spec.accelerator === 'auto' ? 'default' : 'choice',
+    field: '/accelerator',
+  } as const
+  if (accelerator.kind === 'kvm')
+    // Interrupt remapping is done by QEMU's I/O APIC, so the kernel may keep only the local ones.
+    return option(['-accel', spec.iommu === 'intel' ? 'kvm,kernel-irqchip=split' : 'kvm'], {
+      ...about,
+      what: "The host's CPU runs the guest's code itself, through Linux's KVM.",
+    })
+  const cacheMiB = translationCacheMiB(spec.memoryMiB)
+  return option(['-accel', `tcg,tb-size=${cacheMiB}`], {
+    ...about,
+    what: `QEMU translates the guest's code (TCG), with ${cacheMiB} MiB for translations. Works everywhere; ten times slower or more, and no wall against a hostile guest.`,
+  })
 }
 
 /**
@@ -89,112 +81,96 @@ export function translationCacheMiB(memoryMiB: number): number {
   return 256
 }
 
-export function cpuModelFor(spec: CompileInput['spec'], accelerator: CompileInput['accelerator']): string {
-  if (spec.cpuModel !== 'auto') return spec.cpuModel
-  return accelerator.kind === 'kvm' ? 'host' : 'max'
-}
-
-export function cpuOptions({ spec, accelerator }: CompileInput): PlannedOption[] {
-  const group = 'cpu'
-  const model = cpuModelFor(spec, accelerator)
+/** Hardware clock. QEMU counts on from `base` by the host's clock. */
+export function clockOptions(input: CompileInput): PlannedOption[] {
+  const { spec, accelerator } = input
+  const group = 'machine'
+  const isUtc = spec.clock === 'utc'
+  const clock = isUtc ? 'UTC' : "the host's local time"
+  const hasOffset = spec.clockOffsetSeconds !== 0
   return [
-    option(['-cpu', model], {
+    option(['-rtc', `base=${clockBase(input)},driftfix=slew`], {
       group,
-      what:
-        model === 'host'
-          ? "The guest sees the host's own CPU model."
-          : model === 'max'
-            ? 'The guest sees a CPU with every feature QEMU can give it.'
-            : `The guest sees a CPU of model ${model}.`,
-      why:
-        spec.cpuModel === 'auto'
-          ? `Fastest choice under ${accelerator.kind === 'kvm' ? 'KVM' : 'TCG'}. Choose a named model when the guest is to move to other hosts.`
-          : 'A fixed model is the same on every host that has its features.',
-      origin: spec.cpuModel === 'auto' ? 'default' : 'choice',
-      field: '/cpuModel',
+      what: hasOffset
+        ? `The hardware clock starts ${Math.abs(spec.clockOffsetSeconds)} seconds ${spec.clockOffsetSeconds > 0 ? 'ahead of' : 'behind'} ${clock} and runs on from there; ticks the guest missed are made up for slowly.`
+        : `The hardware clock shows ${clock}; ticks the guest missed are made up for slowly.`,
+      why: hasOffset
+        ? 'The definition asks for it. A guest that sets its clock over the network does not keep it.'
+        : isUtc
+          ? 'Everything but Windows expects UTC there.'
+          : 'Windows expects local time there and would show a wrong hour otherwise.',
+      origin: hasOffset ? 'choice' : 'default',
+      field: hasOffset ? '/clockOffsetSeconds' : '/clock',
     }),
-    option(['-smp', `cpus=${spec.cpus},sockets=1,cores=${spec.cpus},threads=1`], {
-      group,
-      what: `${plural(spec.cpus, 'virtual CPU', 'virtual CPUs')}, as one socket with ${plural(spec.cpus, 'core', 'cores')}.`,
-      why: 'One socket, because some systems are licensed by socket and use no more than one or two.',
-      origin: 'choice',
-      field: '/cpus',
-    }),
+    ...(accelerator.kind === 'kvm' && familyOf(spec.machine) !== 'microvm'
+      ? [
+          option(['-global', 'kvm-pit.lost_tick_policy=delay'], {
+            group,
+            what: 'Timer ticks the guest missed are delivered late rather than all at once.',
+            why: 'A burst of old ticks makes clocks in guests jump.',
+            origin: 'plumbing',
+          }),
+        ]
+      : []),
   ]
 }
 
-export function memoryOptions({ spec }: CompileInput): PlannedOption[] {
-  const group = 'memory'
-  return [
-    option(['-m', `${spec.memoryMiB}M`], {
-      group,
-      what: `${spec.memoryMiB} MiB of memory.`,
-      why: 'Taken from the host as the guest touches it, not at once.',
-      origin: 'choice',
-      field: '/memoryMiB',
-    }),
-    jsonOption(
-      '-object',
-      { 'qom-type': 'memory-backend-memfd', id: QEMU_IDS.memory, size: spec.memoryMiB * MIB, share: false },
-      {
-        group,
-        what: 'Keeps the memory in an anonymous file of the kernel, private to this process.',
-        why: 'Never written to a disk file; other processes cannot map it.',
-        origin: 'plumbing',
-        field: '/memoryMiB',
-      },
-    ),
-    option(['-overcommit', 'mem-lock=off'], {
-      group,
-      what: 'Allows the host to swap out memory the guest does not use.',
-      why: 'Locked memory would have to fit all at once.',
+/** A date is what the clock shows, whatever the zone (`qemu_start_rtc_date`, system/rtc.c). */
+function clockBase({ spec, startSeconds, host }: CompileInput): string {
+  if (spec.clockOffsetSeconds === 0) return spec.clock
+  const zone = spec.clock === 'localtime' ? (host.utcOffsetSeconds ?? 0) : 0
+  return new Date((startSeconds + zone + spec.clockOffsetSeconds) * 1000).toISOString().slice(0, 19)
+}
+
+const POWER_CHIPS = { q35: 'ICH9-LPC', pc: 'PIIX4_PM', microvm: null } as const
+
+/** Sleep states of the chipset's power management, off. */
+export function sleepOptions({ spec }: CompileInput): PlannedOption[] {
+  const chip = POWER_CHIPS[familyOf(spec.machine)]
+  if (chip === null) return []
+  return ['disable_s3', 'disable_s4'].map((property) =>
+    option(['-global', `${chip}.${property}=1`], {
+      group: 'machine',
+      what: `Does not offer the guest to ${property === 'disable_s3' ? 'sleep (S3)' : 'hibernate (S4)'}.`,
+      why: 'A guest that goes to sleep by itself looks broken: nothing wakes it. Pause it from here instead.',
       origin: 'default',
     }),
+  )
+}
+
+/** virtio-mmio transports of microvm (`hw/virtio/virtio-mmio.c`). */
+export function transportOptions({ spec }: CompileInput): PlannedOption[] {
+  if (familyOf(spec.machine) !== 'microvm') return []
+  return [
+    option(['-global', 'virtio-mmio.force-legacy=false'], {
+      group: 'machine',
+      what: 'Virtio devices speak the present version of their protocol (1.0 and later).',
+      why: "QEMU's default here is the draft from before the standard, which newer devices do not have.",
+      origin: 'plumbing',
+    }),
   ]
 }
 
-export function firmwareOptions({ spec, capabilities, paths }: CompileInput): PlannedOption[] {
-  const group = 'firmware'
-  if (spec.firmware !== 'uefi' || capabilities.uefi === null) return []
+/** pvpanic (QEMU docs `specs/pvpanic`): a port that a dying kernel writes to. */
+export function pvpanicOptions({ spec }: Pick<CompileInput, 'spec'>): PlannedOption[] {
+  if (!spec.pvpanic) return []
   return [
     jsonOption(
-      '-blockdev',
+      '-device',
+      { driver: 'pvpanic-pci', id: QEMU_IDS.pvpanic, ...slotPlace(spec, 'pvpanic') },
       {
-        driver: capabilities.uefi.format,
-        'node-name': QEMU_IDS.firmwareCode,
-        'read-only': true,
-        ...(capabilities.uefi.format === 'qcow2' ? { backing: null } : {}),
-        file: {
-          driver: 'file',
-          'node-name': `${QEMU_IDS.firmwareCode}.f`,
-          filename: capabilities.uefi.code,
-          'read-only': true,
-        },
-      },
-      {
-        group,
-        what: 'The UEFI firmware (OVMF), read-only.',
-        why: 'Starts the guest instead of the classic BIOS; needed by some systems and by disks beyond 2 TiB.',
+        group: 'pvpanic',
+        what: 'A device through which the kernel of the guest tells that it has panicked.',
+        why: 'The dashboard then knows that the guest is dead, not just busy, and says so.',
         origin: 'choice',
-        field: '/firmware',
-      },
-    ),
-    jsonOption(
-      '-blockdev',
-      {
-        driver: 'qcow2',
-        'node-name': QEMU_IDS.firmwareVars,
-        'read-only': false,
-        backing: null,
-        file: { driver: 'file', 'node-name': `${QEMU_IDS.firmwareVars}.f`, filename: paths.nvram, locking: 'on' },
-      },
-      {
-        group,
-        what: "This VM's own copy of the UEFI variables: boot entries and settings.",
-        why: 'qcow2 rather than raw, so that snapshots can include it.',
-        origin: 'plumbing',
-        field: '/firmware',
+        field: '/pvpanic',
       },
     ),
   ]
+}
+
+/** CPU model QEMU is given. */
+export function cpuModelFor(spec: Pick<VmSpec, 'cpuModel'>, accelerator: CompileInput['accelerator']): string {
+  if (spec.cpuModel !== 'auto') return spec.cpuModel
+  return accelerator.kind === 'kvm' ? 'host' : 'max'
 }

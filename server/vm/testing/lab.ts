@@ -83,6 +83,7 @@ export function planOf(runDir: string, vmId: string, romPath: string, options: G
     taps: [],
     commands: [],
     pins: [],
+    startSeconds: null,
     warnings: [],
   }
 }

@@ -1,0 +1,111 @@
+/** CPUs: how many, arranged how, of which model, bound where. */
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import { topologyOf } from '../devices/cpu.ts'
+import { parseNumberList } from '../number-list.ts'
+import { bad, claims, type SpecProblem } from './problem.ts'
+
+/** Largest APIC number without x2APIC mode, which not every accelerator and guest has; 255 is everybody's. */
+const MAX_APIC_ID = 254
+
+export function checkCpu(spec: VmSpec): SpecProblem[] {
+  const problems: SpecProblem[] = []
+  if (spec.maxCpus < spec.cpus)
+    problems.push(
+      bad('maxCpus', `There cannot be fewer CPUs at most (${spec.maxCpus}) than at power-on (${spec.cpus}).`),
+    )
+  const { sockets, cores, threads } = topologyOf(spec)
+  const product = sockets * cores * threads
+  if (product !== spec.maxCpus)
+    problems.push(
+      bad(
+        'topology',
+        `${sockets} sockets × ${cores} cores × ${threads} threads are ${product} CPUs, but there are ${spec.maxCpus} at most; make them equal.`,
+      ),
+    )
+  else if (lastApicId(sockets, cores, threads) > MAX_APIC_ID)
+    problems.push(
+      bad(
+        'topology',
+        'This arrangement needs CPU numbers above 254, because each level is numbered in whole powers of two; take cores or threads that are powers of two, or fewer.',
+      ),
+    )
+  return [...problems, ...checkFlags(spec), ...checkPinning(spec)]
+}
+
+/** `x86_apicid_from_topo_ids` of QEMU's `include/hw/i386/topology.h`: threads and cores take whole bits. */
+function lastApicId(sockets: number, cores: number, threads: number): number {
+  const bits = (count: number) => Math.ceil(Math.log2(count))
+  const threadBits = bits(threads)
+  const coreBits = bits(cores)
+  return ((sockets - 1) << (threadBits + coreBits)) | ((cores - 1) << threadBits) | (threads - 1)
+}
+
+function checkFlags(spec: VmSpec): SpecProblem[] {
+  const claim = claims<string>()
+  return spec.cpuFlags.flatMap(({ name }, n) => {
+    const field = `cpuFlags.${n}.name`
+    return claim(preferred(name), field) === null ? [] : [bad(field, `The CPU flag ${name} is given twice.`)]
+  })
+}
+
+/** QEMU takes both spellings. */
+const preferred = (flag: string): string => flag.replaceAll('_', '-')
+
+function checkPinning(spec: VmSpec): SpecProblem[] {
+  const claim = claims<number>()
+  return spec.pinning.flatMap(({ vcpu, hostCpus }, n) => {
+    const at = `pinning.${n}`
+    const problems: SpecProblem[] = []
+    if (vcpu >= spec.maxCpus)
+      problems.push(
+        bad(`${at}.vcpu`, `There is no virtual CPU ${vcpu}: they are numbered from 0 to ${spec.maxCpus - 1}.`),
+      )
+    else if (claim(vcpu, `${at}.vcpu`) !== null)
+      problems.push(bad(`${at}.vcpu`, `Virtual CPU ${vcpu} is bound twice; name all its host CPUs in one entry.`))
+    if (parseNumberList(hostCpus) === null)
+      problems.push(bad(`${at}.hostCpus`, `“${hostCpus}” is no list of numbers and ranges such as 0-3,8.`))
+    return problems
+  })
+}
+
+export function checkCpuCapabilities(spec: VmSpec, capabilities: QemuCapabilities): SpecProblem[] {
+  const problems: SpecProblem[] = []
+  const { version } = capabilities
+  const machine = capabilities.machines.find((candidate) => candidate.name === spec.machine)
+  if (machine !== undefined && spec.maxCpus > machine.maxCpus)
+    problems.push(
+      bad(
+        spec.cpus > machine.maxCpus ? 'cpus' : 'maxCpus',
+        `${spec.machine} takes at most ${machine.maxCpus} virtual CPUs.`,
+      ),
+    )
+  if (machine !== undefined && spec.maxCpus > spec.cpus && !machine.hotpluggableCpus)
+    problems.push(bad('maxCpus', `${spec.machine} cannot be given CPUs while the guest runs.`))
+  if (spec.cpuModel !== 'auto' && !capabilities.cpuModels.some((model) => model.name === spec.cpuModel))
+    problems.push(
+      bad('cpuModel', `QEMU ${version} has no CPU model ${spec.cpuModel}; choose "auto" or one that it has.`),
+    )
+  if (spec.cpuModel === 'host' && spec.accelerator === 'tcg')
+    problems.push(bad('cpuModel', 'The model "host" needs KVM; choose "auto" or "max" for a guest on TCG.'))
+  const flags = knownFlags(capabilities)
+  spec.cpuFlags.forEach(({ name }, n) => {
+    const field = `cpuFlags.${n}.name`
+    if (name.startsWith('hv-') || name.startsWith('hv_'))
+      problems.push(
+        bad(field, 'Hyper-V enlightenments are switched by “hyperv”, all those that suit Windows together.'),
+      )
+    else if (!flags.has(preferred(name))) problems.push(bad(field, `QEMU ${version} knows no CPU flag ${name}.`))
+  })
+  return problems
+}
+
+/** Names in QEMU's preferred spelling: CPUID features, and CPU properties that are simply on or off. */
+function knownFlags(capabilities: QemuCapabilities): ReadonlySet<string> {
+  return new Set(
+    [
+      ...capabilities.cpuFlags.map((flag) => flag.name),
+      ...capabilities.cpuProperties.filter((property) => property.type === 'bool').map((property) => property.name),
+    ].map(preferred),
+  )
+}
