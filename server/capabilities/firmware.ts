@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import * as z from 'zod'
 import type { FlashFirmware, QemuCapabilities, SecureBootFirmware } from './types.ts'
 
-export type UefiFirmware = FlashFirmware
+type UefiFirmware = FlashFirmware
 
 /** The files of this host that guests start by, and the virtio drivers for Windows. */
 export type FoundFirmware = Pick<QemuCapabilities, 'uefi' | 'secureBoot'>
@@ -44,7 +44,7 @@ export const KNOWN_FIRMWARE: readonly UefiFirmware[] = [
 ]
 
 /** Builds with Secure Boot, most wanted first: those whose variable store has the keys of Microsoft and the distribution. */
-export const KNOWN_SECURE_BOOT: readonly SecureBootFirmware[] = [
+const KNOWN_SECURE_BOOT: readonly SecureBootFirmware[] = [
   // Debian, Ubuntu
   enrolled(raw('/usr/share/OVMF/OVMF_CODE_4M.ms.fd', '/usr/share/OVMF/OVMF_VARS_4M.ms.fd')),
   enrolled(raw('/usr/share/OVMF/OVMF_CODE.ms.fd', '/usr/share/OVMF/OVMF_VARS.ms.fd')),
