@@ -43,6 +43,7 @@ describe('the guest for device tests', () => {
     const pci = await shell.output('lspci')
     for (const line of [
       / 010802 1b36:0010 .* nvme$/m,
+      / 078000 1af4:1003 .* virtio-pci\/virtio_console$/m,
       / 020000 8086:10d3 .* e1000e$/m,
       / 030000 1b36:0100 1af4:1100 qxl$/m,
       / 040100 8086:2415 .* snd_intel8x0$/m,

@@ -1,4 +1,5 @@
 /** Commands in a test guest over its serial line, with what they print and how they end. */
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createConnection } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -30,6 +31,8 @@ export interface CommandResult {
 
 export class GuestShell {
   readonly #channel: GuestChannel
+  /** A console's history may hold what another shell ran. */
+  readonly #tag = randomBytes(3).toString('hex')
   #count = 0
 
   private constructor(channel: GuestChannel) {
@@ -74,7 +77,7 @@ export class GuestShell {
    * @throws Error with what was printed so far when it has not ended after `timeoutMs`; it is then interrupted
    */
   async run(command: string, timeoutMs = COMMAND_TIMEOUT_MS): Promise<CommandResult> {
-    const id = ++this.#count
+    const id = `${this.#tag}-${++this.#count}`
     const from = this.#channel.text.length
     // The line editor echoes what is typed, where the separator (RS) is still spelled out.
     const quoted = await this.#pass(command)

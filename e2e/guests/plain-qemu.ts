@@ -44,8 +44,10 @@ export class Line {
       const match = pattern.exec(this.#text.slice(from))
       if (match) return match
       const left = deadline - Date.now()
-      if (left <= 0 || this.#socket.destroyed)
-        throw new Error(`${pattern} did not appear in ${timeoutMs} ms:\n${this.#text.slice(-2000)}`)
+      if (left <= 0 || this.#socket.destroyed) {
+        const when = this.#socket.destroyed ? 'before the line closed' : `in ${timeoutMs} ms`
+        throw new Error(`${pattern} did not appear ${when}:\n${this.#text.slice(-2000)}`)
+      }
       await Promise.race([
         new Promise<void>((resolve) => {
           this.#wake = resolve
@@ -104,6 +106,11 @@ export class PlainQemu {
       { stdio: ['ignore', 'ignore', 'pipe'] },
     )
     return new PlainQemu(dir, child)
+  }
+
+  /** What QEMU complained of so far. */
+  get stderr(): string {
+    return this.#stderr
   }
 
   async connect(id: 'ser' | 'qmp' | 'qga'): Promise<Line> {

@@ -1,6 +1,6 @@
 /** The dashboard's API from outside, signed in: prepares what a browser test is not about, and clears it away. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ensureGuestIso } from '#e2e/guests/build.ts'
+import { ensureDeviceIso, ensureGuestIso } from '#e2e/guests/build.ts'
 import type { Image } from '#lib/schema/image.ts'
 import type { Job } from '#lib/schema/job.ts'
 import type { Role, User } from '#lib/schema/user.ts'
@@ -109,6 +109,20 @@ export class Api {
     const image = await this.registerImage(await ensureGuestIso(), `${name}.iso`)
     const disks: VmSpecInput['disks'] = [{ device: 'cdrom', image: image.id, bootIndex: 1 }]
     const vm = await this.createVm({ name, guest: 'linux', memoryMiB: 256, cpus: 1, disks, networks: [] })
+    await this.start(vm.id)
+    return vm
+  }
+
+  /**
+   * A running VM whose guest has a driver for every device; it still has to boot, which takes two or three times as
+   * long as for `startGuest`.
+   * @param spec what to add to or put in place of 512 MiB, one processor and the live CD
+   */
+  async startDeviceGuest(name: string, spec: Partial<VmSpecInput> = {}): Promise<Vm> {
+    const image = await this.registerImage(await ensureDeviceIso(), `${name}.iso`)
+    const cd: VmSpecInput['disks'] = [{ device: 'cdrom', image: image.id, bootIndex: 1 }]
+    const disks = [...cd, ...(spec.disks ?? [])]
+    const vm = await this.createVm({ guest: 'linux', memoryMiB: 512, cpus: 1, networks: [], ...spec, name, disks })
     await this.start(vm.id)
     return vm
   }
