@@ -30,6 +30,7 @@ import {
   Dimm,
   DirectKernel,
   Firmware,
+  MachineInput,
   MachineName,
   NumaNode,
   Smbios,
@@ -175,6 +176,7 @@ export const VmSpecInput = z
   .strictObject({
     ...VmSpec.partial().shape,
     name: VmName,
+    machine: MachineInput.optional(),
     disks: z
       .array(z.discriminatedUnion('device', [DiskInput, CdromInput]))
       .max(30)

@@ -65,7 +65,7 @@ export function compile(input: CompileInput): CompileResult {
         ...usbControllerOptions(input),
         ...inputOptions(input),
         ...driveOptions(input),
-        ...input.spec.networks.flatMap((card, index) => networkOptions(card, `/networks/${index}`)),
+        ...input.spec.networks.flatMap((card, index) => networkOptions(card, `/networks/${index}`, input)),
         ...soundOptions(input),
         ...channelOptions(input),
         ...vsockOptions(input),

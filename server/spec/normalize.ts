@@ -8,6 +8,7 @@
 import type { GuestKind, VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { familyOf } from './bus.ts'
 import { checkCapabilities, checkDeviceCount, checkImages, checkStructure, type SpecProblem } from './check.ts'
 import { completeDevices, NO_DEVICES } from './complete-devices.ts'
 import { GUEST_DEFAULTS } from './guest-defaults.ts'
@@ -62,6 +63,14 @@ const OPTIONAL_DEFAULTS = {
   rawArgs: [],
 } satisfies Partial<VmSpec>
 
+/** What differs on microvm, which has virtio devices only and takes none while it runs. */
+const MICROVM_DEFAULTS = {
+  ps2: false,
+  spareRootPorts: 0,
+  usbInput: false,
+  usbController: 'none',
+} satisfies Partial<VmSpec>
+
 /** What was given, without the keys that were left out. */
 const given = <T extends object>(input: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
   // Keys with undefined are gone.
@@ -91,10 +100,12 @@ export function normalizeSpec(input: VmSpecInput, facts: NormalizeFacts): VmSpec
   const guest = input.guest ?? guessGuest(disksInput, facts) ?? 'other'
   const defaults = GUEST_DEFAULTS[guest]
   const { capabilities } = facts
-  const machine = input.machine ?? newestMachine(capabilities)
+  const machine = versionedMachine(input.machine ?? 'q35', capabilities)
+  const isMicrovm = familyOf(machine) === 'microvm'
   const cpus = input.cpus ?? defaults.cpus
   const spec: VmSpec = {
     ...OPTIONAL_DEFAULTS,
+    ...(isMicrovm ? MICROVM_DEFAULTS : {}),
     ...given(input),
     ...completeDevices({ ...input, disks: disksInput, networks: networksInput }, NO_DEVICES, { guest, machine }, facts),
     name: input.name,
@@ -103,8 +114,8 @@ export function normalizeSpec(input: VmSpecInput, facts: NormalizeFacts): VmSpec
     maxCpus: input.maxCpus ?? cpus,
     memoryMiB: input.memoryMiB ?? defaults.memoryMiB,
     machine,
-    firmware: input.firmware ?? (defaults.prefersUefi && capabilities.uefi !== null ? 'uefi' : 'bios'),
-    display: input.display ?? defaultDisplay(defaults.display, capabilities),
+    firmware: input.firmware ?? defaultFirmware(input, defaults.prefersUefi && !isMicrovm, capabilities),
+    display: input.display ?? (isMicrovm ? 'none' : defaultDisplay(defaults.display, capabilities)),
     clock: input.clock ?? defaults.clock,
     hyperv: input.hyperv ?? guest === 'windows',
   }
@@ -119,13 +130,13 @@ export function normalizeSpec(input: VmSpecInput, facts: NormalizeFacts): VmSpec
  */
 export function applyPatch(spec: VmSpec, patch: VmSpecPatch, facts: NormalizeFacts): VmSpec {
   const guest = patch.guest ?? spec.guest
-  const machine = patch.machine ?? spec.machine
+  const machine = patch.machine === undefined ? spec.machine : versionedMachine(patch.machine, facts.capabilities)
   throwFirst(tooMany(patch.disks ?? spec.disks, patch.networks ?? spec.networks))
   const devices = completeDevices({ ...spec, ...given(patch) }, spec, { guest, machine }, facts)
   // CPUs beyond the former maximum raise it; one that was given is left for the check to refuse.
   const maxCpus = patch.maxCpus ?? Math.max(patch.cpus ?? 0, spec.maxCpus)
   // The schema has parsed every scalar of the patch to the type of its field.
-  const next = { ...spec, ...given(patch), maxCpus, ...devices } as VmSpec
+  const next = { ...spec, ...given(patch), machine, maxCpus, ...devices } as VmSpec
   throwFirst([...checkKeptDisks(spec, next), ...checkAll(next, facts)])
   return next
 }
@@ -194,24 +205,37 @@ function guessGuest(disks: readonly DriveInput[], facts: NormalizeFacts): GuestK
   return null
 }
 
-const VERSIONED_Q35 = /^pc-q35-(\d+)\.(\d+)(?:\.(\d+))?$/
+const VERSIONED = {
+  q35: /^pc-q35-(\d+)\.(\d+)(?:\.(\d+))?$/,
+  pc: /^pc-i440fx-(\d+)\.(\d+)(?:\.(\d+))?$/,
+} as const
 
 /**
- * Newest versioned q35 type that is not deprecated: what the alias `q35` stands for, when QEMU says.
+ * Newest versioned type of a family that is not deprecated: what the alias `q35` or `pc` stands for, when QEMU says.
  * @throws EngineError bad_input when this QEMU has none
  */
-export function newestMachine(capabilities: QemuCapabilities): string {
-  const versioned = capabilities.machines.filter((machine) => VERSIONED_Q35.test(machine.name))
-  const aliased = versioned.find((machine) => machine.alias === 'q35' && !machine.deprecated)
+export function newestMachine(capabilities: QemuCapabilities, family: keyof typeof VERSIONED = 'q35'): string {
+  const versioned = capabilities.machines.filter((machine) => VERSIONED[family].test(machine.name))
+  const aliased = versioned.find((machine) => machine.alias === family && !machine.deprecated)
   if (aliased !== undefined) return aliased.name
   const rank = (name: string) =>
-    (VERSIONED_Q35.exec(name) ?? []).slice(1).reduce((sum, part) => sum * 1000 + Number(part ?? 0), 0)
+    (VERSIONED[family].exec(name) ?? []).slice(1).reduce((sum, part) => sum * 1000 + Number(part ?? 0), 0)
   const best = versioned.filter((machine) => !machine.deprecated).sort((a, b) => rank(b.name) - rank(a.name))[0]
   if (best === undefined)
-    throw new EngineError('bad_input', `QEMU ${capabilities.version} on this host has no q35 machine type.`, {
+    throw new EngineError('bad_input', `QEMU ${capabilities.version} on this host has no ${family} machine type.`, {
       field: 'machine',
     })
   return best.name
+}
+
+/** A family's name becomes its newest version, which the VM keeps from then on. */
+const versionedMachine = (machine: string, capabilities: QemuCapabilities): string =>
+  machine === 'q35' || machine === 'pc' ? newestMachine(capabilities, machine) : machine
+
+/** Secure Boot is part of UEFI, so that asking for it asks for both. */
+function defaultFirmware(input: VmSpecInput, prefersUefi: boolean, capabilities: QemuCapabilities): VmSpec['firmware'] {
+  if (input.secureBoot === true) return 'uefi'
+  return prefersUefi && capabilities.uefi !== null ? 'uefi' : 'bios'
 }
 
 function defaultDisplay(wanted: 'virtio-vga' | 'std', capabilities: QemuCapabilities): VmSpec['display'] {

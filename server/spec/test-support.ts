@@ -48,6 +48,7 @@ export interface HostOptions {
   readonly dataDir?: string
   readonly accelerator?: 'kvm' | 'tcg'
   readonly user?: CompileInput['user']
+  readonly host?: Partial<CompileInput['host']>
 }
 
 /** Everything of a launch but the spec, on a made-up host. */
@@ -94,6 +95,14 @@ export function compileInput(spec: VmSpec, capabilities: QemuCapabilities, optio
       virtiofsd: { path: '/usr/libexec/virtiofsd', dialect: 'rust' },
     },
     startSeconds: 1_750_000_000,
-    host: { vhostNet: true, vhostVsock: true },
+    host: {
+      vhostNet: true,
+      vhostVsock: true,
+      cpus: Array.from({ length: 16 }, (_, cpu) => cpu),
+      memoryNodes: [0, 1],
+      hugePages: { '2M': { total: 8192, free: 8192 }, '1G': null },
+      utcOffsetSeconds: 7200,
+      ...options.host,
+    },
   }
 }

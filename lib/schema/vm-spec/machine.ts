@@ -8,6 +8,9 @@ export type Firmware = z.output<typeof Firmware>
 /** Versioned q35 or pc (i440fx) machine type, decided once at creation, or `microvm`, which has no versions. */
 export const MachineName = z.string().regex(/^(pc-(q35|i440fx)-[0-9]+\.[0-9]+(\.[0-9]+)?|microvm)$/)
 
+/** What create and change take: `q35` and `pc` stand for the newest version this QEMU has. */
+export const MachineInput = z.union([MachineName, z.enum(['q35', 'pc'])])
+
 /** Model of the emulated TPM 2.0 (swtpm); `tpm-crb` is what current systems expect. */
 export const Tpm = z.enum(['none', 'tpm-crb', 'tpm-tis'])
 

@@ -18,7 +18,7 @@
   -global ICH9-LPC.disable_s3=1 \
   -global ICH9-LPC.disable_s4=1 \
   -boot strict=on \
-  -cpu host \
+  -cpu host,hv-relaxed=on,hv-vapic=on,hv-spinlocks=0x1fff,hv-vpindex=on,hv-runtime=on,hv-time=on,hv-synic=on,hv-stimer=on,hv-reset=on,hv-frequencies=on,hv-tlbflush=on,hv-ipi=on \
   -smp cpus=2,sockets=1,cores=2,threads=1 \
   -m 4096M \
   -object '{"qom-type":"memory-backend-memfd","id":"ram0","size":4294967296,"share":false}' \
@@ -34,7 +34,7 @@
   -device '{"driver":"virtio-vga","id":"video0","bus":"pcie.0","addr":"0x1"}' \
   -display none \
   -vnc unix:/run/guestdeck/01890000-0000-7000-8000-000000000001/vnc.sock,id=vnc0,display=video0,share=ignore \
-  -device '{"driver":"qemu-xhci","id":"usb","bus":"pcie.0","addr":"0xb"}' \
+  -device '{"driver":"qemu-xhci","id":"usb","bus":"pcie.0","addr":"0xb","p2":15,"p3":15}' \
   -device '{"driver":"usb-tablet","id":"tablet0","bus":"usb.0","port":"1"}' \
   -device '{"driver":"usb-kbd","id":"kbd0","bus":"usb.0","port":"2"}' \
   -blockdev '{"driver":"qcow2","node-name":"disk0.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk0.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk0.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
