@@ -12,6 +12,7 @@ const OFF: VmRuntime = {
   runState: null,
   since: '2026-01-01T00:00:00.000Z',
   detail: null,
+  troubles: [],
   accelerator: null,
   live: null,
   launchedSpec: null,

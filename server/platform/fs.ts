@@ -3,9 +3,13 @@
  * guest that broke out: it is opened without following links, and only if it is what it should be.
  */
 import {
+  chmodSync,
   chownSync,
   closeSync,
   constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -17,7 +21,7 @@ import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants
+const { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants
 
 export class UnsafeFileError extends Error {
   override readonly name = 'UnsafeFileError'
@@ -134,6 +138,43 @@ export function makePrivateDir(path: string, owner: { uid: number; gid: number }
   }
   if (owner) chownSync(path, owner.uid, owner.gid)
   return true
+}
+
+/**
+ * The directory, 0700, belongs to `owner` (or to us) from now on, made when missing; its parent must exist and belong
+ * to us. A link or anything else in its place is refused.
+ * @throws UnsafeFileError; Error EACCES, ENOENT, ENOSPC …
+ */
+export function ensurePrivateDir(path: string, owner: { uid: number; gid: number } | null): void {
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error
+  }
+  const directory = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+  try {
+    const { uid, gid } = fstatSync(directory)
+    if (owner && (uid !== owner.uid || gid !== owner.gid)) fchownSync(directory, owner.uid, owner.gid)
+    fchmodSync(directory, 0o700)
+  } finally {
+    closeSync(directory)
+  }
+}
+
+/** A directory of root's in which all users may make files and none may touch another's (1777). @throws Error */
+export function ensureSharedDir(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return
+    throw error
+  }
+  chmodSync(path, 0o1777)
+}
+
+/** No error when there is none. @throws Error EACCES, EISDIR … */
+export async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true })
 }
 
 /** Removes a run directory and all in it; links are removed, never followed. */

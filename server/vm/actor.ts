@@ -13,6 +13,9 @@ import { QmpCommandError } from '#server/qmp/errors.ts'
 import { exitOf } from './exits.ts'
 import { type Explanation, launchErrorCode, STDERR_TAIL_BYTES } from './failures.ts'
 import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } from './guest.ts'
+import { HostFault } from './helpers/fault.ts'
+import { setUpGuest } from './helpers/guest-setup.ts'
+import { Surroundings, type SurroundingsListener } from './helpers/surroundings.ts'
 import { LaunchFailure, launch } from './launch.ts'
 import { Mailbox } from './mailbox.ts'
 import type { RunRecord } from './run-record.ts'
@@ -196,6 +199,9 @@ export class VmActor {
   /** Takes hold of a process that is already there. Never throws. */
   async adopt(process_: GuestProcess, record: RunRecord | null): Promise<AdoptOutcome> {
     this.#over = Promise.withResolvers()
+    const surroundings = new Surroundings(this.vmId, this.paths, this.#surroundingsListener)
+    surroundings.adopt(record)
+    surroundings.watch(process_.identity)
     const guest = new Guest({
       vmId: this.vmId,
       paths: this.paths,
@@ -207,12 +213,12 @@ export class VmActor {
     try {
       await guest.reconnect(RECONNECT_MS)
       await this.#takeHold(guest)
-      this.#attach(guest)
+      this.#attach(guest, surroundings)
       this.#apply({ type: 'launched', runState: guest.runState })
       this.#keepStartTime(record)
     } catch (error) {
       this.#deps.warn(`VM ${this.vmId}: its QEMU runs but does not answer`, error)
-      this.#attach(guest)
+      this.#attach(guest, surroundings)
       this.#apply({
         type: 'found-silent',
         detail: 'Its QEMU process was found running, but its monitor does not answer. Its power can be cut.',
@@ -255,6 +261,7 @@ export class VmActor {
     if (attached) {
       this.#deps.samplers.remove(attached.sampled)
       attached.guest.release()
+      attached.surroundings.release()
     }
     await this.#cleaning
   }
@@ -318,17 +325,19 @@ export class VmActor {
       // A preparation that hangs must not keep the power from being cut.
       const prepared = await unlessAborted(prepare(), signal)
       let guest: Guest | null = null
-      guest = await launch(prepared, {
+      const launched = await launch(prepared, {
         paths: this.paths,
         by,
         bootId: this.#deps.bootId,
         clock: this.#deps.clock,
         createSerialHub: this.#deps.createSerialHub,
         listener: this.#listenerOf(() => guest),
+        surroundings: this.#surroundingsListener,
         signal,
       })
+      guest = launched.guest
       this.#launching = null
-      this.#attach(guest)
+      this.#attach(guest, launched.surroundings)
       this.#apply({ type: 'launched', runState: guest.runState })
     } catch (error) {
       this.#launching = null
@@ -366,15 +375,26 @@ export class VmActor {
     if (guest.hasSerial) await within(guest.openSerial(), RECONNECT_MS, undefined)
     if (guest.runState === 'prelaunch') {
       // The dashboard went away between the spawn and the guest's first instruction: finish what was asked for.
+      await setUpGuest(guest).catch((error: unknown) => {
+        if (!(error instanceof HostFault)) throw error
+        this.#deps.warn(`VM ${this.vmId}: its start was cut short and could not be finished whole`, error)
+      })
       await Promise.all([guest.ask('cont'), guest.readRunState()])
     }
   }
 
-  #attach(guest: Guest): void {
+  /** The words are read from the surroundings themselves, once they are attached. */
+  readonly #surroundingsListener: SurroundingsListener = {
+    onTroubles: () => this.#publish(null),
+    warn: (message, error) => this.#deps.warn(message, error),
+  }
+
+  #attach(guest: Guest, surroundings: Surroundings): void {
     const sampler = new GuestSampler(guest)
     const sampled = { sampler, runs: () => this.#runs(), changed: () => this.#publish(null) }
     this.#attached = {
       guest,
+      surroundings,
       sampler,
       sampled,
       uid: readUid(guest.process.identity.pid) ?? -1,
@@ -402,9 +422,12 @@ export class VmActor {
     clearTimeout(this.#patience)
     clearTimeout(this.#revival)
     this.#screenshots.clear()
-    this.#cleaning = removeTree(this.paths.dir).catch((error) => {
-      this.#deps.warn(`VM ${this.vmId}: its run directory could not be removed`, error)
-    })
+    this.#cleaning = attached.surroundings
+      .clear()
+      .then(() => removeTree(this.paths.dir))
+      .catch((error) => {
+        this.#deps.warn(`VM ${this.vmId}: its run directory could not be removed`, error)
+      })
     this.#exited({
       exitCode: exit.code,
       signal: exit.signal,

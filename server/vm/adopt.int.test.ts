@@ -119,7 +119,7 @@ describe('without the dashboard', () => {
     const { readBootId } = await import('#server/platform/fs.ts')
     const { createSerialHub } = await import('#server/console/serial-hub.ts')
     const nothing = () => {}
-    const guest = await launch(prepared, {
+    const { guest } = await launch(prepared, {
       paths: vmRunPaths(lab.runDir, off),
       by: 'ann',
       bootId: readBootId(),
@@ -132,6 +132,7 @@ describe('without the dashboard', () => {
         onMonitorLost: nothing,
         onSilence: nothing,
       },
+      surroundings: { onTroubles: nothing, warn: nothing },
       signal: new AbortController().signal,
     })
     for (let i = 0; i < 100 && (await guest.readRunState()) !== 'shutdown'; i += 1) await sleep(20)

@@ -11,6 +11,7 @@ import type { VmActor } from './actor.ts'
 import { exitByReboot, exitWhileAway } from './exits.ts'
 import { STDERR_TAIL_BYTES } from './failures.ts'
 import { watchProcess } from './guest.ts'
+import { clearLeftovers } from './helpers/surroundings.ts'
 import { createScan, findQemu } from './identity.ts'
 import { type RunRecord, readRecord } from './run-record.ts'
 import type { AdoptReport } from './types.ts'
@@ -63,6 +64,7 @@ async function adoptOne(
   const rebooted = record !== null && context.bootId !== '' && record.bootId !== context.bootId
   const identity = rebooted ? null : await findQemu(vmId, paths.pidfile, record, locks, scan)
   if (identity) return await actor.adopt(watchProcess(identity), record)
+  await clearLeftovers(record, paths, context.warn, !rebooted)
   await actor.foundEnded(await exitUnseen(actor, context, record, rebooted))
   return record?.process || rebooted ? 'ended' : null
 }

@@ -2,13 +2,15 @@
  * One launch, in phases. Each phase is a type of its own that only the step before it can make, so that no step can be
  * skipped or repeated. What a step acquires it registers for undoing first; the stack runs backwards when one fails.
  *
- *   Checked ─▶ LaidOut ─▶ Spawned ─▶ Connected ─▶ Settled ─▶ (the guest runs)
- *   files      run dir    process    monitor      initialised, serial drained
+ *   Checked ─▶ LaidOut ─▶ Surrounded ─▶ Spawned ─▶ Connected ─▶ Settled ─▶ Prepared ─▶ (the guest runs)
+ *   files      run dir    helpers, taps process    monitor      initialised pins,
+ *                                                                serial held commands
  *
  * Only the last step lets the guest execute. A process that ends before is a launch failure with its own words.
  */
 import { closeSync } from 'node:fs'
 import { EngineError } from '#server/engine/errors.ts'
+import { NetworkFault } from '#server/network/fault.ts'
 import type { VmRunPaths } from '#server/paths.ts'
 import type { Clock } from '#server/platform/clock.ts'
 import { within } from '#server/platform/clock.ts'
@@ -25,6 +27,10 @@ import { isImageBeingWritten, readLocks } from '#server/platform/proc-locks.ts'
 import { type ProcessExit, readProcStat, spawnDetached } from '#server/platform/process.ts'
 import { type Evidence, type Explanation, STDERR_TAIL_BYTES } from './failures.ts'
 import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } from './guest.ts'
+import { HELPER_LOG_READ_BYTES, helperLog } from './helpers/daemon.ts'
+import { HostFault } from './helpers/fault.ts'
+import { setUpGuest } from './helpers/guest-setup.ts'
+import { clearLeftovers, Surroundings, type SurroundingsListener } from './helpers/surroundings.ts'
 import { createScan, findQemu } from './identity.ts'
 import { commandOf, formatRecord, intentOf, type RunRecord, readRecord } from './run-record.ts'
 import { signalQemu } from './stop.ts'
@@ -33,8 +39,6 @@ import type { PreparedLaunch } from './types.ts'
 /** From spawn to an answering monitor. An idle host needs 40 ms; a starved one with swapped memory much more. */
 const READY_MS = 20_000
 const STDERR_READ_BYTES = 4 * STDERR_TAIL_BYTES
-/** Seconds between the balloon driver's reports. */
-const BALLOON_POLL_SECONDS = 10
 
 export interface LaunchContext {
   readonly paths: VmRunPaths
@@ -43,6 +47,7 @@ export interface LaunchContext {
   readonly clock: Clock
   readonly createSerialHub: CreateSerialHub
   readonly listener: GuestListener
+  readonly surroundings: SurroundingsListener
   /** Aborts the launch; everything begun is undone. */
   readonly signal: AbortSignal
 }
@@ -69,13 +74,22 @@ interface LaidOut extends Phase<'laid-out'> {
   /** Descriptor; whoever spawns closes it. */
   readonly stderr: number
 }
+interface Surrounded extends Phase<'surrounded'> {
+  readonly record: RunRecord
+  readonly stderr: number
+  readonly surroundings: Surroundings
+}
 interface Spawned extends Phase<'spawned'> {
   readonly guest: Guest
+  readonly surroundings: Surroundings
 }
 interface Connected extends Phase<'connected'> {
   readonly guest: Guest
 }
 interface Settled extends Phase<'settled'> {
+  readonly guest: Guest
+}
+interface Prepared extends Phase<'prepared'> {
   readonly guest: Guest
 }
 
@@ -84,32 +98,41 @@ function enter<P extends Phase<string>>(content: Omit<P, typeof phase>): P {
   return content as P
 }
 
+/** A guest that runs, and what it has on the host besides QEMU. */
+export interface Launched {
+  readonly guest: Guest
+  readonly surroundings: Surroundings
+}
+
 /**
  * Starts the guest and returns the hold on it, running (or stopped by something that happened at once).
  * @throws LaunchFailure; EngineError conflict, no_space; the signal's reason
  */
-export async function launch(prepared: PreparedLaunch, context: LaunchContext): Promise<Guest> {
+export async function launch(prepared: PreparedLaunch, context: LaunchContext): Promise<Launched> {
   await using undo = new AsyncDisposableStack()
   const checked = await check(prepared)
   context.signal.throwIfAborted()
   const laidOut = await layOut(checked, context, undo)
-  const spawned = await spawnQemu(laidOut, context, undo)
-  const { guest } = spawned
+  const surrounded = await surround(laidOut, context, undo)
+  const spawned = await spawnQemu(surrounded, context, undo)
+  const { guest, surroundings } = spawned
   try {
     const connected = await unlessItEnds(guest, connect(spawned, context), context.signal)
     const settled = await unlessItEnds(guest, settle(connected), context.signal)
-    await unlessItEnds(guest, release(settled), context.signal)
+    const ready = await unlessItEnds(guest, setUp(settled), context.signal)
+    await unlessItEnds(guest, release(ready), context.signal)
     context.signal.throwIfAborted()
   } catch (error) {
     if (context.signal.aborted) throw context.signal.reason
     if (error instanceof EngineError) throw error
+    if (error instanceof HostFault) throw refused(error.known, error, error.stderr)
     // Read before the undoing removes it. A process that just died may need a moment to become an exit code.
     const exit = error instanceof Ended ? error.exit : await within(guest.process.exited, 200, null)
     throw new LaunchFailure(
       {
         exitCode: exit?.code ?? null,
         signal: exit?.signal ?? null,
-        stderr: await readTail(context.paths.stderr, STDERR_READ_BYTES),
+        stderr: await readMessages(prepared, context),
         runState: guest.runState,
         timedOut: exit === null,
         names: prepared.files,
@@ -118,7 +141,15 @@ export async function launch(prepared: PreparedLaunch, context: LaunchContext): 
     )
   }
   undo.move()
-  return guest
+  return { guest, surroundings }
+}
+
+/** QEMU's, and before them what its helpers said: of a failure between the two QEMU often gives but a number. */
+async function readMessages(prepared: PreparedLaunch, { paths }: LaunchContext): Promise<string> {
+  const helpers = await Promise.all(
+    prepared.plan.helpers.map(({ id }) => readTail(helperLog(paths, id), HELPER_LOG_READ_BYTES)),
+  )
+  return [...helpers, await readTail(paths.stderr, STDERR_READ_BYTES)].filter((text) => text !== '').join('\n')
 }
 
 /** Every file is there and nobody else writes to it. QEMU checks again, by its locks; this gives the better message. */
@@ -162,8 +193,8 @@ async function check(prepared: PreparedLaunch): Promise<Checked> {
   return enter<Checked>({ prepared })
 }
 
-function refused(known: Explanation, cause?: unknown): LaunchFailure {
-  return new LaunchFailure({ exitCode: null, signal: null, stderr: '', known }, { cause })
+function refused(known: Explanation, cause?: unknown, stderr = ''): LaunchFailure {
+  return new LaunchFailure({ exitCode: null, signal: null, stderr, known }, { cause })
 }
 
 /** A fresh run directory with the intent on record. Whatever an earlier run left is cleared, unless it still runs. */
@@ -172,7 +203,7 @@ async function layOut(checked: Checked, context: LaunchContext, undo: AsyncDispo
   const { paths } = context
   try {
     if (!makePrivateDir(paths.dir, prepared.user)) {
-      await clearStale(prepared.vmId, paths)
+      await clearStale(prepared.vmId, paths, context)
       makePrivateDir(paths.dir, prepared.user)
     }
     undo.defer(() => removeTree(paths.dir))
@@ -188,7 +219,7 @@ async function layOut(checked: Checked, context: LaunchContext, undo: AsyncDispo
 }
 
 /** @throws EngineError conflict when the VM's QEMU is still alive after all */
-async function clearStale(vmId: string, paths: VmRunPaths): Promise<void> {
+async function clearStale(vmId: string, paths: VmRunPaths, context: LaunchContext): Promise<void> {
   const record = await readRecord(paths.launch)
   const alive = await findQemu(vmId, paths.pidfile, record, readLocks(), createScan())
   if (alive) {
@@ -197,11 +228,45 @@ async function clearStale(vmId: string, paths: VmRunPaths): Promise<void> {
       'A QEMU process of this VM is still running. Restart the dashboard to take it over, or end that process.',
     )
   }
+  await clearLeftovers(record, paths, context.surroundings.warn, record?.bootId === context.bootId)
   await removeTree(paths.dir)
 }
 
-async function spawnQemu(laidOut: LaidOut, context: LaunchContext, undo: AsyncDisposableStack): Promise<Spawned> {
-  const { prepared, record, stderr } = laidOut
+/** Everything QEMU will look for when it starts: its taps, its helpers' sockets. */
+async function surround(laidOut: LaidOut, context: LaunchContext, undo: AsyncDisposableStack): Promise<Surrounded> {
+  const { prepared, stderr } = laidOut
+  const { paths, signal } = context
+  const { plan, user } = prepared
+  let { record } = laidOut
+  const surroundings = new Surroundings(prepared.vmId, paths, context.surroundings)
+  undo.defer(() => surroundings.clear(0))
+  const keep = () => {
+    record = { ...record, helpers: surroundings.identities }
+    replaceFile(paths.launch, formatRecord(record))
+  }
+  try {
+    for (const tap of plan.taps) {
+      signal.throwIfAborted()
+      await surroundings.makeTap(tap, user)
+    }
+    // At once: each takes a moment, and they know nothing of one another. All must settle before any is undone.
+    const started = await Promise.allSettled(
+      plan.helpers.map((helper) =>
+        surroundings.startHelper(helper, { paths, wrapper: plan.wrapper, user, signal }, keep),
+      ),
+    )
+    for (const one of started) if (one.status === 'rejected') throw one.reason
+    return enter<Surrounded>({ prepared, record, stderr, surroundings })
+  } catch (error) {
+    closeSync(stderr)
+    if (error instanceof HostFault) throw refused(error.known, error, error.stderr)
+    if (error instanceof NetworkFault) throw refused(error, error)
+    throw error
+  }
+}
+
+async function spawnQemu(surrounded: Surrounded, context: LaunchContext, undo: AsyncDisposableStack): Promise<Spawned> {
+  const { prepared, record, stderr, surroundings } = surrounded
   const [program = '', ...args] = commandOf(prepared.plan)
   let child: Awaited<ReturnType<typeof spawnDetached>>
   try {
@@ -237,7 +302,8 @@ async function spawnQemu(laidOut: LaidOut, context: LaunchContext, undo: AsyncDi
     guest.release()
   })
   replaceFile(context.paths.launch, formatRecord({ ...record, process: process_.identity }))
-  return enter<Spawned>({ prepared, guest })
+  surroundings.watch(process_.identity)
+  return enter<Spawned>({ prepared, guest, surroundings })
 }
 
 async function connect(spawned: Spawned, context: LaunchContext): Promise<Connected> {
@@ -257,24 +323,19 @@ async function settle(connected: Connected): Promise<Settled> {
   return enter<Settled>({ prepared, guest })
 }
 
+/** Commands of the plan, balloon, CPUs: all that must hold before the guest's first instruction. */
+async function setUp(settled: Settled): Promise<Prepared> {
+  const { prepared, guest } = settled
+  await setUpGuest(guest)
+  return enter<Prepared>({ prepared, guest })
+}
+
 /**
  * Lets the guest run. QEMU announces that it does (RESUME) before it answers `cont`, and announces a stop that follows;
  * only where no word came is it asked.
  */
-async function release(settled: Settled): Promise<void> {
-  const { guest } = settled
-  const balloon =
-    guest.balloonId === null
-      ? null
-      : guest
-          .ask('qom-set', {
-            path: `/machine/peripheral/${guest.balloonId}`,
-            property: 'guest-stats-polling-interval',
-            value: BALLOON_POLL_SECONDS,
-          })
-          // Statistics are a comfort; a guest without them still runs.
-          .catch(() => null)
-  await Promise.all([balloon, guest.ask('cont')])
+async function release({ guest }: Prepared): Promise<void> {
+  await guest.ask('cont')
   if (guest.runState === 'prelaunch') await guest.readRunState()
 }
 

@@ -1,5 +1,6 @@
 /** How a VM looks from outside, put together from what its actor holds. Pure. */
 import type { Guest } from './guest.ts'
+import type { Surroundings } from './helpers/surroundings.ts'
 import type { GuestSampler } from './sampler.ts'
 import type { VmModel } from './transitions.ts'
 import type { VmRuntime } from './types.ts'
@@ -8,6 +9,7 @@ import type { VmRuntime } from './types.ts'
 export interface Observed {
   readonly guest: Guest
   readonly sampler: GuestSampler
+  readonly surroundings: Surroundings
   /** User the process runs as; -1 when it could not be read. */
   readonly uid: number
 }
@@ -15,12 +17,14 @@ export interface Observed {
 /** @param since ISO 8601, of the last change of the state */
 export function describeRuntime(model: VmModel, version: number, since: string, observed: Observed | null): VmRuntime {
   const record = observed?.guest.record ?? null
+  const troubles = observed?.surroundings.troubles ?? []
   return {
     version,
     state: model.state,
     runState: model.runState,
     since,
-    detail: model.detail,
+    detail: [model.detail, ...troubles].filter((text) => text !== null).join(' ') || null,
+    troubles,
     accelerator: observed ? acceleratorOf(observed.guest) : null,
     live: observed ? liveOf(observed) : null,
     launchedSpec: record?.spec ?? null,

@@ -22,6 +22,8 @@ export interface VmRuntime {
   readonly runState: string | null
   readonly since: string
   readonly detail: string | null
+  /** What the running guest has lost on the host (its TPM, a shared folder), as sentences; part of `detail`. */
+  readonly troubles: readonly string[]
   /** Read from the running QEMU (`query-kvm`/`query-accelerators`); null while off. */
   readonly accelerator: { readonly kind: 'kvm' | 'tcg'; readonly reason: string } | null
   readonly live: Omit<VmLive, 'viewers'> | null

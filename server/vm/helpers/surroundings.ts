@@ -1,0 +1,212 @@
+/**
+ * What one running VM has on the host besides QEMU: helper programs (swtpm, virtiofsd) and taps. Made before QEMU is
+ * started, watched while it runs, cleared once it is gone; taken over with it when the dashboard was restarted.
+ *
+ *   launch ──▶ startHelper, makeTap ──▶ watch(QEMU) ──▶ clear()      owned by the launch, then by the VM's actor
+ *   adopt  ──▶ adopt(record) ─────────▶ watch(QEMU) ──▶ clear()
+ *
+ * Helpers end by themselves when QEMU closes its connection; `clear` sees to it that they have.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { makeTap, removeTap } from '#server/network/taps.ts'
+import type { VmRunPaths } from '#server/paths.ts'
+import { capLog, readTail, removeFile } from '#server/platform/fs.ts'
+import { isAlive, type ProcessExit, type ProcessIdentity } from '#server/platform/process.ts'
+import type { PlannedHelper, PlannedTap } from '#server/spec/types.ts'
+import { type GuestProcess, watchProcess } from '../guest.ts'
+import type { RunRecord } from '../run-record.ts'
+import {
+  endDaemon,
+  HELPER_LOG_READ_BYTES,
+  type HelperContext,
+  helperLog,
+  startDaemon,
+  virtiofsdLock,
+} from './daemon.ts'
+import { explainLoss } from './explain.ts'
+import { findHelper, type HelperIdentity } from './identity.ts'
+
+/** QEMU and its helpers end at about the same time: only a helper that leaves a living QEMU behind is a loss. */
+const LOSS_DELAY_MS = 1000
+/** How long helpers may take to notice that QEMU has gone. */
+const GRACE_MS = 1500
+const LOG_CHECK_MS = 30_000
+const LOG_MAX_BYTES = 1024 * 1024
+const LOG_KEEP_BYTES = 64 * 1024
+
+interface Running {
+  readonly planned: PlannedHelper
+  readonly process: GuestProcess
+}
+
+export interface SurroundingsListener {
+  /** A helper has ended under the running guest, or such a loss is over. `Surroundings.troubles` has the words. */
+  onTroubles(): void
+  warn(message: string, error?: unknown): void
+}
+
+export class Surroundings {
+  readonly vmId: string
+  readonly paths: VmRunPaths
+  readonly #listener: SurroundingsListener
+  readonly #helpers = new Map<string, Running>()
+  readonly #taps = new Map<string, PlannedTap>()
+  readonly #troubles = new Map<string, string>()
+  #guest: ProcessIdentity | null = null
+  #logTimer: NodeJS.Timeout | undefined
+  /** No loss is reported any more. */
+  #over = false
+
+  constructor(vmId: string, paths: VmRunPaths, listener: SurroundingsListener) {
+    this.vmId = vmId
+    this.paths = paths
+    this.#listener = listener
+  }
+
+  /** Helpers as they belong in the record of the run. */
+  get identities(): HelperIdentity[] {
+    return [...this.#helpers.values()].map(({ planned, process }) => ({ id: planned.id, ...process.identity }))
+  }
+
+  /** What the guest has lost, as sentences; empty when all is well. */
+  get troubles(): readonly string[] {
+    return [...this.#troubles.values()]
+  }
+
+  /**
+   * Starts a helper and returns once it listens.
+   * @param onRecord called as soon as its process exists, so that `identities` can be stored
+   * @throws HostFault; EngineError no_space; the signal's reason. Nothing of it remains then.
+   */
+  async startHelper(planned: PlannedHelper, context: HelperContext, onRecord: () => void = () => {}): Promise<void> {
+    await this.stopHelper(planned.id)
+    try {
+      await startDaemon(planned, context, (child) => {
+        this.#hold({
+          planned,
+          process: { identity: child.identity, exited: child.exited, hurry: () => {}, release: child.release },
+        })
+        onRecord()
+      })
+    } catch (error) {
+      await this.stopHelper(planned.id)
+      throw error
+    }
+  }
+
+  /** Ends one helper, for a device that is being removed. Idempotent; never throws. */
+  async stopHelper(id: string, graceMs = 0): Promise<void> {
+    const running = this.#helpers.get(id)
+    if (!running) return
+    this.#helpers.delete(id)
+    this.#troubles.delete(id)
+    await this.#end(running, graceMs)
+  }
+
+  /** @throws NetworkFault. Nothing of it remains then. */
+  async makeTap(tap: PlannedTap, user: Parameters<typeof makeTap>[1]): Promise<void> {
+    await makeTap(tap, user)
+    this.#taps.set(tap.name, tap)
+  }
+
+  /** Idempotent. @throws NetworkFault */
+  async removeTap(name: string): Promise<void> {
+    await removeTap(name)
+    this.#taps.delete(name)
+  }
+
+  /** Takes over what the record of a running VM names. A helper that is gone already is a loss. */
+  adopt(record: RunRecord | null): void {
+    for (const tap of record?.plan?.taps ?? []) this.#taps.set(tap.name, tap)
+    for (const planned of record?.plan?.helpers ?? []) {
+      const identity = findHelper(planned, record?.helpers ?? [])
+      if (identity) this.#hold({ planned, process: watchProcess(identity) })
+      else void this.#lost(planned, null)
+    }
+  }
+
+  /** From now on the loss of a helper matters, as long as this QEMU lives. */
+  watch(guest: ProcessIdentity): void {
+    this.#guest = guest
+    if (this.#helpers.size > 0) {
+      this.#logTimer ??= setInterval(() => this.#capLogs(), LOG_CHECK_MS).unref()
+    }
+    for (const running of this.#helpers.values()) this.#watchLoss(running)
+  }
+
+  /**
+   * QEMU is gone: ends what is left of its helpers and removes its taps. Never throws; idempotent.
+   * @param graceMs how long helpers may take to notice by themselves
+   */
+  async clear(graceMs = GRACE_MS): Promise<void> {
+    this.release()
+    const helpers = [...this.#helpers.values()]
+    const taps = [...this.#taps.keys()]
+    this.#helpers.clear()
+    this.#taps.clear()
+    this.#troubles.clear()
+    await Promise.all([
+      ...helpers.map((running) => this.#end(running, graceMs)),
+      ...taps.map((name) =>
+        removeTap(name).catch((error: unknown) => {
+          this.#listener.warn(`VM ${this.vmId}: its network interface ${name} could not be removed`, error)
+        }),
+      ),
+    ])
+  }
+
+  /** Lets go without harm. */
+  release(): void {
+    this.#over = true
+    clearInterval(this.#logTimer)
+    for (const { process } of this.#helpers.values()) process.release()
+  }
+
+  #hold(running: Running): void {
+    this.#helpers.set(running.planned.id, running)
+    if (this.#guest) this.#watchLoss(running)
+  }
+
+  #watchLoss(running: Running): void {
+    void running.process.exited.then(async (exit) => {
+      if (this.#helpers.get(running.planned.id) === running) await this.#lost(running.planned, exit, running)
+    })
+  }
+
+  async #lost(planned: PlannedHelper, exit: ProcessExit | null, running?: Running): Promise<void> {
+    await sleep(LOSS_DELAY_MS, undefined, { ref: false })
+    const isStill = () => !this.#over && this.#helpers.get(planned.id) === running
+    if (!isStill() || this.#guest === null || !isAlive(this.#guest)) return
+    const words = await readTail(helperLog(this.paths, planned.id), HELPER_LOG_READ_BYTES)
+    if (!isStill()) return
+    this.#troubles.set(planned.id, explainLoss(planned, exit, words))
+    this.#listener.onTroubles()
+  }
+
+  async #end({ planned, process: { identity, release } }: Running, graceMs: number): Promise<void> {
+    // Once let go of, its promise says nothing any more; /proc does.
+    await endDaemon(identity, planned, null, graceMs)
+    release()
+    if (planned.kind === 'virtiofsd') await removeFile(virtiofsdLock(planned.socket)).catch(() => {})
+  }
+
+  #capLogs(): void {
+    for (const id of this.#helpers.keys()) void capLog(helperLog(this.paths, id), LOG_MAX_BYTES, LOG_KEEP_BYTES)
+  }
+}
+
+/**
+ * Ends and removes what a run left whose QEMU is gone.
+ * @param sameBoot false: pids on record mean nothing any more
+ */
+export async function clearLeftovers(
+  record: RunRecord | null,
+  paths: VmRunPaths,
+  warn: SurroundingsListener['warn'],
+  sameBoot = true,
+): Promise<void> {
+  if (!record?.plan || (record.plan.helpers.length === 0 && record.plan.taps.length === 0)) return
+  const rest = new Surroundings(record.vmId, paths, { onTroubles: () => {}, warn })
+  rest.adopt(sameBoot ? record : { ...record, helpers: [] })
+  await rest.clear(0)
+}
