@@ -51,7 +51,8 @@ export interface CapabilitiesProbeOptions {
 
 export interface CapabilitiesProbe {
   /**
-   * Never older than the binary that lies there now. Callers at the same time share one probe, 0.1 s on an idle host.
+   * Never older than the binary that lies there now. Callers at the same time share one probe, a third of a second on
+   * an idle host.
    * @throws EngineError launch_failed when QEMU is missing or does not work; the signal's reason
    */
   get(options?: { signal?: AbortSignal }): Promise<QemuCapabilities>

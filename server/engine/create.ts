@@ -295,7 +295,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
       capabilities: () => deps.host.capabilities(),
       deviceType: (_caller, type) => deps.host.deviceType(type),
-      devices: () => deps.host.devices(),
+      devices: (caller) => deps.host.devices({ details: caller.role === 'admin' }),
     },
     jobs: {
       list: async (caller) => ({ items: jobs.list(caller.userId) }),

@@ -36,7 +36,7 @@ interface HostSource {
   view(facts: HostFacts, options: { refresh: boolean }): Promise<Host>
   capabilities(): Promise<CapabilitiesView>
   deviceType(type: string): Promise<DeviceType>
-  devices(): Promise<HostDevices>
+  devices(options: { details: boolean }): Promise<HostDevices>
 }
 
 interface EngineLog {

@@ -76,6 +76,7 @@ interface HostEngine {
   capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
   /** @throws EngineError not_found for a type this QEMU does not have */
   deviceType(caller: Caller, type: string): Promise<Out<'deviceTypeView'>>
+  /** Mount points and hardware addresses are for administrators. */
   devices(caller: Caller): Promise<Out<'hostDeviceList'>>
 }
 

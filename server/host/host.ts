@@ -61,8 +61,8 @@ export interface HostService {
   capabilities(): Promise<CapabilitiesView>
   /** @throws EngineError not_found for a type this QEMU lacks; launch_failed */
   deviceType(type: string): Promise<DeviceType>
-  /** The host's own hardware, read anew each time. */
-  devices(): Promise<HostDevices>
+  /** The host's own hardware, read anew each time. `details`: mount points and hardware addresses as well. */
+  devices(options: { details: boolean }): Promise<HostDevices>
 }
 
 type QemuState =
@@ -196,7 +196,7 @@ export function createHostService(options: HostServiceOptions): HostService {
     },
     capabilities,
     deviceType,
-    devices: () => listHostDevices({ user: options.user }),
+    devices: ({ details }) => listHostDevices({ user: options.user, details }),
   }
 }
 

@@ -53,8 +53,9 @@ function disk(name: string, under: string): void {
   link(`sys/class/block/${name}`, `${under}/block/${name}`)
 }
 
-async function list(): Promise<HostDevices> {
-  const found = await listHostDevices({ user: { uid: 65_534, gid: 65_534, groups: [] }, root, isRoot: false })
+async function list(details = true): Promise<HostDevices> {
+  const user = { uid: 65_534, gid: 65_534, groups: [] }
+  const found = await listHostDevices({ user, details, root, isRoot: false })
   expect(HostDevices.safeParse(found).error).toBeUndefined()
   return found
 }
@@ -165,6 +166,19 @@ describe('PCI devices', () => {
       instances: [{ uuid, parent: '0000:00:02.0', type: 'i915-GVTg_V5_4', iommuGroup: 12 }],
     })
   })
+})
+
+test('where the host keeps what, and hardware addresses, are for administrators', async () => {
+  const nvme = pci('0000:04:00.0', { class: '0x010802', group: 2 })
+  disk('nvme0n1', nvme)
+  put('proc/self/mounts', '/dev/nvme0n1 /srv/secret ext4 rw 0 0')
+  put('sys/devices/virtual/net/br0/type', '1')
+  put('sys/devices/virtual/net/br0/address', '02:00:00:00:00:01')
+  link('sys/class/net/br0', 'sys/devices/virtual/net/br0')
+  const others = await list(false)
+  expect(JSON.stringify(others)).not.toMatch(/secret|02:00:00/)
+  expect(others.pci[0]).toMatchObject({ assignable: false, usedFor: ['nvme0n1 (mounted)'] })
+  expect(JSON.stringify(await list(true))).toMatch(/secret.*02:00:00/s)
 })
 
 describe('the IOMMU', () => {

@@ -14,6 +14,8 @@ import { readUses } from './uses.ts'
 export interface ListOptions {
   /** User QEMU runs as; null when it shares ours. */
   readonly user: ChildUser | null
+  /** Whether the asker may see how the host is laid out: mount points and hardware addresses. */
+  readonly details: boolean
   /** Directory that stands for `/`. */
   readonly root?: string
   readonly isRoot?: boolean
@@ -24,7 +26,7 @@ export async function listHostDevices(options: ListOptions): Promise<HostDevices
   const tree = new Tree(options.root)
   const isRoot = options.isRoot ?? process.getuid?.() === 0
   const iommu = readIommu(tree)
-  const uses = readUses(tree)
+  const uses = readUses(tree, options.details)
   // sysfs answers at once, but a large server has thousands of these files: others are let through in between.
   await breathe()
   const pci = await readPci(tree, iommu, uses)
@@ -40,6 +42,6 @@ export async function listHostDevices(options: ListOptions): Promise<HostDevices
     numa: readNuma(tree),
     cpus: readCpus(tree),
     kernel: readKernelDevices(tree, options.user, isRoot),
-    interfaces: readInterfaces(tree),
+    interfaces: readInterfaces(tree).map((card) => (options.details ? card : { ...card, mac: null })),
   }
 }

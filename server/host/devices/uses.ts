@@ -8,8 +8,9 @@ export interface Use {
   readonly text: string
 }
 
-export function readUses(tree: Tree): Use[] {
-  return [...networkUses(tree), ...diskUses(tree)]
+/** @param withPlaces whether mount points are named: they tell how the host is laid out */
+export function readUses(tree: Tree, withPlaces: boolean): Use[] {
+  return [...networkUses(tree), ...diskUses(tree, withPlaces)]
 }
 
 /** Those of a device and of everything below it. */
@@ -28,8 +29,8 @@ function networkUses(tree: Tree): Use[] {
     })
 }
 
-function diskUses(tree: Tree): Use[] {
-  const held = readHeld(tree)
+function diskUses(tree: Tree, withPlaces: boolean): Use[] {
+  const held = readHeld(tree, withPlaces)
   return tree.list('sys/class/block').flatMap((name) => {
     const purpose = purposeOf(tree, name, held)
     const realPath = tree.real(`sys/class/block/${name}`)
@@ -38,7 +39,7 @@ function diskUses(tree: Tree): Use[] {
 }
 
 /** Kernel name of a block device → what it is mounted at or used as. */
-function readHeld(tree: Tree): ReadonlyMap<string, string> {
+function readHeld(tree: Tree, withPlaces: boolean): ReadonlyMap<string, string> {
   const mapped = new Map<string, string>()
   for (const name of tree.list('sys/class/block')) {
     const alias = tree.text(`sys/class/block/${name}/dm/name`)
@@ -54,7 +55,7 @@ function readHeld(tree: Tree): ReadonlyMap<string, string> {
     const [device, where] = line.split(' ')
     // Spaces and the like are octal there (fstab(5)).
     const place = (where ?? '').replace(/\\([0-7]{3})/g, (_all, code: string) => String.fromCharCode(parseInt(code, 8)))
-    hold(device, `mounted at ${place}`)
+    hold(device, withPlaces ? `mounted at ${place}` : 'mounted')
   }
   for (const line of (tree.text('proc/swaps') ?? '').split('\n').slice(1)) hold(line.split(/\s/)[0], 'swap space')
   return held
