@@ -175,7 +175,10 @@ test('no value in any field of any operation breaks anything', { timeout: 90_000
   for (const [id, operation] of Object.entries(operations as Record<string, Operation>)) {
     const { method } = operation
     const param = operation.path.startsWith('/vms/') ? (operation.method === 'PATCH' ? target.id : guest.id) : target.id
-    const path = operation.path.replace('/starters/:id', '/starters/nothing').replace(':id', param)
+    const path = operation.path
+      .replace('/starters/:id', '/starters/nothing')
+      .replace(':id', param)
+      .replace(':type', 'e1000')
     if (operation.body !== undefined) {
       const base = bodies[id]
       if (base === undefined) throw new Error(`no body for ${id}: add one that names all its fields`)
@@ -207,10 +210,11 @@ test('no value in any field of any operation breaks anything', { timeout: 90_000
         if (method === 'GET') attacks.push({ what: `${id} ?${name}`, method, path: path + query })
       }
     }
-    if (operation.path.includes('/:id')) {
+    const hole = /:\w+/.exec(operation.path)?.[0]
+    if (hole !== undefined) {
       for (const text of STRINGS) {
-        const hostile = operation.path.replace(':id', encodeURIComponent(text).replaceAll('.', '%2e'))
-        attacks.push({ what: `${id} :id`, method, path: hostile, ...(method !== 'GET' && { body: '{}' }) })
+        const hostile = operation.path.replace(hole, encodeURIComponent(text).replaceAll('.', '%2e'))
+        attacks.push({ what: `${id} ${hole}`, method, path: hostile, ...(method !== 'GET' && { body: '{}' }) })
       }
     }
     if (operation.revisioned) {
