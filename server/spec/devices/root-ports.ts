@@ -1,5 +1,6 @@
 /** PCI Express root ports: the sockets that devices can be plugged into while the guest runs. */
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import { familyOf } from '../bus.ts'
 import { MAX_ROOT_PORTS, rootPortId, SLOTS } from '../ids.ts'
 import { jsonOption } from '../option.ts'
 import type { CompileInput, PlannedOption } from '../types.ts'
@@ -16,8 +17,10 @@ export function usedRootPorts(spec: VmSpec): Map<number, string> {
 /**
  * Ports 0 to n-1 without gaps: the guest looks at the other functions of a slot only when function 0 exists.
  * A port whose device was removed counts as a spare one.
+ * Only q35 has such ports; on pc a free slot of its bus is as good.
  */
 export function rootPortCount(spec: VmSpec): number {
+  if (familyOf(spec.machine) !== 'q35') return 0
   const used = usedRootPorts(spec)
   const highest = Math.max(-1, ...used.keys())
   return Math.min(MAX_ROOT_PORTS, Math.max(highest + 1, used.size + spec.spareRootPorts))
