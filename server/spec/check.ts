@@ -2,6 +2,8 @@
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { ceilGiB } from '#lib/units.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import { virtioDriver } from './bus.ts'
+import { busTypes, checkBus, checkBusCapabilities } from './check/bus.ts'
 import { checkCpu, checkCpuCapabilities } from './check/cpu.ts'
 import { checkMachine, checkMachineCapabilities } from './check/machine.ts'
 import { checkMemory, checkMemoryCapabilities } from './check/memory.ts'
@@ -14,7 +16,13 @@ export type { SpecProblem } from './check/problem.ts'
 
 /** Ids, ports, boot positions and addresses that may occur once; in the order of the spec. */
 export function checkStructure(spec: VmSpec): SpecProblem[] {
-  const problems: SpecProblem[] = [...checkPlaces(spec), ...checkMachine(spec), ...checkCpu(spec), ...checkMemory(spec)]
+  const problems: SpecProblem[] = [
+    ...checkPlaces(spec),
+    ...checkMachine(spec),
+    ...checkCpu(spec),
+    ...checkMemory(spec),
+    ...checkBus(spec),
+  ]
   const claimSata = claims<number>()
   const claimMac = claims<string>()
   const claimForward = claims<string>()
@@ -54,13 +62,8 @@ function neededTypes(spec: VmSpec): NeededType[] {
   spec.networks.forEach((_, n) => {
     needed.push(['virtio-net-pci', `networks.${n}.model`])
   })
-  if (spec.display === 'virtio-vga') needed.push(['virtio-vga', 'display'])
-  if (spec.display === 'std') needed.push(['VGA', 'display'])
-  if (spec.usbInput) needed.push(['qemu-xhci', 'usbInput'], ['usb-tablet', 'usbInput'], ['usb-kbd', 'usbInput'])
-  if (spec.serial) needed.push(['isa-serial', 'serial'])
-  if (spec.rng) needed.push(['virtio-rng-pci', 'rng'])
-  if (spec.balloon) needed.push(['virtio-balloon-pci', 'balloon'])
-  if (spec.agentChannel) needed.push(['virtio-serial-pci', 'agentChannel'], ['virtserialport', 'agentChannel'])
+  if (spec.balloon) needed.push([virtioDriver(spec, 'virtio-balloon'), 'balloon'])
+  needed.push(...busTypes(spec))
   return needed
 }
 
@@ -70,6 +73,7 @@ export function checkCapabilities(spec: VmSpec, capabilities: QemuCapabilities):
     ...checkMachineCapabilities(spec, capabilities),
     ...checkCpuCapabilities(spec, capabilities),
     ...checkMemoryCapabilities(spec, capabilities),
+    ...checkBusCapabilities(spec, capabilities),
     ...missingTypes(neededTypes(spec), capabilities),
   ]
 }

@@ -2,12 +2,16 @@
  * The command-line compiler: spec + capabilities + paths → argv with an explanation per option.
  * Pure and deterministic. The order is fixed; the result is an ABI that golden files guard (`__golden__/`).
  */
+import { checkBusHost } from './check/bus.ts'
 import { checkHost } from './check/host.ts'
 import { checkCapabilities, checkStructure } from './check.ts'
 import { bootOptions, directKernelOptions } from './devices/boot.ts'
+import { cdromOptions } from './devices/cdroms.ts'
 import { channelOptions } from './devices/console.ts'
 import { cpuOptions, plannedPins } from './devices/cpu.ts'
+import { diskOptions } from './devices/disks.ts'
 import { displayOptions } from './devices/display.ts'
+import { driveControllerOptions } from './devices/drive-controllers.ts'
 import { firmwareOptions, smbiosOptions } from './devices/firmware.ts'
 import { balloonOptions, rngOptions } from './devices/helpers.ts'
 import { hostDeviceOptions } from './devices/host-devices.ts'
@@ -15,13 +19,14 @@ import { inputOptions } from './devices/input.ts'
 import { iommuOptions } from './devices/iommu.ts'
 import { clockOptions, machineOptions, pvpanicOptions, sleepOptions, transportOptions } from './devices/machine.ts'
 import { balloonCommands, dimmOptions, memoryOptions, virtioMemOptions } from './devices/memory.ts'
-import { networkOptions } from './devices/network.ts'
+import { linkCommands, networkOptions, plannedTaps } from './devices/network.ts'
 import { numaOptions } from './devices/numa.ts'
 import { monitorOptions, processOptions, sandboxOptions, wrapperOptions } from './devices/process.ts'
+import { withProperties } from './devices/properties.ts'
+import { rawOptions } from './devices/raw-args.ts'
 import { rootPortOptions } from './devices/root-ports.ts'
 import { shareHelpers, shareOptions } from './devices/shares.ts'
 import { soundOptions } from './devices/sound.ts'
-import { cdromOptions, diskOptions } from './devices/storage.ts'
 import { tpmHelpers, tpmOptions } from './devices/tpm.ts'
 import { usbControllerOptions } from './devices/usb.ts'
 import { vsockOptions } from './devices/vsock.ts'
@@ -36,50 +41,19 @@ export function compile(input: CompileInput): CompileResult {
     ...checkCapabilities(input.spec, input.capabilities),
     ...checkLaunch(input),
     ...checkHost(input),
+    ...checkBusHost(input),
   ]
   if (problems.length > 0)
     return { ok: false, problems: problems.map(({ field, message }): CompileProblem => ({ field, message })) }
+  const { options, problems: refused } = withProperties(deviceOptions(input), input.spec, input.capabilities)
+  if (refused.length > 0)
+    return { ok: false, problems: refused.map(({ field, message }): CompileProblem => ({ field, message })) }
   return {
     ok: true,
     plan: {
       binary: input.capabilities.binary,
       wrapper: wrapperOptions(input),
-      options: [
-        ...processOptions(input),
-        ...sandboxOptions(input),
-        ...machineOptions(input),
-        ...clockOptions(input),
-        ...sleepOptions(input),
-        ...transportOptions(input),
-        ...bootOptions(input),
-        ...cpuOptions(input),
-        ...memoryOptions(input),
-        ...numaOptions(input),
-        ...firmwareOptions(input),
-        ...smbiosOptions(input),
-        ...directKernelOptions(input),
-        ...iommuOptions(input),
-        // Before everything that is plugged into them: QEMU creates devices in this order.
-        ...rootPortOptions(input),
-        ...displayOptions(input),
-        ...usbControllerOptions(input),
-        ...inputOptions(input),
-        ...driveOptions(input),
-        ...input.spec.networks.flatMap((card, index) => networkOptions(card, `/networks/${index}`, input)),
-        ...soundOptions(input),
-        ...channelOptions(input),
-        ...vsockOptions(input),
-        ...rngOptions(input),
-        ...balloonOptions(input),
-        ...watchdogOptions(input),
-        ...shareOptions(input),
-        ...hostDeviceOptions(input),
-        ...tpmOptions(input),
-        ...pvpanicOptions(input),
-        ...virtioMemOptions(input),
-        ...dimmOptions(input),
-        ...monitorOptions(input),
-      ],
+      options: [...options, ...monitorOptions(input), ...rawOptions(input)],
       helpers: [...tpmHelpers(input), ...shareHelpers(input)],
       taps: [],
       commands: [...balloonCommands(input)],
@@ -88,6 +62,45 @@ export function compile(input: CompileInput): CompileResult {
       warnings: planWarnings(input),
     },
   }
+}
+
+/** Everything but the monitors, in the order QEMU makes it. */
+function deviceOptions(input: CompileInput): PlannedOption[] {
+  return [
+    ...processOptions(input),
+    ...sandboxOptions(input),
+    ...machineOptions(input),
+    ...clockOptions(input),
+    ...sleepOptions(input),
+    ...transportOptions(input),
+    ...bootOptions(input),
+    ...cpuOptions(input),
+    ...memoryOptions(input),
+    ...numaOptions(input),
+    ...firmwareOptions(input),
+    ...smbiosOptions(input),
+    ...directKernelOptions(input),
+    ...iommuOptions(input),
+    // Before everything that is plugged into them: QEMU creates devices in this order.
+    ...rootPortOptions(input),
+    ...displayOptions(input),
+    ...usbControllerOptions(input),
+    ...inputOptions(input),
+    ...driveOptions(input),
+    ...input.spec.networks.flatMap((card, index) => networkOptions(card, `/networks/${index}`, input)),
+    ...soundOptions(input),
+    ...channelOptions(input),
+    ...vsockOptions(input),
+    ...rngOptions(input),
+    ...balloonOptions(input),
+    ...watchdogOptions(input),
+    ...shareOptions(input),
+    ...hostDeviceOptions(input),
+    ...tpmOptions(input),
+    ...pvpanicOptions(input),
+    ...virtioMemOptions(input),
+    ...dimmOptions(input),
+  ]
 }
 
 function driveOptions(input: CompileInput): PlannedOption[] {

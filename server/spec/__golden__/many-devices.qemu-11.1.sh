@@ -43,7 +43,7 @@
   -device '{"driver":"VGA","id":"video0","bus":"pcie.0","addr":"0x1"}' \
   -display none \
   -vnc unix:/run/guestdeck/01890000-0000-7000-8000-000000000001/vnc.sock,id=vnc0,display=video0,share=ignore \
-  -device '{"driver":"qemu-xhci","id":"usb","bus":"pcie.0","addr":"0xb"}' \
+  -device '{"driver":"qemu-xhci","id":"usb","bus":"pcie.0","addr":"0xb","p2":15,"p3":15}' \
   -device '{"driver":"usb-tablet","id":"tablet0","bus":"usb.0","port":"1"}' \
   -device '{"driver":"usb-kbd","id":"kbd0","bus":"usb.0","port":"2"}' \
   -blockdev '{"driver":"qcow2","node-name":"system.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"system.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/system.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
