@@ -1,0 +1,1 @@
+# refused: inputs.0.type: QEMU 7.2.22 on this host was built without the device virtio-multitouch-pci.
