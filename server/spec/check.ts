@@ -5,10 +5,12 @@ import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { virtioDriver } from './bus.ts'
 import { busTypes, checkBus, checkBusCapabilities } from './check/bus.ts'
 import { checkCpu, checkCpuCapabilities } from './check/cpu.ts'
+import { checkDriveCapabilities, checkDrives } from './check/drives.ts'
 import { checkMachine, checkMachineCapabilities } from './check/machine.ts'
 import { checkMemory, checkMemoryCapabilities } from './check/memory.ts'
+import { checkNetworkCapabilities, checkNetworks } from './check/networks.ts'
 import { checkPlaces } from './check/places.ts'
-import { bad, claims, missingTypes, type NeededType, type SpecProblem } from './check/problem.ts'
+import { bad, missingTypes, type NeededType, type SpecProblem } from './check/problem.ts'
 import { MAX_ROOT_PORTS } from './ids.ts'
 import type { NormalizeFacts } from './types.ts'
 
@@ -16,52 +18,20 @@ export type { SpecProblem } from './check/problem.ts'
 
 /** Ids, ports, boot positions and addresses that may occur once; in the order of the spec. */
 export function checkStructure(spec: VmSpec): SpecProblem[] {
-  const problems: SpecProblem[] = [
+  return [
     ...checkPlaces(spec),
     ...checkMachine(spec),
     ...checkCpu(spec),
     ...checkMemory(spec),
+    ...checkDrives(spec),
+    ...checkNetworks(spec),
     ...checkBus(spec),
   ]
-  const claimSata = claims<number>()
-  const claimMac = claims<string>()
-  const claimForward = claims<string>()
-  spec.disks.forEach((drive, index) => {
-    const at = `disks.${index}`
-    if (drive.bus === 'sata' && drive.port !== null && claimSata(drive.port, `${at}.port`) !== null)
-      problems.push(
-        bad(`${at}.port`, `SATA port ${drive.port} already holds another drive; leave it out to get a free one.`),
-      )
-  })
-  spec.networks.forEach((card, index) => {
-    const at = `networks.${index}`
-    if (claimMac(card.mac, `${at}.mac`) !== null)
-      problems.push(
-        bad(`${at}.mac`, `Two network cards have the address ${card.mac}; leave it out to get a fresh one.`),
-      )
-    card.forwards.forEach((forward, n) => {
-      const field = `${at}.forwards.${n}.hostPort`
-      if (claimForward(`${forward.protocol}:${forward.hostPort}`, field) !== null)
-        problems.push(
-          bad(
-            field,
-            `Host port ${forward.protocol} ${forward.hostPort} is forwarded twice; a port leads to one place.`,
-          ),
-        )
-    })
-  })
-  return problems
 }
 
 /** Device types of QEMU a spec needs, with the field that asks for each. */
 function neededTypes(spec: VmSpec): NeededType[] {
   const needed: NeededType[] = []
-  spec.disks.forEach((drive, n) => {
-    needed.push([drive.device === 'disk' ? 'virtio-blk-pci' : 'ide-cd', `disks.${n}.bus`])
-  })
-  spec.networks.forEach((_, n) => {
-    needed.push(['virtio-net-pci', `networks.${n}.model`])
-  })
   if (spec.balloon) needed.push([virtioDriver(spec, 'virtio-balloon'), 'balloon'])
   needed.push(...busTypes(spec))
   return needed
@@ -73,6 +43,8 @@ export function checkCapabilities(spec: VmSpec, capabilities: QemuCapabilities):
     ...checkMachineCapabilities(spec, capabilities),
     ...checkCpuCapabilities(spec, capabilities),
     ...checkMemoryCapabilities(spec, capabilities),
+    ...checkDriveCapabilities(spec, capabilities),
+    ...checkNetworkCapabilities(spec, capabilities),
     ...checkBusCapabilities(spec, capabilities),
     ...missingTypes(neededTypes(spec), capabilities),
   ]

@@ -55,8 +55,8 @@ export function compile(input: CompileInput): CompileResult {
       wrapper: wrapperOptions(input),
       options: [...options, ...monitorOptions(input), ...rawOptions(input)],
       helpers: [...tpmHelpers(input), ...shareHelpers(input)],
-      taps: [],
-      commands: [...balloonCommands(input)],
+      taps: plannedTaps(input),
+      commands: [...balloonCommands(input), ...linkCommands(input.spec)],
       pins: plannedPins(input),
       startSeconds: input.startSeconds,
       warnings: planWarnings(input),
@@ -86,6 +86,7 @@ function deviceOptions(input: CompileInput): PlannedOption[] {
     ...displayOptions(input),
     ...usbControllerOptions(input),
     ...inputOptions(input),
+    ...driveControllerOptions(input),
     ...driveOptions(input),
     ...input.spec.networks.flatMap((card, index) => networkOptions(card, `/networks/${index}`, input)),
     ...soundOptions(input),
@@ -108,9 +109,9 @@ function driveOptions(input: CompileInput): PlannedOption[] {
   return input.spec.disks.flatMap((drive, index) => {
     const pointer = `/disks/${index}`
     const files = resolved.get(drive.id)
-    if (drive.device === 'cdrom') return cdromOptions(drive, pointer, files)
+    if (drive.device === 'cdrom') return cdromOptions(drive, pointer, files, input.spec)
     // `checkLaunch` has refused a disk without a file.
-    return files === undefined ? [] : diskOptions(drive, pointer, files)
+    return files === undefined ? [] : diskOptions(drive, pointer, files, input.spec)
   })
 }
 

@@ -58,6 +58,14 @@ export const formatNode = (deviceId: string, depth: number): string => `${device
 /** File node below `formatNode`. */
 export const fileNode = (deviceId: string, depth: number): string => `${deviceId}.${depth}f`
 
+/** Filter node above `formatNode(id, 0)` that holds a disk to its limits. */
+export const throttleNode = (deviceId: string): string => `${deviceId}.t`
+export const throttleGroupId = (deviceId: string): string => `${deviceId}.tg`
+/** I/O thread of a virtio disk. */
+export const ioThreadId = (deviceId: string): string => `${deviceId}.io`
+/** USB bridge that carries the SCSI drive of a USB CD drive. */
+export const usbBridgeId = (deviceId: string): string => `${deviceId}.usb`
+
 export const netdevId = (deviceId: string): string => `${deviceId}.net`
 
 /** Slots on `pcie.0`. 0x1f holds q35's own LPC bridge, AHCI and SMBus; 0 is the host bridge. */
@@ -99,3 +107,4 @@ export const PC_SLOTS = {
 
 export const MAX_ROOT_PORTS = 32
 export const SATA_PORTS = 6
+export const IDE_PORTS = 4

@@ -1,6 +1,8 @@
 /** Things worth saying before a start, as sentences for the operator. */
 import type { CompileInput } from './types.ts'
+import { driveWarnings } from './warnings/drives.ts'
 import { machineWarnings } from './warnings/machine.ts'
+import { networkWarnings } from './warnings/networks.ts'
 
 export function planWarnings(input: CompileInput): string[] {
   const { spec, capabilities, accelerator, tools, user } = input
@@ -11,11 +13,7 @@ export function planWarnings(input: CompileInput): string[] {
       'TCG gives no isolation guarantee: run only guests you trust, or rely on the unprivileged user and the sandbox around QEMU.',
     )
   }
-  if (spec.networks.some((card) => card.network === 'user' && !card.restrict)) {
-    warnings.push(
-      "On the user network the guest also reaches services that listen on the host's loopback address (as 10.0.2.2). Turn on “restrict” for a guest that must not.",
-    )
-  }
+  warnings.push(...networkWarnings(input))
   const drives = spec.disks
   if (drives.length > 0 && !drives.some((drive) => drive.device === 'disk'))
     warnings.push('Without a disk the guest keeps nothing after it is switched off.')
@@ -25,10 +23,7 @@ export function planWarnings(input: CompileInput): string[] {
     warnings.push('Without a display only what the guest sends to its serial port can be seen.')
   if (spec.display !== 'none' && !spec.usbInput)
     warnings.push("Without the USB tablet the guest's pointer drifts away from the browser's.")
-  if (spec.guest === 'windows' && (drives.some((drive) => drive.device === 'disk') || spec.networks.length > 0))
-    warnings.push(
-      'Windows has no virtio drivers of its own: attach the virtio-win ISO as a second CD and load the drivers while installing.',
-    )
+  warnings.push(...driveWarnings(input))
   warnings.push(...machineWarnings(input))
   if (!capabilities.seccomp)
     warnings.push(

@@ -26,7 +26,7 @@
   -append 'console=ttyS0 root=/dev/vda' \
   -display none \
   -blockdev '{"driver":"qcow2","node-name":"disk0.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk0.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk0.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
-  -device '{"driver":"virtio-blk-pci","id":"disk0","bus":"rp0","addr":"0x0","drive":"disk0.0","serial":"disk0","bootindex":1,"werror":"stop","rerror":"report"}' \
+  -device '{"driver":"virtio-blk-device","id":"disk0","drive":"disk0.0","serial":"disk0","bootindex":1,"werror":"stop","rerror":"report"}' \
   -netdev '{"type":"user","id":"net0.net","restrict":false}' \
   -device '{"driver":"virtio-net-device","id":"net0","netdev":"net0.net","mac":"52:54:00:00:00:01"}' \
   -chardev socket,id=serial0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/ser.sock,server=on,wait=off \

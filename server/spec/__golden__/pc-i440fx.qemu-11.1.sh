@@ -29,9 +29,9 @@
   -device '{"driver":"usb-tablet","id":"tablet0","bus":"usb.0","port":"1"}' \
   -device '{"driver":"usb-kbd","id":"kbd0","bus":"usb.0","port":"2"}' \
   -blockdev '{"driver":"qcow2","node-name":"disk0.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk0.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk0.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
-  -device '{"driver":"virtio-blk-pci","id":"disk0","bus":"rp0","addr":"0x0","drive":"disk0.0","serial":"disk0","bootindex":2,"werror":"stop","rerror":"report"}' \
+  -device '{"driver":"virtio-blk-pci","id":"disk0","bus":"pci.0","addr":"0x10","drive":"disk0.0","serial":"disk0","bootindex":2,"werror":"stop","rerror":"report"}' \
   -blockdev '{"driver":"raw","node-name":"cd0.0","read-only":true,"file":{"driver":"file","node-name":"cd0.0f","filename":"/var/lib/guestdeck/images/01890000-0000-7000-8000-00000000a150","read-only":true,"locking":"on"}}' \
-  -device '{"driver":"ide-cd","id":"cd0","bus":"ide.0","drive":"cd0.0","bootindex":1}' \
+  -device '{"driver":"ide-cd","id":"cd0","bus":"ide.0","unit":0,"drive":"cd0.0","bootindex":1}' \
   -netdev '{"type":"user","id":"net0.net","restrict":false}' \
   -device '{"driver":"virtio-net-pci","id":"net0","bus":"pci.0","addr":"0x11","netdev":"net0.net","mac":"52:54:00:00:00:01","romfile":""}' \
   -chardev socket,id=serial0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/ser.sock,server=on,wait=off \
