@@ -136,26 +136,32 @@ export function dimmOptions({ spec }: CompileInput): PlannedOption[] {
 export const virtioMemBlockMiB = (spec: Pick<VmSpec, 'hugePages'>): number =>
   spec.hugePages === 'none' ? 2 : HUGE_PAGE_MIB[spec.hugePages]
 
+/**
+ * The device takes memory block by block and gives it back; none is promised before. Holes in a private file would be
+ * holes for whoever else maps it, so memory of its own is anonymous and a file's is shared (`ram_block_discard_range`).
+ */
+function virtioMemBackend(spec: VmSpec, sizeMiB: number): { readonly [key: string]: Json } {
+  const id = QEMU_IDS.virtioMemBackend
+  if (spec.hugePages === 'none' && !needsSharedMemory(spec))
+    return { 'qom-type': 'memory-backend-ram', id, size: sizeMiB * MIB, reserve: false }
+  const { prealloc: _, ...backend } = memoryBackend(spec, { id, sizeMiB })
+  return { ...backend, share: true, reserve: false }
+}
+
 export function virtioMemOptions({ spec }: CompileInput): PlannedOption[] {
   const memory = spec.virtioMem
   if (memory === null) return []
   const group = 'virtiomem'
   const field = '/virtioMem'
   const isHuge = spec.hugePages !== 'none'
-  const { prealloc: _, ...backend } = memoryBackend(spec, { id: QEMU_IDS.virtioMemBackend, sizeMiB: memory.sizeMiB })
   return [
-    jsonOption(
-      '-object',
-      // The device takes it block by block; none is promised before.
-      { ...backend, reserve: false },
-      {
-        group,
-        what: `Address space for ${memory.sizeMiB} MiB, of which nothing is taken yet.`,
-        why: 'The device below takes memory of the host block by block as it is asked to, and gives it back.',
-        origin: 'plumbing',
-        field,
-      },
-    ),
+    jsonOption('-object', virtioMemBackend(spec, memory.sizeMiB), {
+      group,
+      what: `Address space for ${memory.sizeMiB} MiB, of which nothing is taken yet.`,
+      why: 'The device below takes memory of the host block by block as it is asked to, and gives it back.',
+      origin: 'plumbing',
+      field,
+    }),
     jsonOption(
       '-device',
       {
