@@ -11,7 +11,6 @@ import { checkMemory, checkMemoryCapabilities } from './check/memory.ts'
 import { checkNetworkCapabilities, checkNetworks } from './check/networks.ts'
 import { checkPlaces } from './check/places.ts'
 import { bad, missingTypes, type NeededType, type SpecProblem } from './check/problem.ts'
-import { MAX_ROOT_PORTS } from './ids.ts'
 import type { NormalizeFacts } from './types.ts'
 
 export type { SpecProblem } from './check/problem.ts'
@@ -68,11 +67,4 @@ export function checkImages(spec: VmSpec, images: NormalizeFacts['images']): Spe
     }
   })
   return problems
-}
-
-/** `MAX_ROOT_PORTS` devices in all; said before ports are handed out. */
-export function checkDeviceCount(disks: number, networks: number): SpecProblem[] {
-  return disks + networks > MAX_ROOT_PORTS
-    ? [bad('disks', `At most ${MAX_ROOT_PORTS} disks and network cards fit together; there are ${disks + networks}.`)]
-    : []
 }

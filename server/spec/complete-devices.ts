@@ -15,8 +15,10 @@ import type {
 import { ceilGiB } from '#lib/units.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { familyOf, SOCKETS } from './bus.ts'
+import { carryCard, carryDrive, mergeKnown, usesSocket, withinSockets, withoutUndefined } from './carry-over.ts'
+import { usbPortCount } from './devices/usb.ts'
 import { GUEST_DEFAULTS } from './guest-defaults.ts'
-import { isReservedId, SATA_PORTS } from './ids.ts'
+import { IDE_PORTS, isReservedId, SATA_PORTS } from './ids.ts'
 import type { NormalizeFacts } from './types.ts'
 
 export type DeviceLists = Pick<
@@ -27,6 +29,15 @@ type DeviceInputs = Pick<VmSpecInput, keyof DeviceLists>
 type Drive = VmSpec['disks'][number]
 type DriveInput = NonNullable<VmSpecInput['disks']>[number]
 type Card = VmSpec['networks'][number]
+
+/** What of the rest of the definition decides where devices can be. */
+export interface DeviceContext {
+  readonly guest: GuestKind
+  readonly machine: string
+  readonly usbController: VmSpec['usbController']
+  readonly usbPorts: number
+  readonly usbInput: boolean
+}
 
 export const NO_DEVICES: DeviceLists = {
   disks: [],
@@ -40,46 +51,59 @@ export const NO_DEVICES: DeviceLists = {
 
 /** Ports 1 and 2 belong to the tablet and keyboard of `usbInput`, whether they are there or not. */
 const FIRST_FREE_USB_PORT = 3
-const IDE_PORTS = 4
-const SCSI_TARGETS = 255
+const USB_PORTS = 15
+const SCSI_TARGETS = 256
+
+interface Ports {
+  readonly used: Set<number>
+  readonly from: number
+  /** Not included. */
+  readonly to: number
+  /** Said when none is left. */
+  readonly full: string
+}
+
+const ports = (from: number, to: number, full: string): Ports => ({ used: new Set(), from, to, full })
 
 /** What is taken already, by kind of place. */
 class Places {
   readonly ids = new Set<string>()
-  readonly sockets = new Set<number>()
-  readonly usb = new Set<number>()
-  readonly sata = new Set<number>()
-  readonly ide = new Set<number>()
-  readonly scsi = new Set<number>()
-  readonly com = new Set<number>()
-  readonly virtioPorts = new Set<number>()
-  readonly boots = new Set<number>()
+  readonly boots = ports(1, 100, 'All boot positions are taken; leave some drives without (null).')
   readonly macs = new Set<string>()
-  readonly #sockets: number
+  readonly com = ports(1, 4, 'All serial ports are taken; remove one first.')
+  // 0 is reserved for a console, 1 is the guest agent's.
+  readonly virtioPorts = ports(2, 31, 'All virtio-serial ports are taken; remove one first.')
+  readonly sockets: Ports
+  readonly usb: Ports
+  readonly #sata = ports(0, SATA_PORTS, `All ${SATA_PORTS} SATA ports are taken; choose another bus.`)
+  readonly #ide = ports(0, IDE_PORTS, `All ${IDE_PORTS} IDE places are taken; choose another bus.`)
+  readonly #scsi = ports(0, SCSI_TARGETS, 'All SCSI targets are taken; choose another bus.')
 
-  constructor(machine: string) {
-    this.#sockets = SOCKETS[familyOf(machine)]
+  constructor(context: DeviceContext) {
+    const sockets = SOCKETS[familyOf(context.machine)]
+    this.sockets = ports(
+      0,
+      sockets,
+      `All ${sockets} sockets for devices are taken; remove one first, or put disks on virtio-scsi, which needs none.`,
+    )
+    const count = usbPortCount(context)
+    // Without a controller any port will do: the definition is refused for the controller that is missing.
+    const to = (count === 0 ? USB_PORTS : count) + 1
+    const from = to <= FIRST_FREE_USB_PORT && !context.usbInput ? 1 : FIRST_FREE_USB_PORT
+    this.usb = ports(from, to, `All ${count} ports of the USB controller are taken; remove a USB device first.`)
   }
 
-  socket(field: string): number {
-    return take(this.sockets, 0, this.#sockets - 1, `${field}.rootPort`)
-  }
-
-  usbPort(field: string): number {
-    return take(this.usb, FIRST_FREE_USB_PORT, 15, `${field}.port`)
-  }
-
-  /** The set of ports of a drive's bus; null for buses whose drives sit on sockets. */
-  ofBus(bus: Drive['bus']): { readonly used: Set<number>; readonly from: number; readonly to: number } | null {
+  /** The ports of a drive's bus; null for buses whose drives sit on sockets. */
+  ofBus(bus: Drive['bus']): Ports | null {
     switch (bus) {
       case 'sata':
-        return { used: this.sata, from: 0, to: SATA_PORTS - 1 }
+        return this.#sata
       case 'ide':
-        return { used: this.ide, from: 0, to: IDE_PORTS - 1 }
+        return this.#ide
       case 'virtio-scsi':
-        return { used: this.scsi, from: 0, to: SCSI_TARGETS }
+        return this.#scsi
       case 'usb':
-        return { used: this.usb, from: FIRST_FREE_USB_PORT, to: 15 }
+        return this.usb
       case 'virtio-blk':
       case 'nvme':
         return null
@@ -91,22 +115,23 @@ class Places {
 export function completeDevices(
   input: DeviceInputs,
   known: DeviceLists,
-  about: { readonly guest: GuestKind; readonly machine: string },
+  context: DeviceContext,
   facts: NormalizeFacts,
 ): DeviceLists {
-  const places = new Places(about.machine)
+  const { machine } = context
+  const places = new Places(context)
   const drives = (input.disks ?? []).map((drive) => {
     const old = known.disks.find((candidate) => candidate.id === drive.id)
-    return old?.device === drive.device ? moved(old, drive) : drive
+    return old === undefined ? drive : carryDrive(old, drive, machine)
   })
   const cards = (input.networks ?? []).map((card) => {
     const old = known.networks.find((candidate) => candidate.id === card.id)
-    return old === undefined ? card : movedCard(old, card)
+    return old === undefined ? card : carryCard(old, card, machine)
   })
-  const inputs = mergeKnown(input.inputs, known.inputs)
+  const inputs = mergeKnown(input.inputs, known.inputs).map((device) => withinSockets(device, machine))
   const dimms = mergeKnown(input.dimms, known.dimms)
   const channels = mergeKnown(input.channels, known.channels)
-  const shares = mergeKnown(input.shares, known.shares)
+  const shares = mergeKnown(input.shares, known.shares).map((device) => withinSockets(device, machine))
   const hostDevices = (input.hostDevices ?? []).map((device) => {
     const old = known.hostDevices.find((candidate) => candidate.id === device.id && candidate.type === device.type)
     return old === undefined ? device : ({ ...old, ...withoutUndefined(device) } as typeof device)
@@ -119,53 +144,52 @@ export function completeDevices(
   for (const list of [drives, cards, inputs, dimms, channels, shares, hostDevices])
     for (const device of list) if (device.id !== undefined) places.ids.add(device.id)
   for (const drive of drives) {
-    const bus = drive.bus ?? defaultBus(drive.device, about.machine)
-    const ports = places.ofBus(bus)
-    if (ports !== null && typeof drive.port === 'number') ports.used.add(drive.port)
-    if (ports === null && drive.device === 'disk' && typeof drive.rootPort === 'number')
-      places.sockets.add(drive.rootPort)
-    if (typeof drive.bootIndex === 'number') places.boots.add(drive.bootIndex)
+    const bus = drive.bus ?? defaultBus(drive.device, machine)
+    if (typeof drive.port === 'number') places.ofBus(bus)?.used.add(drive.port)
+    if (usesSocket(bus) && drive.device === 'disk' && typeof drive.rootPort === 'number')
+      places.sockets.used.add(drive.rootPort)
+    if (typeof drive.bootIndex === 'number') places.boots.used.add(drive.bootIndex)
   }
   for (const card of cards) {
     const isUsb = card.model === 'usb-net'
-    if (!isUsb && typeof card.rootPort === 'number') places.sockets.add(card.rootPort)
-    if (isUsb && typeof card.port === 'number') places.usb.add(card.port)
+    if (!isUsb && typeof card.rootPort === 'number') places.sockets.used.add(card.rootPort)
+    if (isUsb && typeof card.port === 'number') places.usb.used.add(card.port)
     if (card.mac !== undefined) places.macs.add(card.mac)
-    if (typeof card.bootIndex === 'number') places.boots.add(card.bootIndex)
+    if (typeof card.bootIndex === 'number') places.boots.used.add(card.bootIndex)
   }
   for (const device of inputs) {
-    if (typeof device.rootPort === 'number') places.sockets.add(device.rootPort)
-    if (typeof device.port === 'number') places.usb.add(device.port)
+    if (typeof device.rootPort === 'number') places.sockets.used.add(device.rootPort)
+    if (typeof device.port === 'number') places.usb.used.add(device.port)
   }
-  for (const share of shares) if (share.rootPort !== undefined) places.sockets.add(share.rootPort)
+  for (const share of shares) if (share.rootPort !== undefined) places.sockets.used.add(share.rootPort)
   for (const device of hostDevices) {
-    if ('rootPort' in device && device.rootPort !== undefined) places.sockets.add(device.rootPort)
-    if ('port' in device && device.port !== undefined) places.usb.add(device.port)
+    if ('rootPort' in device && device.rootPort !== undefined) places.sockets.used.add(device.rootPort)
+    if ('port' in device && device.port !== undefined) places.usb.used.add(device.port)
   }
   for (const channel of channels)
     if (channel.port !== undefined)
-      (channel.device === 'isa-serial' ? places.com : places.virtioPorts).add(channel.port)
+      (channel.device === 'isa-serial' ? places.com : places.virtioPorts).used.add(channel.port)
 
   const bootOrder = drives
     .map((drive, index) => ({ drive, index }))
     .filter(({ drive }) => drive.bootIndex === undefined)
     // Installers first: CD drives with a medium, then disks, then empty drives.
     .sort((a, b) => bootRank(a.drive) - bootRank(b.drive) || a.index - b.index)
-  const bootIndexes = new Map(bootOrder.map(({ index }) => [index, take(places.boots, 1, 99, 'disks')]))
+  const bootIndexes = new Map(bootOrder.map(({ index }) => [index, take(places.boots, 'disks')]))
 
   return {
     disks: drives.map((drive, index): Drive => {
       const at = `disks.${index}`
-      const bus = drive.bus ?? defaultBus(drive.device, about.machine)
-      const ports = places.ofBus(bus)
-      const port = ports === null ? null : (drive.port ?? take(ports.used, ports.from, ports.to, `${at}.port`))
+      const bus = drive.bus ?? defaultBus(drive.device, machine)
+      const ofBus = places.ofBus(bus)
+      const port = ofBus === null ? null : (drive.port ?? take(ofBus, `${at}.port`))
       const image = drive.image ?? null
       const bootIndex = drive.bootIndex === undefined ? (bootIndexes.get(index) ?? null) : drive.bootIndex
       if (drive.device === 'cdrom')
         return {
           id: drive.id ?? takeId(places.ids, 'cd'),
           device: 'cdrom',
-          bus: drive.bus ?? defaultCdBus(about.machine),
+          bus: drive.bus ?? defaultCdBus(machine),
           image,
           bootIndex,
           port: port ?? 0,
@@ -174,22 +198,23 @@ export function completeDevices(
         id: drive.id ?? takeId(places.ids, 'disk'),
         device: 'disk',
         bus: drive.bus ?? 'virtio-blk',
-        sizeGiB: drive.sizeGiB ?? defaultDiskGiB(image, about.guest, facts),
+        sizeGiB: drive.sizeGiB ?? defaultDiskGiB(image, context.guest, facts),
         image,
         bootIndex,
-        rootPort: ports === null ? (drive.rootPort ?? places.socket(at)) : null,
+        rootPort: ofBus === null ? (drive.rootPort ?? take(places.sockets, `${at}.rootPort`)) : null,
         port,
         cache: drive.cache ?? 'writeback',
         aio: drive.aio ?? 'threads',
         discard: drive.discard ?? 'unmap',
-        detectZeroes: drive.detectZeroes ?? 'unmap',
+        detectZeroes: drive.detectZeroes ?? (drive.discard === 'ignore' ? 'off' : 'unmap'),
         ioThread: drive.ioThread ?? false,
         queues: drive.queues ?? null,
         serial: drive.serial ?? null,
         readOnly: drive.readOnly ?? false,
         shared: drive.shared ?? false,
         throttle: drive.throttle ?? null,
-        werror: drive.werror ?? 'stop',
+        // QEMU's NVMe tells the guest of every error.
+        werror: drive.werror ?? (bus === 'nvme' ? 'report' : 'stop'),
       }
     }),
     networks: cards.map((card, index): Card => {
@@ -208,10 +233,10 @@ export function completeDevices(
         bootIndex: card.bootIndex ?? null,
         queues: card.queues ?? null,
         mtu: card.mtu ?? null,
-        vhost: card.vhost ?? false,
+        vhost: card.vhost ?? (model === 'virtio-net' && card.network === 'bridge'),
         rateLimit: card.rateLimit ?? null,
-        rootPort: isUsb ? null : (card.rootPort ?? places.socket(at)),
-        port: isUsb ? (card.port ?? places.usbPort(at)) : null,
+        rootPort: isUsb ? null : (card.rootPort ?? take(places.sockets, `${at}.rootPort`)),
+        port: isUsb ? (card.port ?? take(places.usb, `${at}.port`)) : null,
       }
     }),
     inputs: inputs.map((device, index): InputDevice => {
@@ -221,8 +246,8 @@ export function completeDevices(
         id: device.id ?? takeId(places.ids, 'input'),
         type: device.type ?? 'tablet',
         bus,
-        rootPort: bus === 'virtio' ? (device.rootPort ?? places.socket(at)) : null,
-        port: bus === 'usb' ? (device.port ?? places.usbPort(at)) : null,
+        rootPort: bus === 'virtio' ? (device.rootPort ?? take(places.sockets, `${at}.rootPort`)) : null,
+        port: bus === 'usb' ? (device.port ?? take(places.usb, `${at}.port`)) : null,
       }
     }),
     dimms: dimms.map((dimm): Dimm => ({ id: dimm.id ?? takeId(places.ids, 'dimm'), sizeMiB: dimm.sizeMiB ?? 1024 })),
@@ -234,12 +259,7 @@ export function completeDevices(
         device,
         name: device === 'virtserialport' ? (channel.name ?? id) : null,
         backend: channel.backend ?? 'socket',
-        port:
-          channel.port ??
-          (device === 'isa-serial'
-            ? take(places.com, 1, 3, `channels.${index}.port`)
-            : // 0 is reserved for a console, 1 is the guest agent's.
-              take(places.virtioPorts, 2, 30, `channels.${index}.port`)),
+        port: channel.port ?? take(device === 'isa-serial' ? places.com : places.virtioPorts, `channels.${index}.port`),
       }
     }),
     shares: shares.map((share, index): Share => {
@@ -254,15 +274,15 @@ export function completeDevices(
         tag: share.tag ?? id,
         source: share.source,
         readOnly: share.readOnly ?? true,
-        rootPort: share.rootPort ?? places.socket(`shares.${index}`),
+        rootPort: share.rootPort ?? take(places.sockets, `shares.${index}.rootPort`),
       }
     }),
     hostDevices: hostDevices.map((device, index): HostDevice => {
       const at = `hostDevices.${index}`
       const id = device.id ?? takeId(places.ids, 'host')
       return device.type === 'usb-id' || device.type === 'usb-port'
-        ? { ...device, id, port: device.port ?? places.usbPort(at) }
-        : { ...device, id, rootPort: device.rootPort ?? places.socket(at) }
+        ? { ...device, id, port: device.port ?? take(places.usb, `${at}.port`) }
+        : { ...device, id, rootPort: device.rootPort ?? take(places.sockets, `${at}.rootPort`) }
     }),
   }
 }
@@ -284,59 +304,18 @@ const defaultBus = (device: Drive['device'], machine: string): Drive['bus'] =>
 const hasId = (device: unknown): device is { id: string } =>
   typeof device === 'object' && device !== null && 'id' in device && typeof device.id === 'string'
 
-const withoutUndefined = <T extends object>(value: T): Partial<T> =>
-  Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Partial<T>
-
-type Given<T> = { readonly [K in keyof T]?: T[K] | undefined }
-
-/** Known element with the given fields over it; fields left out do not erase. */
-const merge = <T extends object>(old: T, change: Given<T>): T => ({ ...old, ...withoutUndefined(change) })
-
-/** On another bus the old place means nothing, so that a new one is handed out. */
-function moved(old: Drive, change: DriveInput): DriveInput {
-  const merged: DriveInput = { ...merge<DriveInput>(old, change as Given<DriveInput>) }
-  if (change.bus === undefined || change.bus === old.bus) return merged
-  const rest = { ...merged }
-  if (change.port === undefined || change.port === old.port) delete rest.port
-  if (rest.device === 'disk' && change.device === 'disk' && old.device === 'disk') {
-    const wasSocket = old.rootPort !== null
-    if (!wasSocket && (change.rootPort === undefined || change.rootPort === null)) delete rest.rootPort
-  }
-  return rest
-}
-
-function movedCard(old: Card, change: Given<Card>): Given<Card> {
-  const merged = { ...merge(old, change) } as { -readonly [K in keyof Card]?: Card[K] | undefined }
-  const isUsb = merged.model === 'usb-net'
-  if (isUsb) merged.rootPort = undefined
-  else merged.port = undefined
-  if (merged.rootPort === null) merged.rootPort = undefined
-  if (merged.port === null) merged.port = undefined
-  return merged
-}
-
-function mergeKnown<T extends { readonly id: string }>(
-  given: readonly Given<T>[] | undefined,
-  known: readonly T[],
-): Given<T>[] {
-  return (given ?? []).map((element) => {
-    const old = known.find((candidate) => candidate.id === element.id)
-    return old === undefined ? element : merge(old, element)
-  })
-}
-
 function bootRank(drive: DriveInput): number {
   if (drive.device === 'disk') return 1
   return typeof drive.image === 'string' ? 0 : 2
 }
 
-function take(used: Set<number>, from: number, to: number, field: string): number {
-  for (let n = from; n <= to; n += 1) {
+function take({ used, from, to, full }: Ports, field: string): number {
+  for (let n = from; n < to; n += 1) {
     if (used.has(n)) continue
     used.add(n)
     return n
   }
-  throw new EngineError('bad_input', 'No place is left for this device; remove another first.', { field })
+  throw new EngineError('bad_input', full, { field })
 }
 
 function takeId(used: Set<string>, prefix: string): string {

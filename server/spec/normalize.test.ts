@@ -175,11 +175,11 @@ describe('normalizeSpec: refusals', () => {
       },
       'networks.1.forwards.0.hostPort',
     ],
-    ['seven CD drives', { disks: Array.from({ length: 7 }, () => ({ device: 'cdrom' })) }, 'disks'],
+    ['seven CD drives on SATA', { disks: Array.from({ length: 7 }, () => ({ device: 'cdrom' })) }, 'disks.6.port'],
     [
       'more devices than PCIe ports',
       { disks: Array.from({ length: 30 }, () => ({ device: 'disk' })), networks: [{}, {}, {}] },
-      'disks',
+      'networks.2.rootPort',
     ],
     ['a machine type of another QEMU', { machine: 'pc-q35-99.0' }, 'machine'],
     [

@@ -9,14 +9,12 @@ import type { GuestKind, VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { familyOf } from './bus.ts'
-import { checkCapabilities, checkDeviceCount, checkImages, checkStructure, type SpecProblem } from './check.ts'
+import { checkCapabilities, checkImages, checkStructure, type SpecProblem } from './check.ts'
 import { completeDevices, NO_DEVICES } from './complete-devices.ts'
 import { GUEST_DEFAULTS } from './guest-defaults.ts'
-import { SATA_PORTS } from './ids.ts'
 import type { NormalizeFacts } from './types.ts'
 
 type DriveInput = NonNullable<VmSpecInput['disks']>[number]
-type CardInput = NonNullable<VmSpecInput['networks']>[number]
 
 /** Every field whose default depends on neither guest nor host. */
 const OPTIONAL_DEFAULTS = {
@@ -96,18 +94,18 @@ const throwFirst = (problems: readonly SpecProblem[]): void => {
 export function normalizeSpec(input: VmSpecInput, facts: NormalizeFacts): VmSpec {
   const disksInput = input.disks ?? []
   const networksInput = input.networks ?? [{}]
-  throwFirst(tooMany(disksInput, networksInput))
   const guest = input.guest ?? guessGuest(disksInput, facts) ?? 'other'
   const defaults = GUEST_DEFAULTS[guest]
   const { capabilities } = facts
   const machine = versionedMachine(input.machine ?? 'q35', capabilities)
   const isMicrovm = familyOf(machine) === 'microvm'
   const cpus = input.cpus ?? defaults.cpus
+  const scalars = { ...OPTIONAL_DEFAULTS, ...(isMicrovm ? MICROVM_DEFAULTS : {}), ...given(input) }
+  const { usbController, usbPorts, usbInput } = scalars
+  const context = { guest, machine, usbController, usbPorts, usbInput }
   const spec: VmSpec = {
-    ...OPTIONAL_DEFAULTS,
-    ...(isMicrovm ? MICROVM_DEFAULTS : {}),
-    ...given(input),
-    ...completeDevices({ ...input, disks: disksInput, networks: networksInput }, NO_DEVICES, { guest, machine }, facts),
+    ...scalars,
+    ...completeDevices({ ...input, disks: disksInput, networks: networksInput }, NO_DEVICES, context, facts),
     name: input.name,
     guest,
     cpus,
@@ -131,8 +129,9 @@ export function normalizeSpec(input: VmSpecInput, facts: NormalizeFacts): VmSpec
 export function applyPatch(spec: VmSpec, patch: VmSpecPatch, facts: NormalizeFacts): VmSpec {
   const guest = patch.guest ?? spec.guest
   const machine = patch.machine === undefined ? spec.machine : versionedMachine(patch.machine, facts.capabilities)
-  throwFirst(tooMany(patch.disks ?? spec.disks, patch.networks ?? spec.networks))
-  const devices = completeDevices({ ...spec, ...given(patch) }, spec, { guest, machine }, facts)
+  const { usbController, usbPorts, usbInput } = { ...spec, ...given(patch) }
+  const context = { guest, machine, usbController, usbPorts, usbInput }
+  const devices = completeDevices({ ...spec, ...given(patch) }, spec, context, facts)
   // CPUs beyond the former maximum raise it; one that was given is left for the check to refuse.
   const maxCpus = patch.maxCpus ?? Math.max(patch.cpus ?? 0, spec.maxCpus)
   // The schema has parsed every scalar of the patch to the type of its field.
@@ -143,23 +142,6 @@ export function applyPatch(spec: VmSpec, patch: VmSpecPatch, facts: NormalizeFac
 
 function checkAll(spec: VmSpec, facts: NormalizeFacts): SpecProblem[] {
   return [...checkStructure(spec), ...checkImages(spec, facts.images), ...checkCapabilities(spec, facts.capabilities)]
-}
-
-function tooMany(disks: readonly DriveInput[], networks: readonly CardInput[]): SpecProblem[] {
-  const hardDisks = disks.filter((drive) => drive.device === 'disk').length
-  const cdroms = disks.length - hardDisks
-  return [
-    ...checkDeviceCount(hardDisks, networks.length),
-    ...(cdroms > SATA_PORTS
-      ? [
-          {
-            code: 'bad_input' as const,
-            field: 'disks',
-            message: `At most ${SATA_PORTS} CD drives fit; there are ${cdroms}.`,
-          },
-        ]
-      : []),
-  ]
 }
 
 /** What a disk already holds cannot be swapped or cut off by editing the definition. */

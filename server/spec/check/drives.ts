@@ -5,6 +5,7 @@
 import type { Drive, Throttle, VmSpec } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { familyOf, virtioDriver } from '../bus.ts'
+import { usesSocket } from '../carry-over.ts'
 import { serialOf } from '../devices/disks.ts'
 import { THROTTLE_MAX } from '../devices/throttle.ts'
 import { IDE_PORTS, SATA_PORTS } from '../ids.ts'
@@ -62,8 +63,6 @@ function checkPort(drive: Drive, at: string, claim: ReturnType<typeof claims<str
     ? []
     : [bad(`${at}.port`, `${name} ${drive.port} already holds another drive; leave it out to get a free one.`)]
 }
-
-const usesSocket = (bus: Bus): boolean => bus === 'virtio-blk' || bus === 'nvme'
 
 function checkPlace(disk: Disk, at: string): SpecProblem[] {
   if (usesSocket(disk.bus)) {
