@@ -14,6 +14,7 @@ import { ImageId, JobId, TokenId, UserId, VmId } from '../schema/ids.ts'
 import { Image, Starter } from '../schema/image.ts'
 import { Job } from '../schema/job.ts'
 import { ApiToken, Password, Role, Session, User, UserName } from '../schema/user.ts'
+import { VmChangePreview } from '../schema/vm-devices.ts'
 import { VmSpecInput, VmSpecPatch } from '../schema/vm-spec.ts'
 import { Vm } from '../schema/vm-state.ts'
 
@@ -195,13 +196,38 @@ export const operations = {
   vmUpdate: op({
     method: 'PATCH',
     path: '/vms/:id',
-    summary: 'Change a VM; what a running guest cannot take becomes pending',
+    summary:
+      'Change a VM. A running guest gets at once what it can take; the rest is pending. An empty change applies what was left',
     privilege: 'vm.change',
     params: vmId,
+    query: z.strictObject({
+      /** `next-start`: only the definition changes, the running guest does not. */
+      apply: z.enum(['now', 'next-start']).default('now'),
+    }),
     body: VmSpecPatch,
     response: Vm,
     revisioned: true,
-    errors: ['stale_revision', 'name_taken', 'image_missing', 'port_in_use', 'no_space'],
+    errors: [
+      'stale_revision',
+      'name_taken',
+      'image_missing',
+      'image_in_use',
+      'port_in_use',
+      'no_space',
+      'conflict',
+      'busy',
+      'unresponsive',
+    ],
+  }),
+  vmChangePreview: op({
+    method: 'POST',
+    path: '/vms/:id/preview',
+    summary: 'What a change would do: the definition, what the guest gets when, the command line. Changes nothing',
+    privilege: 'vm.change',
+    params: vmId,
+    body: VmSpecPatch,
+    response: VmChangePreview,
+    errors: ['name_taken', 'image_missing', 'port_in_use', 'conflict'],
   }),
   vmDelete: op({
     method: 'DELETE',

@@ -22,6 +22,7 @@ export const ROUTES: { readonly [K in keyof Operations]: readonly [Operations[K]
   vmPreview: ['POST', '/vms/preview'],
   vmView: ['GET', '/vms/:id'],
   vmUpdate: ['PATCH', '/vms/:id'],
+  vmChangePreview: ['POST', '/vms/:id/preview'],
   vmDelete: ['DELETE', '/vms/:id'],
   vmStart: ['POST', '/vms/:id/start'],
   vmShutdown: ['POST', '/vms/:id/shutdown'],

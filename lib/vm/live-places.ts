@@ -81,8 +81,14 @@ export const DEVICE_LISTS: readonly DeviceList[] = [
   'hostDevices',
 ]
 
-/** Who sits where, by place. Devices of `spec` alone; fixed places are left out. */
-function occupants(spec: VmSpec): Map<string, string> {
+/** Key of the place a device takes, as in `occupants`; null where it is fixed or needs none. */
+export function placeKey(list: DeviceList, device: AnyDevice): string | null {
+  const place = placeOf(list, device)
+  return 'key' in place ? place.key : null
+}
+
+/** Who sits where, by place: `socket:3`, `usb:4`. Devices of `spec` alone; fixed places are left out. */
+export function occupants(spec: VmSpec): Map<string, string> {
   const found = new Map<string, string>()
   for (const list of DEVICE_LISTS) {
     for (const device of spec[list]) {

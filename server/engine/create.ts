@@ -7,6 +7,7 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
@@ -26,8 +27,9 @@ import { createJournal } from './journal.ts'
 import { createKeyedLock } from './keyed-lock.ts'
 import { createLauncher } from './launch.ts'
 import { stopPngWorker } from './png.ts'
-import type { Engine } from './types.ts'
+import type { Caller, Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
+import { createVmAuthority } from './vm-authority.ts'
 import { createVmDefiner } from './vm-define.ts'
 import { createVmRecords, type VmRecord } from './vm-records.ts'
 import { createVmViews } from './vm-views.ts'
@@ -87,7 +89,23 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     return name
   }
 
-  const views = createVmViews({ supervisor, viewers: deps.viewers, accelerator: deps.accelerator, userName })
+  let knownCapabilities: QemuCapabilities | null = null
+  const learnCapabilities = async (): Promise<QemuCapabilities> => {
+    const found = await deps.capabilities.current()
+    if (found !== knownCapabilities) {
+      knownCapabilities = found
+      views.invalidate()
+    }
+    return found
+  }
+
+  const views = createVmViews({
+    supervisor,
+    viewers: deps.viewers,
+    accelerator: deps.accelerator,
+    userName,
+    capabilities: () => knownCapabilities,
+  })
   const unwatchUsers = store.watch('user', ({ key }) => {
     userNames.delete(key)
     views.invalidate()
@@ -135,6 +153,20 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     capabilities: deps.capabilities,
     accelerator: deps.accelerator,
   })
+  const authority = createVmAuthority({
+    allowRawArgs: config.allowRawArgs,
+    shareDirs: config.shareDirs,
+    imageDirs: config.imageDirs,
+    ownDirs: [config.dataDir, config.runDir],
+    hostDevices: () => deps.host.devices({ details: true }),
+  })
+  /** @param caller who may be told their names; null: nobody */
+  const runningBut = (vmId: string, caller: Caller | null) =>
+    records.all().flatMap((record) => {
+      const { launchedSpec } = supervisor.runtime(record.id)
+      const name = caller !== null && canSeeVm(caller, record) ? record.spec.name : 'Another VM'
+      return record.id === vmId || launchedSpec === null ? [] : [{ id: record.id, name, spec: launchedSpec }]
+    })
   const announcer = createVmAnnouncer(records, views, hub)
   /** Images each VM named when it was last announced: an image's `usedBy` changes with the VM. */
   const imagesOf = new Map<string, ReadonlySet<string>>()
@@ -161,10 +193,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     files,
     space,
     identity,
-    capabilities: deps.capabilities,
+    capabilities: { current: learnCapabilities },
     launcher,
     journal,
     locks,
+    authority,
+    runningBut,
     dashboardPort: deps.listenPort ?? (() => config.port),
     onChange(record, gone) {
       if (gone) views.forget(record.id)
@@ -198,6 +232,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     journal,
     tickets: deps.tickets,
     locks,
+    authority,
+    runningBut: (vmId) => runningBut(vmId, null),
     watched,
   })
   const images = createImageEngine({
@@ -247,8 +283,22 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   }
   await library.open()
   const exits = records.lastExits()
+  /** Disks each running guest had when it was last heard of: the file of one it let go of may go. */
+  const disksOf = new Map<string, readonly string[]>()
+  const watchDisks = (vmId: string, { launchedSpec }: VmRuntime): void => {
+    const before = disksOf.get(vmId) ?? []
+    if (launchedSpec === null) {
+      disksOf.delete(vmId)
+      return
+    }
+    const after = launchedSpec.disks.map((drive) => drive.id)
+    disksOf.set(vmId, after)
+    if (before.every((id) => after.includes(id))) return
+    definer.afterRelease(vmId).catch((error: unknown) => warn(`Cleaning up disks of ${vmId} failed.`, error))
+  }
   const stopListening = supervisor.onChange((vmId, runtime: VmRuntime, exited) => {
     if (exited !== null) onExit(vmId, exited)
+    watchDisks(vmId, runtime)
     announcer.runtimeChanged(vmId, runtime, exited)
     vms.runtimeChanged(vmId, runtime, exited)
   })

@@ -52,6 +52,14 @@ export interface Launcher {
    * @throws EngineError bad_input naming the field that cannot be compiled
    */
   explain(subject: LaunchSubject, running: LaunchPlan | null): Promise<CommandLine>
+  /**
+   * A compiler for one VM: the plan a definition would be started with, files and host as they are now.
+   * @param accelerator what the running guest uses; null: as a start would choose
+   */
+  compiler(
+    subject: LaunchSubject,
+    accelerator: CompileInput['accelerator'] | null,
+  ): Promise<(spec: VmSpec) => LaunchPlan>
   /** What runs now. */
   explainRunning(runtime: VmRuntime, requested: AcceleratorChoice): CommandLine | null
 }
@@ -230,6 +238,17 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       }
       const line = shown(result.plan, running, { applies: 'next', accelerator, qemuVersion: capabilities.version })
       return decision.kind === null ? { ...line, warnings: [decision.reason, ...line.warnings] } : line
+    },
+    async compiler(subject, running) {
+      const capabilities = await deps.capabilities.current()
+      const decision = await decide(subject.spec.accelerator, subject.uid)
+      const accelerator = running ?? { kind: decision.kind ?? 'tcg', reason: decision.reason }
+      const user = identity.launchUser(subject.uid, decision.kvmGid)
+      return (spec) => {
+        const result = compile(compileInput({ ...subject, spec }, capabilities, accelerator, user, new Map()))
+        if (!result.ok) throw problemError('bad_input', result.problems)
+        return result.plan
+      }
     },
     explainRunning(runtime, requested) {
       const { launchedPlan, accelerator, live, launchedSpec } = runtime

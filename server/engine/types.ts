@@ -38,7 +38,16 @@ export interface VmEngine {
   view(caller: Caller, id: string): Promise<Out<'vmView'>>
   create(caller: Caller, input: Body<'vmCreate'>): Promise<Out<'vmCreate'>>
   preview(caller: Caller, input: Body<'vmPreview'>): Promise<Out<'vmPreview'>>
-  update(caller: Caller, id: string, patch: Body<'vmUpdate'>, expectedRevision: number | null): Promise<Out<'vmUpdate'>>
+  /** @param query `apply` is `now` when left out */
+  update(
+    caller: Caller,
+    id: string,
+    patch: Body<'vmUpdate'>,
+    expectedRevision: number | null,
+    query?: Query<'vmUpdate'>,
+  ): Promise<Out<'vmUpdate'>>
+  /** No side effects. */
+  previewChange(caller: Caller, id: string, patch: Body<'vmChangePreview'>): Promise<Out<'vmChangePreview'>>
   delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
   start(caller: Caller, id: string): Promise<Out<'vmStart'>>
   shutdown(caller: Caller, id: string): Promise<Out<'vmShutdown'>>

@@ -17,6 +17,7 @@ const OFF: VmRuntime = {
   live: null,
   launchedSpec: null,
   launchedPlan: null,
+  awaited: new Map(),
   lastExit: null,
 }
 const LIVE: NonNullable<VmRuntime['live']> = {
@@ -60,6 +61,7 @@ function rig() {
       onChange: () => () => {},
     },
     userName: () => 'ann',
+    capabilities: () => null,
   })
   const hub = new EventHub()
   const events: { kind: string; state: unknown; load: unknown }[] = []

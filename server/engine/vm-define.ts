@@ -1,6 +1,7 @@
 /** Creating, changing and deleting VMs: definition, files and supervisor in step, whatever fails in between. */
 import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import type { CommandLine } from '#lib/schema/command-line.ts'
+import type { VmChangePreview } from '#lib/schema/vm-devices.ts'
 import type { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import type { ImageLibrary } from '#server/images/library.ts'
@@ -9,15 +10,17 @@ import type { NormalizeFacts } from '#server/spec/types.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
 import type { BackingFile, VmFiles } from '#server/storage/vm-files.ts'
-import type { Supervisor } from '#server/vm/types.ts'
+import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
 import type { CapabilitySource } from './deps.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
+import { canUnplugCpus, fieldsToApply, heldDisks, pendingOf, placed } from './live-change.ts'
 import { scaleDownPng } from './png.ts'
 import type { Caller } from './types.ts'
+import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import { checkAgainstOthers } from './vm-checks.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 
@@ -31,10 +34,23 @@ export interface VmDefiner {
   create(caller: Caller, input: VmSpecInput): Promise<VmRecord>
   /** No side effects. */
   preview(caller: Caller, input: VmSpecInput): Promise<{ spec: VmSpec; commandLine: CommandLine }>
-  /** @throws EngineError stale_revision and what create throws */
-  update(caller: Caller, id: string, patch: VmSpecPatch, expectedRevision: number | null): Promise<VmRecord>
+  /**
+   * @param apply `now`: what a running guest can take, it takes at once; an empty patch takes up all that was left
+   * @throws EngineError stale_revision and what create throws; what the running guest refused, with its field
+   */
+  update(
+    caller: Caller,
+    id: string,
+    patch: VmSpecPatch,
+    expectedRevision: number | null,
+    apply: 'now' | 'next-start',
+  ): Promise<VmRecord>
+  /** What `update` would do. No side effects. */
+  previewChange(caller: Caller, id: string, patch: VmSpecPatch): Promise<VmChangePreview>
   /** @throws EngineError wrong_state, stale_revision */
   delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
+  /** Call when a running guest has let go of a disk: its file goes unless the definition names it. */
+  afterRelease(id: string): Promise<void>
   /** Call when a run has ended: removes disks that were taken out of the definition while the guest had them. */
   afterExit(id: string): Promise<void>
   thumbnail(png: Buffer, width: number): Promise<Buffer>
@@ -51,6 +67,9 @@ export interface DefineDeps {
   readonly launcher: Launcher
   readonly journal: Journal
   readonly locks: KeyedLock
+  readonly authority: VmAuthority
+  /** Running VMs but the one given: what they hold of the host. */
+  readonly runningBut: (vmId: string, caller: Caller) => readonly RunningVm[]
   /** Port the dashboard listens on, which no guest may take. */
   readonly dashboardPort: () => number
   /** After the definition is stored; null: it has gone. */
@@ -62,7 +81,7 @@ export interface DefineDeps {
 const freshMac = (): string => `52:54:00:${[...randomBytes(3)].map((b) => b.toString(16).padStart(2, '0')).join(':')}`
 
 export function createVmDefiner(deps: DefineDeps): VmDefiner {
-  const { records, supervisor, library, files, space, identity, launcher, journal, locks } = deps
+  const { records, supervisor, library, files, space, identity, launcher, journal, locks, authority } = deps
   const now = () => (deps.now ?? (() => new Date()))().toISOString()
 
   const facts = async (): Promise<NormalizeFacts> => {
@@ -105,6 +124,13 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     })
   }
 
+  /** @throws EngineError bad_input */
+  const changed = (before: VmSpec, patch: VmSpecPatch, known: NormalizeFacts, runtime: VmRuntime): VmSpec => {
+    const spec = placed(applyPatch(before, patch, known), before, patch, runtime)
+    refuseGrowth(before, spec)
+    return spec
+  }
+
   const pinImages = (spec: VmSpec): (() => void) => {
     const releases = spec.disks.flatMap((drive) => (drive.image === null ? [] : [library.pin(drive.image)]))
     return () => {
@@ -123,6 +149,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     spec: VmSpec,
     before: VmSpec | null,
     undo: AsyncDisposableStack,
+    isHeld: (diskId: string) => boolean = () => false,
   ): Promise<void> => {
     const known = new Set(before?.disks.map((drive) => drive.id))
     const fresh = spec.disks.filter((drive) => drive.device === 'disk').filter((disk) => !known.has(disk.id))
@@ -134,7 +161,10 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     try {
       for (const disk of fresh) {
         await files.createDisk(vm.id, vm.uid, disk, backingOf(disk.image))
-        undo.defer(() => files.removeDisk(vm.id, disk.id))
+        // One that a guest did not give back goes when it does.
+        undo.defer(async () => {
+          if (!isHeld(disk.id)) await files.removeDisk(vm.id, disk.id)
+        })
       }
       if (needsNvram) {
         const { uefi } = await deps.capabilities.current()
@@ -156,6 +186,18 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     return state === 'off' || state === 'crashed'
   }
 
+  /** Whether QEMU may have the disk's file open. */
+  const isInUse = (id: string, diskId: string): boolean =>
+    supervisor.runtime(id).launchedSpec?.disks.some((drive) => drive.id === diskId) ?? false
+
+  /** Disks that neither the definition nor the running guest has any more. */
+  const sweep = async ({ id, spec }: VmRecord): Promise<void> => {
+    const { launchedSpec } = supervisor.runtime(id)
+    // A guest whose disks are not on record may have any of them.
+    if (launchedSpec === null && !isOff(id)) return
+    await files.sweepDisks(id, { ...spec, disks: [...spec.disks, ...(launchedSpec?.disks ?? [])] })
+  }
+
   const requireRecord = (id: string): VmRecord => {
     const record = records.get(id)
     if (record === null) throw new EngineError('not_found', 'There is no such VM.')
@@ -171,9 +213,39 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     )
   }
 
+  /** What a definition names on the host; only where that changed, so that a rename never fails for it. */
+  const assertHost = async (id: string, caller: Caller, before: VmSpec, after: VmSpec): Promise<void> => {
+    const named = (spec: VmSpec) => JSON.stringify([spec.shares, spec.directKernel, spec.hostDevices])
+    if (named(before) === named(after)) return
+    if (isOff(id)) await authority.assertHostPaths(after)
+    else await authority.assertLaunchable(after, deps.runningBut(id, caller))
+  }
+
+  const auditRawArgs = (caller: Caller, record: VmRecord, before: VmSpec | null): void => {
+    const { rawArgs } = record.spec
+    if (rawArgs.join('\0') === (before?.rawArgs ?? []).join('\0')) return
+    journal.write({
+      what: 'vmRawArgs',
+      text:
+        rawArgs.length === 0
+          ? `${caller.name} took the raw options out of ${record.spec.name}.`
+          : `${caller.name} set raw options of ${record.spec.name}: ${rawArgs.join(' ')}`,
+      result: 'ok',
+      caller,
+      topic: 'vm',
+      objectId: record.id,
+      objectName: record.spec.name,
+      ownerId: record.ownerId,
+      durable: true,
+    })
+  }
+
   return {
     async create(caller, input) {
+      authority.assertMayAsk(caller, null, input)
       const spec = normalizeSpec(input, await facts())
+      authority.assertMaySet(caller, null, spec)
+      await authority.assertHostPaths(spec)
       // From here to `claim` nothing awaits, so that two creates cannot both find a name, port or address free.
       check(spec, caller, caller.userId, null)
       const uid = identity.allocate(records.uids)
@@ -204,42 +276,82 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         ownerId: record.ownerId,
         durable: true,
       })
+      auditRawArgs(caller, record, null)
       deps.onChange(record, false)
       return record
     },
     async preview(caller, input) {
+      authority.assertMayAsk(caller, null, input)
       const spec = normalizeSpec(input, await facts())
+      authority.assertMaySet(caller, null, spec)
+      await authority.assertHostPaths(spec)
       check(spec, caller, caller.userId, null)
       const uid = identity.allocate(records.uids)
       return { spec, commandLine: await launcher.explain({ id: PREVIEW_ID, uid, spec }, null) }
     },
-    async update(caller, id, patch, expectedRevision) {
+    async update(caller, id, patch, expectedRevision, apply) {
       return locks.run(id, async () => {
         const known = await facts()
         const before = requireRecord(id)
         assertRevision(before, expectedRevision)
-        const spec = applyPatch(before.spec, patch, known)
-        refuseGrowth(before.spec, spec)
+        authority.assertMayAsk(caller, before.spec, patch)
+        const runtime = supervisor.runtime(id)
+        const spec = changed(before.spec, patch, known, runtime)
+        authority.assertMaySet(caller, before.spec, spec)
+        await assertHost(id, caller, before.spec, spec)
         check(spec, caller, before.ownerId, id)
-        refuseHeldDisks(spec, before.spec, supervisor.runtime(id).launchedSpec)
+        const held = heldDisks(spec, before.spec, runtime.launchedSpec)
         using holds = new DisposableStack()
         // Others must see the new name and ports as taken while the files are made.
         holds.defer(records.claim({ id, ownerId: before.ownerId, uid: before.uid, spec }))
         holds.defer(pinImages(spec))
         await using undo = new AsyncDisposableStack()
-        await createFiles(before, spec, before.spec, undo)
+        const present = { ...before.spec, disks: [...before.spec.disks, ...held] }
+        await createFiles(before, spec, present, undo, (diskId) => isInUse(id, diskId))
         await launcher.explain({ id, uid: before.uid, spec }, null)
         await files.settle(id)
-        const record = records.replace(before, spec, now(), before.revision)
-        if (record === null) {
-          throw new EngineError('stale_revision', 'This VM changed meanwhile. Nothing was saved: load it again.')
+        let record: VmRecord | null = null
+        const commit = () => {
+          record = records.replace(before, spec, now(), before.revision)
+          if (record === null) {
+            throw new EngineError('stale_revision', 'This VM changed meanwhile. Nothing was saved: load it again.')
+          }
+        }
+        if (runtime.launchedSpec === null || apply === 'next-start') commit()
+        else {
+          await supervisor.change(id, {
+            next: spec,
+            ...fieldsToApply(before.spec, spec, patch),
+            canUnplugCpus: canUnplugCpus(known.capabilities, runtime),
+            compile: await launcher.compiler({ id, uid: before.uid, spec }, runtime.accelerator),
+            commit,
+          })
         }
         undo.move()
-        deps.onChange(record, false)
-        // Disks that a running guest still holds go when it is off (`afterExit`).
-        if (isOff(id)) await files.sweepDisks(id, record.spec)
-        return record
+        const stored = requireRecord(id)
+        auditRawArgs(caller, stored, before.spec)
+        deps.onChange(stored, false)
+        await sweep(stored)
+        return stored
       })
+    },
+    async previewChange(caller, id, patch) {
+      const known = await facts()
+      const before = requireRecord(id)
+      authority.assertMayAsk(caller, before.spec, patch)
+      const runtime = supervisor.runtime(id)
+      const spec = changed(before.spec, patch, known, runtime)
+      authority.assertMaySet(caller, before.spec, spec)
+      await assertHost(id, caller, before.spec, spec)
+      check(spec, caller, before.ownerId, id)
+      heldDisks(spec, before.spec, runtime.launchedSpec)
+      const subject = { id, uid: before.uid, spec }
+      const compile = await launcher.compiler({ ...subject, spec: before.spec }, null)
+      return {
+        spec,
+        changes: pendingOf(spec, runtime, canUnplugCpus(known.capabilities, runtime)),
+        commandLine: await launcher.explain(subject, compile(before.spec)),
+      }
     },
     async delete(_caller, id, expectedRevision) {
       await locks.run(id, async () => {
@@ -264,10 +376,16 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         await files.remove(id)
       })
     },
+    async afterRelease(id) {
+      await locks.run(id, async () => {
+        const record = records.get(id)
+        if (record !== null) await sweep(record)
+      })
+    },
     async afterExit(id) {
       await locks.run(id, async () => {
         const record = records.get(id)
-        if (record !== null && isOff(id)) await files.sweepDisks(id, record.spec)
+        if (record !== null && isOff(id)) await sweep(record)
       })
     },
     thumbnail: scaleDownPng,
@@ -283,21 +401,6 @@ function refuseGrowth(before: VmSpec, after: VmSpec): void {
       'bad_input',
       `“${drive.id}” has ${old.sizeGiB} GiB; this release cannot change the size of an existing disk. Add another disk instead.`,
       { field: `disks.${index}.sizeGiB` },
-    )
-  })
-}
-
-/** A disk taken out of a running guest keeps its file, and so its id, until the guest is off. @throws EngineError conflict */
-function refuseHeldDisks(after: VmSpec, before: VmSpec, launched: VmSpec | null): void {
-  const ids = (spec: VmSpec) => new Set(spec.disks.filter((drive) => drive.device === 'disk').map((drive) => drive.id))
-  const held = launched === null ? new Set<string>() : ids(launched)
-  const known = ids(before)
-  after.disks.forEach((drive, index) => {
-    if (drive.device !== 'disk' || known.has(drive.id) || !held.has(drive.id)) return
-    throw new EngineError(
-      'conflict',
-      `The running guest still has another disk called “${drive.id}”. Choose another id, or power the guest off first.`,
-      { field: `disks.${index}.id` },
     )
   })
 }

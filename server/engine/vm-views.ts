@@ -5,11 +5,12 @@
  */
 import type { Role } from '#lib/schema/user.ts'
 import type { Vm, VmAccelerator } from '#lib/schema/vm-state.ts'
-import { pendingChanges } from '#lib/vm/pending.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import type { ViewerCounts } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import { actionsFor } from './access.ts'
 import type { AcceleratorSource } from './deps.ts'
+import { canUnplugCpus, pendingOf } from './live-change.ts'
 import type { VmRecord } from './vm-records.ts'
 
 type RoleName = Role
@@ -41,11 +42,13 @@ export interface VmViewDeps {
   readonly viewers: ViewerCounts
   readonly accelerator: AcceleratorSource
   readonly userName: (id: string) => string
+  /** As last found; null before. */
+  readonly capabilities: () => QemuCapabilities | null
 }
 
 const NOBODY = { vnc: 0, serial: 0 }
 
-export function createVmViews({ supervisor, viewers, accelerator, userName }: VmViewDeps): VmViews {
+export function createVmViews({ supervisor, viewers, accelerator, userName, capabilities }: VmViewDeps): VmViews {
   const cache = new Map<string, CacheEntry>()
   let surroundings = 0
 
@@ -107,7 +110,7 @@ export function createVmViews({ supervisor, viewers, accelerator, userName }: Vm
     ...(runtime.live !== null && {
       live: { ...runtime.live, viewers: { vnc: watching.vnc, serial: watching.serial } },
     }),
-    pending: runtime.launchedSpec === null ? [] : pendingChanges(runtime.launchedSpec, record.spec),
+    pending: pendingOf(record.spec, runtime, canUnplugCpus(capabilities(), runtime)),
     lastExit: runtime.lastExit,
     owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
     actions: actionsFor(role, runtime.state),

@@ -12,6 +12,7 @@ import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
 import { createRestarts } from './restarts.ts'
 import type { Caller, VmEngine } from './types.ts'
+import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import type { VmDefiner } from './vm-define.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 import type { VmViews } from './vm-views.ts'
@@ -25,6 +26,9 @@ export interface VmEngineDeps {
   readonly journal: Journal
   readonly tickets: Tickets
   readonly locks: KeyedLock
+  readonly authority: VmAuthority
+  /** Running VMs but the one given: what they hold of the host. */
+  readonly runningBut: (vmId: string) => readonly RunningVm[]
   /** Makes another sample rate worthwhile for a while. */
   readonly watched: () => void
 }
@@ -66,6 +70,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       locks.run(id, async () => {
         const record = records.get(id)
         if (record === null) throw new EngineError('not_found', 'There is no such VM.')
+        await deps.authority.assertLaunchable(record.spec, deps.runningBut(id))
         return launcher.prepare(record)
       }),
     )
@@ -119,12 +124,18 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
     },
     create: async (caller, input) => views.view(await definer.create(caller, input), caller.role),
     preview: (caller, input) => definer.preview(caller, input),
-    async update(caller, id, patch, expectedRevision) {
+    async update(caller, id, patch, expectedRevision, query) {
       const record = requireVm(records, caller, id)
       return journal.vmOperation('vmUpdate', caller, record, 'changed', async () => {
         assertMay(caller, 'vm.change')
-        return views.view(await definer.update(caller, id, patch, expectedRevision), caller.role)
+        const apply = query?.apply ?? 'now'
+        return views.view(await definer.update(caller, id, patch, expectedRevision, apply), caller.role)
       })
+    },
+    async previewChange(caller, id, patch) {
+      requireVm(records, caller, id)
+      assertMay(caller, 'vm.change')
+      return definer.previewChange(caller, id, patch)
     },
     async delete(caller, id, expectedRevision) {
       const record = requireVm(records, caller, id)

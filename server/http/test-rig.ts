@@ -113,6 +113,7 @@ export function engineDouble(): EngineDouble {
       'create',
       'preview',
       'update',
+      'previewChange',
       'delete',
       'start',
       'shutdown',

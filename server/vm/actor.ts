@@ -16,6 +16,8 @@ import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } fr
 import { HostFault } from './helpers/fault.ts'
 import { setUpGuest } from './helpers/guest-setup.ts'
 import { Surroundings, type SurroundingsListener } from './helpers/surroundings.ts'
+import { Hotplug, type HotplugHost } from './hotplug/hotplug.ts'
+import type { LiveChange } from './hotplug/types.ts'
 import { LaunchFailure, launch } from './launch.ts'
 import { Mailbox } from './mailbox.ts'
 import type { RunRecord } from './run-record.ts'
@@ -42,6 +44,7 @@ export interface ActorDeps {
   readonly samplers: SamplerClock
   readonly ladder?: LadderTimes
   readonly shutdownPatienceMs?: number
+  readonly unplugMs?: number
   publish(vmId: string, runtime: VmRuntime, exited: VmExit | null): void
   /** Something an operator of the dashboard should see in its log. */
   warn(message: string, error?: unknown): void
@@ -50,6 +53,7 @@ export interface ActorDeps {
 export type AdoptOutcome = 'adopted' | 'ended' | 'unmanageable'
 
 interface Attachment extends Observed {
+  readonly hotplug: Hotplug
   readonly sampled: Sampled
   readonly oomKills: number
 }
@@ -188,6 +192,35 @@ export class VmActor {
     return this.#command('resume', by, (guest, signal) => guest.ask('cont', undefined, { signal }))
   }
 
+  /**
+   * Makes at once what the guest can take of a changed definition, and stores it. A guest that is not there, or in no
+   * state to take anything, gets all of it at its next start. @throws EngineError naming the field that failed
+   */
+  change(change: LiveChange): Promise<VmRuntime> {
+    return this.#mailbox.submit(async (signal) => {
+      const { state } = this.#model
+      const attached = this.#attached
+      if (attached && attached.guest.qmp !== null && (state === 'running' || state === 'paused')) {
+        await attached.hotplug.change(change, signal)
+      } else {
+        change.commit()
+      }
+      return this.#runtime
+    })
+  }
+
+  /** A read-only look at the running QEMU. @throws EngineError wrong_state, unresponsive */
+  async look<T>(read: (guest: Guest) => Promise<T>): Promise<T> {
+    const guest = this.#attached?.guest
+    if (!guest) throw new EngineError('wrong_state', 'The guest is off.')
+    if (this.#model.state === 'unmanageable') throw this.#unresponsive()
+    try {
+      return await read(guest)
+    } catch (error) {
+      throw this.#translate(error)
+    }
+  }
+
   /** @throws EngineError wrong_state, unresponsive */
   async screenshot(): Promise<Buffer> {
     const guest = this.#attached?.guest
@@ -216,6 +249,7 @@ export class VmActor {
       this.#attach(guest, surroundings)
       this.#apply({ type: 'launched', runState: guest.runState })
       this.#keepStartTime(record)
+      this.#reconcile(guest)
     } catch (error) {
       this.#deps.warn(`VM ${this.vmId}: its QEMU runs but does not answer`, error)
       this.#attach(guest, surroundings)
@@ -229,6 +263,15 @@ export class VmActor {
     if (!this.#model.ending) return 'adopted'
     await within(this.#over.promise, 5000, undefined)
     return this.#model.process ? 'adopted' : 'ended'
+  }
+
+  /** Devices may have come and gone while nobody listened. Waits its turn: a change may be under way. */
+  #reconcile(guest: Guest): void {
+    void this.#mailbox
+      .submit(async () => {
+        if (this.#attached?.guest === guest && guest.qmp !== null) await this.#attached.hotplug.reconcile()
+      })
+      .catch((error) => this.#deps.warn(`VM ${this.vmId}: its devices could not be compared with its record`, error))
   }
 
   /** A running guest has run since its launch, not since the dashboard found it; pauses while we were away are unknown. */
@@ -389,12 +432,25 @@ export class VmActor {
     warn: (message, error) => this.#deps.warn(message, error),
   }
 
+  readonly #hotplugHost: HotplugHost = {
+    changed: () => this.#publish(null),
+    warn: (message, error) => this.#deps.warn(message, error),
+    submit: (turn) => {
+      this.#mailbox
+        .submit(async () => {
+          if (this.#attached) await turn()
+        })
+        .catch((error) => this.#deps.warn(`VM ${this.vmId}: a device that left could not be cleared away`, error))
+    },
+  }
+
   #attach(guest: Guest, surroundings: Surroundings): void {
     const sampler = new GuestSampler(guest)
     const sampled = { sampler, runs: () => this.#runs(), changed: () => this.#publish(null) }
     this.#attached = {
       guest,
       surroundings,
+      hotplug: new Hotplug(guest, this.#hotplugHost, this.#deps.unplugMs),
       sampler,
       sampled,
       uid: readUid(guest.process.identity.pid) ?? -1,
@@ -453,6 +509,9 @@ export class VmActor {
         this.#attached?.sampler.agentIs(open)
         this.#publish(null)
       },
+      onDevice: (event) => {
+        if (isCurrent()) this.#attached?.hotplug.onEvent(event)
+      },
       onMonitorLost: () => {
         if (isCurrent()) void this.#monitorLost()
       },
@@ -495,6 +554,7 @@ export class VmActor {
       } else {
         await guest.reconnect(RECONNECT_MS)
         await this.#takeHold(guest)
+        this.#reconcile(guest)
       }
     } catch (error) {
       if (this.#attached?.guest !== guest || this.#detached) return

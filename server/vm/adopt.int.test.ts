@@ -129,6 +129,7 @@ describe('without the dashboard', () => {
         onRunState: nothing,
         onEnding: nothing,
         onAgent: nothing,
+        onDevice: nothing,
         onMonitorLost: nothing,
         onSilence: nothing,
       },

@@ -7,11 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
 import type { SerialHubHandle } from '#server/console/types.ts'
 import type { VmRunPaths } from '#server/paths.ts'
+import { replaceFile } from '#server/platform/fs.ts'
 import { isAlive, type ProcessExit, type ProcessIdentity } from '#server/platform/process.ts'
 import { connectQmp } from '#server/qmp/client.ts'
 import { QmpTimeoutError } from '#server/qmp/errors.ts'
 import type { QmpClient, QmpEvent, QmpJson } from '#server/qmp/types.ts'
-import { deviceIds, type RunRecord } from './run-record.ts'
+import { QEMU_IDS } from '#server/spec/ids.ts'
+import { deviceIds, formatRecord, type RunRecord } from './run-record.ts'
 import { type Ending, endingOf } from './transitions.ts'
 
 /** A process whose end we learn of, child or not. */
@@ -35,6 +37,8 @@ export interface GuestListener {
   onRunState(runState: string): void
   onEnding(ending: Ending): void
   onAgent(open: boolean): void
+  /** A device left, or would not. */
+  onDevice(event: QmpEvent): void
   /** The monitor's connection ended; the process may live. */
   onMonitorLost(): void
   /** A command got no answer in time. */
@@ -67,7 +71,6 @@ export class Guest {
   readonly vmId: string
   readonly paths: VmRunPaths
   readonly process: GuestProcess
-  readonly record: RunRecord | null
   readonly balloonId: string | null
   readonly displayIds: readonly string[]
   /** Last run state heard of; the actor's model is what counts. */
@@ -75,6 +78,7 @@ export class Guest {
   /** Whether a program in the guest holds the agent channel open; null without a channel. */
   agentOpen: boolean | null = null
   facts: GuestFacts | null = null
+  #record: RunRecord | null
   readonly #listener: GuestListener
   readonly #createSerialHub: CreateSerialHub
   #qmp: QmpClient | null = null
@@ -96,12 +100,24 @@ export class Guest {
     this.vmId = options.vmId
     this.paths = options.paths
     this.process = options.process
-    this.record = options.record
+    this.#record = options.record
     this.#listener = options.listener
     this.#createSerialHub = options.createSerialHub
     const plan = options.record?.plan ?? null
     this.balloonId = deviceIds(plan, /^virtio-balloon/)[0] ?? null
     this.displayIds = deviceIds(plan, /vga|^VGA$|gpu|qxl|bochs-display/i)
+  }
+
+  /** What was launched, as changed since; null when it is not known. */
+  get record(): RunRecord | null {
+    return this.#record
+  }
+
+  /** Changes the record, in memory and in the run directory. @throws Error ENOSPC … */
+  keepRecord(change: Partial<Pick<RunRecord, 'spec' | 'plan' | 'change'>>): void {
+    if (this.#record === null) return
+    this.#record = { ...this.#record, ...change }
+    replaceFile(this.paths.launch, formatRecord(this.#record))
   }
 
   /** The monitor, or null while there is no connection. */
@@ -289,6 +305,10 @@ export class Guest {
       case 'VSERPORT_CHANGE':
         this.#onPort(event)
         return
+      case 'DEVICE_DELETED':
+      case 'ACPI_DEVICE_OST':
+        this.#listener.onDevice(event)
+        return
     }
   }
 
@@ -318,8 +338,8 @@ export class Guest {
 
   #onPort(event: QmpEvent): void {
     const { id, open } = event.data
-    const ports = deviceIds(this.record?.plan ?? null, /^virtserialport$/)
-    if (typeof open !== 'boolean' || (ports.length > 0 && !ports.includes(String(id)))) return
+    // Other channels open and close as well.
+    if (typeof open !== 'boolean' || id !== QEMU_IDS.agentPort) return
     this.agentOpen = open
     this.#listener.onAgent(open)
   }

@@ -5,13 +5,57 @@
 import * as z from 'zod'
 import { CommandOption } from '#lib/schema/command-line.ts'
 import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { readPlainFile } from '#server/platform/fs.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 import type { PreparedLaunch } from './types.ts'
 
-const MAX_BYTES = 1024 * 1024
+const MAX_BYTES = 4 * 1024 * 1024
 
 const PlannedOption = CommandOption.omit({ changed: true })
+
+const PlanSchema = z.object({
+  binary: z.string(),
+  wrapper: z.array(PlannedOption),
+  options: z.array(PlannedOption),
+  // Not written by the first release.
+  helpers: z
+    .array(
+      z.object({
+        id: z.string(),
+        kind: z.enum(['swtpm', 'virtiofsd']),
+        option: PlannedOption,
+        socket: z.string(),
+        dirs: z.array(z.string()),
+      }),
+    )
+    .default([]),
+  taps: z
+    .array(
+      z.object({
+        card: z.string(),
+        name: z.string(),
+        bridge: z.string(),
+        multiQueue: z.boolean().default(false),
+        mtu: z.number().nullable(),
+        rateLimit: z.object({ inKBps: z.number().nullable(), outKBps: z.number().nullable() }).nullable(),
+      }),
+    )
+    .default([]),
+  commands: z
+    .array(
+      z.object({
+        execute: z.string(),
+        arguments: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+        what: z.string(),
+        field: z.string(),
+      }),
+    )
+    .default([]),
+  pins: z.array(z.object({ vcpu: z.int(), hostCpus: z.string() })).default([]),
+  startSeconds: z.number().nullable().default(null),
+  warnings: z.array(z.string()),
+})
 
 const RunRecordSchema = z.object({
   v: z.literal(1),
@@ -26,55 +70,14 @@ const RunRecordSchema = z.object({
   accelerator: z.object({ kind: z.enum(['kvm', 'tcg']), reason: z.string() }),
   /** Unknown shapes (of another release) do not stand in the way of adoption. */
   spec: StoredVmSpec.nullable().catch(null),
-  plan: z
-    .object({
-      binary: z.string(),
-      wrapper: z.array(PlannedOption),
-      options: z.array(PlannedOption),
-      // Not written by the first release.
-      helpers: z
-        .array(
-          z.object({
-            id: z.string(),
-            kind: z.enum(['swtpm', 'virtiofsd']),
-            option: PlannedOption,
-            socket: z.string(),
-            dirs: z.array(z.string()),
-          }),
-        )
-        .default([]),
-      taps: z
-        .array(
-          z.object({
-            card: z.string(),
-            name: z.string(),
-            bridge: z.string(),
-            multiQueue: z.boolean().default(false),
-            mtu: z.number().nullable(),
-            rateLimit: z.object({ inKBps: z.number().nullable(), outKBps: z.number().nullable() }).nullable(),
-          }),
-        )
-        .default([]),
-      commands: z
-        .array(
-          z.object({
-            execute: z.string(),
-            arguments: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
-            what: z.string(),
-            field: z.string(),
-          }),
-        )
-        .default([]),
-      pins: z.array(z.object({ vcpu: z.int(), hostCpus: z.string() })).default([]),
-      startSeconds: z.number().nullable().default(null),
-      warnings: z.array(z.string()),
-    })
-    .nullable()
-    .catch(null),
+  plan: PlanSchema.nullable().catch(null),
+  /** Where a live change under way leads; null when none is. Not written by the first release. */
+  change: z.object({ spec: StoredVmSpec, plan: PlanSchema }).nullable().default(null).catch(null),
 })
 
-export interface RunRecord extends Omit<z.output<typeof RunRecordSchema>, 'plan'> {
+export interface RunRecord extends Omit<z.output<typeof RunRecordSchema>, 'plan' | 'change'> {
   readonly plan: LaunchPlan | null
+  readonly change: { readonly spec: VmSpec; readonly plan: LaunchPlan } | null
 }
 
 /** The record of a launch that has not been spawned yet. */
@@ -90,6 +93,7 @@ export function intentOf(prepared: PreparedLaunch, by: string, bootId: string, s
     accelerator: prepared.accelerator,
     spec: prepared.spec,
     plan: prepared.plan,
+    change: null,
   }
 }
 

@@ -1,6 +1,7 @@
 /** How a VM looks from outside, put together from what its actor holds. Pure. */
 import type { Guest } from './guest.ts'
 import type { Surroundings } from './helpers/surroundings.ts'
+import type { Hotplug } from './hotplug/hotplug.ts'
 import type { GuestSampler } from './sampler.ts'
 import type { VmModel } from './transitions.ts'
 import type { VmRuntime } from './types.ts'
@@ -10,9 +11,12 @@ export interface Observed {
   readonly guest: Guest
   readonly sampler: GuestSampler
   readonly surroundings: Surroundings
+  readonly hotplug: Pick<Hotplug, 'awaited'>
   /** User the process runs as; -1 when it could not be read. */
   readonly uid: number
 }
+
+const NONE: VmRuntime['awaited'] = new Map()
 
 /** @param since ISO 8601, of the last change of the state */
 export function describeRuntime(model: VmModel, version: number, since: string, observed: Observed | null): VmRuntime {
@@ -29,6 +33,7 @@ export function describeRuntime(model: VmModel, version: number, since: string, 
     live: observed ? liveOf(observed) : null,
     launchedSpec: record?.spec ?? null,
     launchedPlan: record?.plan ?? null,
+    awaited: observed?.hotplug.awaited ?? NONE,
     lastExit: model.lastExit,
   }
 }

@@ -30,6 +30,7 @@ export interface SupervisorDeps {
   /** Milliseconds; for tests. */
   readonly ladder?: LadderTimes
   readonly shutdownPatienceMs?: number
+  readonly unplugMs?: number
 }
 
 type Listener = (vmId: string, runtime: VmRuntime, exited: VmExit | null) => void
@@ -47,6 +48,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     samplers,
     ...(deps.ladder && { ladder: deps.ladder }),
     ...(deps.shutdownPatienceMs !== undefined && { shutdownPatienceMs: deps.shutdownPatienceMs }),
+    ...(deps.unplugMs !== undefined && { unplugMs: deps.unplugMs }),
     warn,
     publish: (vmId, runtime, exited) => {
       for (const listener of [...listeners]) {
@@ -96,6 +98,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     reset: async (vmId, by) => await of(vmId).reset(by),
     pause: async (vmId, by) => await of(vmId).pause(by),
     resume: async (vmId, by) => await of(vmId).resume(by),
+    change: async (vmId, change) => await of(vmId).change(change),
     screenshot: async (vmId) => await of(vmId).screenshot(),
     vncSocket: (vmId) => actors.get(vmId)?.vncSocket ?? null,
     serialHub: (vmId) => actors.get(vmId)?.serialHub ?? null,

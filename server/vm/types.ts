@@ -3,6 +3,7 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmExit, VmLive, VmState } from '#lib/schema/vm-state.ts'
 import type { ConsoleSources } from '#server/console/types.ts'
 import type { LaunchPlan, LaunchUser } from '#server/spec/types.ts'
+import type { LiveChange } from './hotplug/types.ts'
 
 /** Everything one start needs, resolved beforehand by the engine. */
 export interface PreparedLaunch {
@@ -27,10 +28,12 @@ export interface VmRuntime {
   /** Read from the running QEMU (`query-kvm`/`query-accelerators`); null while off. */
   readonly accelerator: { readonly kind: 'kvm' | 'tcg'; readonly reason: string } | null
   readonly live: Omit<VmLive, 'viewers'> | null
-  /** The spec the running QEMU was launched with; pending changes are the difference to the stored one. */
+  /** What the running QEMU has: what it was launched with, and what changed since. Pending is the difference to the stored one. */
   readonly launchedSpec: VmSpec | null
-  /** The plan it was launched with, for "command line of what runs". */
+  /** The plan that would start what runs, for "command line of what runs"; changes with `launchedSpec`. */
   readonly launchedPlan: LaunchPlan | null
+  /** What the guest was asked to let go of and has not, by device id, with its words where it refused. */
+  readonly awaited: ReadonlyMap<string, string | null>
   readonly lastExit: VmExit | null
 }
 
@@ -62,6 +65,11 @@ export interface Supervisor extends ConsoleSources {
   reset(vmId: string, by: string): Promise<VmRuntime>
   pause(vmId: string, by: string): Promise<VmRuntime>
   resume(vmId: string, by: string): Promise<VmRuntime>
+  /**
+   * Makes at once what the running guest can take of a changed definition, then stores it (`change.commit`); one that is
+   * off gets it stored alone. @throws EngineError naming the field that failed; nothing is stored then
+   */
+  change(vmId: string, change: LiveChange): Promise<VmRuntime>
   /** PNG of the screen. @throws EngineError wrong_state, unresponsive */
   screenshot(vmId: string): Promise<Buffer>
   /** `exited` is set when this change ended a run, so that the engine can persist and log it. */

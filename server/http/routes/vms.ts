@@ -9,6 +9,7 @@ type Names =
   | 'vmPreview'
   | 'vmView'
   | 'vmUpdate'
+  | 'vmChangePreview'
   | 'vmDelete'
   | 'vmStart'
   | 'vmShutdown'
@@ -35,8 +36,9 @@ export function vmRoutes({ vms }: Engine): Pick<Handlers, Names> {
     vmCreate: ({ caller, body, reply }) => tagged(reply, vms.create(caller, body)),
     vmPreview: ({ caller, body }) => vms.preview(caller, body),
     vmView: ({ caller, params, reply }) => tagged(reply, vms.view(caller, params.id)),
-    vmUpdate: ({ caller, params, body, expectedRevision, reply }) =>
-      tagged(reply, vms.update(caller, params.id, body, expectedRevision)),
+    vmUpdate: ({ caller, params, body, query, expectedRevision, reply }) =>
+      tagged(reply, vms.update(caller, params.id, body, expectedRevision, query)),
+    vmChangePreview: ({ caller, params, body }) => vms.previewChange(caller, params.id, body),
     vmDelete: ({ caller, params, expectedRevision }) => vms.delete(caller, params.id, expectedRevision),
     vmStart: ({ caller, params, reply }) => tagged(reply, vms.start(caller, params.id)),
     vmShutdown: ({ caller, params, reply }) => tagged(reply, vms.shutdown(caller, params.id)),

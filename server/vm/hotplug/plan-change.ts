@@ -20,16 +20,23 @@ function without<T>(list: readonly T[], gone: readonly T[], key: (element: T) =>
 
 /**
  * `now` with the step from `before` to `after` made. The three may differ otherwise, as when QEMU was upgraded since the
- * start: what the step does not touch stays as it was launched. What is added stands behind the neighbour it has in `after`.
+ * start: what the step does not touch stays as it was launched. What is added stands behind the neighbour it has in
+ * `after`. @param mine what the step may touch
  */
-function rebase<T>(now: readonly T[], before: readonly T[], after: readonly T[], key: (element: T) => string): T[] {
-  const result = without(now, without(before, after, key), key)
-  const added = new Set(without(after, before, key))
+function rebase<T>(
+  now: readonly T[],
+  before: readonly T[],
+  after: readonly T[],
+  key: (element: T) => string,
+  mine: (element: T) => boolean,
+): T[] {
+  const result = without(now, without(before, after, key).filter(mine), key)
+  const added = new Set(without(after, before, key).filter(mine))
   let last = -1
   for (const element of after) {
     if (added.has(element)) {
-      result.splice(last + 1, 0, element)
       last += 1
+      result.splice(last, 0, element)
       continue
     }
     const at = result.findIndex((other) => key(other) === key(element))
@@ -55,40 +62,20 @@ export function addedCommands(before: LaunchPlan, after: LaunchPlan): PlannedCom
 }
 
 /** `now` as it is after a step. @param deviceId only what belongs to this device changes; null: all that differs */
-export function withChange(now: LaunchPlan, before: LaunchPlan, after: LaunchPlan, deviceId: string | null): LaunchPlan {
+export function withChange(
+  now: LaunchPlan,
+  before: LaunchPlan,
+  after: LaunchPlan,
+  deviceId: string | null,
+): LaunchPlan {
   const mine = (option: PlannedOption): boolean => {
     if (deviceId === null) return true
     const part = plugPart(option)
     return part !== null && ownerOf(part.id) === deviceId
   }
-  // Others look unchanged when both sides have them.
-  const others = before.options.filter((option) => !mine(option))
-  const target = after.options.filter((option) => mine(option))
-  const merged = deviceId === null ? after.options : inOrderOf(after.options, others, target)
   return {
     ...now,
-    options: rebase(now.options, before.options, merged, optionKey),
-    commands: rebase(now.commands, before.commands, after.commands, commandKey),
+    options: rebase(now.options, before.options, after.options, optionKey, mine),
+    commands: rebase(now.commands, before.commands, after.commands, commandKey, () => true),
   }
-}
-
-/** `others` and `mine` in the order `all` has them; what `all` lacks keeps its place behind its neighbour. */
-function inOrderOf(
-  all: readonly PlannedOption[],
-  others: readonly PlannedOption[],
-  mine: readonly PlannedOption[],
-): PlannedOption[] {
-  const kept = [...others]
-  const wanted = new Set(mine)
-  let last = -1
-  for (const option of all) {
-    if (wanted.has(option)) {
-      kept.splice(last + 1, 0, option)
-      last += 1
-      continue
-    }
-    const at = kept.findIndex((other) => optionKey(other) === optionKey(option))
-    if (at >= 0) last = at
-  }
-  return kept
 }

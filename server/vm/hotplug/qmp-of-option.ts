@@ -68,16 +68,19 @@ export function readKeyValues(text: string): Map<string, string> {
 }
 
 function splitEscaped(text: string): string[] {
-  const pieces: string[] = ['']
+  const pieces: string[] = []
+  let piece = ''
   for (let at = 0; at < text.length; at += 1) {
-    const last = pieces.length - 1
-    if (text[at] !== ',') pieces[last] += text[at]
+    if (text[at] !== ',') piece += text[at]
     else if (text[at + 1] === ',') {
-      pieces[last] += ','
+      piece += ','
       at += 1
-    } else pieces.push('')
+    } else {
+      pieces.push(piece)
+      piece = ''
+    }
   }
-  return pieces
+  return [...pieces, piece]
 }
 
 /** Backends the compiler gives to channels: `socket` on a unix path, `file`, `null`. */

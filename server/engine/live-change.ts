@@ -1,0 +1,65 @@
+/** Definitions of VMs that run: what a change means for the guest. */
+import type { Drive, VmSpec, VmSpecPatch } from '#lib/schema/vm-spec.ts'
+import type { PendingChange } from '#lib/schema/vm-state.ts'
+import { pendingChanges } from '#lib/vm/pending.ts'
+import { same } from '#lib/vm/same.ts'
+import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import { placeForRunning } from '#server/spec/place-live.ts'
+import { liveFacts } from '#server/vm/hotplug/facts.ts'
+import type { VmRuntime } from '#server/vm/types.ts'
+import { EngineError } from './errors.ts'
+
+/** Under KVM always; under TCG where QEMU does not corrupt its memory by it. */
+export function canUnplugCpus(capabilities: QemuCapabilities | null, { accelerator }: VmRuntime): boolean {
+  return accelerator?.kind === 'kvm' || (capabilities?.features.cpuUnplugUnderTcgIsSafe ?? false)
+}
+
+/** How the definition differs from what runs; empty while off. */
+export function pendingOf(spec: VmSpec, runtime: VmRuntime, unplugsCpus: boolean): PendingChange[] {
+  const { launchedSpec, launchedPlan, awaited } = runtime
+  if (launchedSpec === null) return []
+  return pendingChanges(launchedSpec, spec, liveFacts(launchedSpec, launchedPlan, unplugsCpus, awaited))
+}
+
+/** New devices on places that the running machine has and that are free there. */
+export function placed(spec: VmSpec, before: VmSpec, patch: VmSpecPatch, runtime: VmRuntime): VmSpec {
+  const { launchedSpec, launchedPlan } = runtime
+  if (launchedSpec === null) return spec
+  const { sockets } = liveFacts(launchedSpec, launchedPlan, false, new Map())
+  return placeForRunning(spec, before, patch, { spec: launchedSpec, sockets })
+}
+
+/**
+ * A change makes at once what it names, and what follows from that; what was left for the next start stays there. An
+ * empty one takes up everything.
+ */
+export function fieldsToApply(
+  before: VmSpec,
+  after: VmSpec,
+  patch: VmSpecPatch,
+): { readonly fields?: ReadonlySet<keyof VmSpec> } {
+  const named = Object.entries(patch).flatMap(([field, value]) => (value === undefined ? [] : [field as keyof VmSpec]))
+  if (named.length === 0) return {}
+  const followed = (Object.keys(after) as (keyof VmSpec)[]).filter((field) => !same(before[field], after[field]))
+  return { fields: new Set([...named, ...followed]) }
+}
+
+/**
+ * Disks that come back into the definition while the running guest still has them: their files are there. A different
+ * disk of the same name has to wait, since the file keeps its name until the guest lets go.
+ * @throws EngineError conflict
+ */
+export function heldDisks(after: VmSpec, before: VmSpec, launched: VmSpec | null): Drive[] {
+  const isKnown = (drive: Drive) => before.disks.some((old) => old.device === 'disk' && old.id === drive.id)
+  return after.disks.flatMap((drive, index) => {
+    if (drive.device !== 'disk' || isKnown(drive)) return []
+    const held = launched?.disks.find((old) => old.device === 'disk' && old.id === drive.id)
+    if (held?.device !== 'disk') return []
+    if (held.image === drive.image && held.sizeGiB === drive.sizeGiB) return [held]
+    throw new EngineError(
+      'conflict',
+      `The running guest still has another disk called “${drive.id}”. Choose another id, or power the guest off first.`,
+      { field: `disks.${index}.id` },
+    )
+  })
+}

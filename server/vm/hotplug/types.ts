@@ -1,0 +1,15 @@
+/** A change of a running guest as the engine hands it to the supervisor. */
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import type { LaunchPlan } from '#server/spec/types.ts'
+
+export interface LiveChange {
+  readonly next: VmSpec
+  /** Only changes of these fields; all when left out. */
+  readonly fields?: ReadonlySet<keyof VmSpec>
+  /** False under TCG of a QEMU that corrupts its memory when a CPU is taken away. */
+  readonly canUnplugCpus: boolean
+  /** The plan a definition would be started with, for the same machine as runs. @throws EngineError bad_input */
+  readonly compile: (spec: VmSpec) => LaunchPlan
+  /** Stores the definition. Called when all steps are done; when it throws they are taken back. */
+  readonly commit: () => void
+}
