@@ -20,6 +20,10 @@ export interface Config {
   readonly apiOnly: boolean
   /** Directories whose files an administrator may register as images. */
   readonly imageDirs: readonly string[]
+  /** Directories below which an administrator may share directories with guests. */
+  readonly shareDirs: readonly string[]
+  /** Administrators may give QEMU raw options. */
+  readonly allowRawArgs: boolean
   /** Extra host names the dashboard may be called by (reverse proxy). */
   readonly allowedHosts: readonly string[]
   /** Allow plain HTTP on an address other than loopback. */
@@ -35,6 +39,8 @@ const Environment = z.object({
   GUESTDECK_QEMU: z.string().min(1).default('qemu-system-x86_64'),
   GUESTDECK_ACCEL: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
   GUESTDECK_IMAGE_DIRS: z.string().default(''),
+  GUESTDECK_SHARE_DIRS: z.string().default(''),
+  GUESTDECK_ALLOW_RAW_ARGS: z.enum(['0', '1', '']).default(''),
   GUESTDECK_ALLOWED_HOSTS: z.string().default(''),
   GUESTDECK_INSECURE_HTTP: z.enum(['0', '1', '']).default(''),
   GUESTDECK_LOG: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
@@ -90,6 +96,8 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     dev: flags.dev === true,
     apiOnly: flags.apiOnly === true,
     imageDirs: list(e.GUESTDECK_IMAGE_DIRS, ':'),
+    shareDirs: list(e.GUESTDECK_SHARE_DIRS, ':'),
+    allowRawArgs: e.GUESTDECK_ALLOW_RAW_ARGS === '1',
     allowedHosts: list(e.GUESTDECK_ALLOWED_HOSTS, ','),
     insecureHttp: flags.insecureHttp === true || e.GUESTDECK_INSECURE_HTTP === '1',
     logLevel: e.GUESTDECK_LOG,

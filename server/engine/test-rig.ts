@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
+import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { Role } from '#lib/schema/user.ts'
 import { VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import { createCapabilitiesProbe } from '#server/capabilities/probe.ts'
@@ -28,12 +29,14 @@ import type { Caller } from './types.ts'
 export const isRoot = process.getuid?.() === 0
 const root = mkdtempSync(join(tmpdir(), 'gd-eng-'))
 export const imageDir = join(root, 'isos')
+export const shareDir = join(root, 'shares')
 export const data = dataPaths(join(root, 'data'))
 const config = readConfig(
   {
     GUESTDECK_DATA: data.root,
     GUESTDECK_RUN: join(root, 'r'),
     GUESTDECK_IMAGE_DIRS: imageDir,
+    GUESTDECK_SHARE_DIRS: shareDir,
     GUESTDECK_PORT: '18686',
   } as unknown as NodeJS.ProcessEnv,
   {},
@@ -62,6 +65,12 @@ interface Run {
 
 /** A host without any device of its own. */
 const hostFacts = { manager: null, isRoot, kernel: [], iommu: { enabled: false, reason: 'None.' }, hasUsb: false }
+
+const NO_HOST_DEVICES: HostDevices = {
+  iommu: { enabled: false, groups: 0, reason: 'None.' },
+  ...{ pci: [], usb: [], hugePages: [], numa: [], cpus: [], kernel: [], interfaces: [] },
+  mdev: { types: [], instances: [] },
+}
 
 async function run(): Promise<Run> {
   prepareDataDir(data.root, isRoot, () => {})
@@ -99,9 +108,7 @@ async function run(): Promise<Run> {
       deviceType: async () => {
         throw new Error('not part of this test')
       },
-      devices: async () => {
-        throw new Error('not part of this test')
-      },
+      devices: async () => NO_HOST_DEVICES,
     },
     identity: guestIdentity(isRoot),
     log: { info() {}, warn() {}, error() {} },

@@ -56,3 +56,18 @@ it('a VM never stands in its own way', () => {
 it('more memory than the host has is refused', () => {
   expect(check(spec('x', { memoryMiB: 2 ** 30 }))).toThrow(expect.objectContaining({ field: 'memoryMiB' }))
 })
+
+it('a vsock address belongs to one VM of the host', () => {
+  const withCid = (cid: number) => ({ ...spec('x'), vsock: { cid } })
+  const holder = { ...other, spec: { ...other.spec, vsock: { cid: 42 } } }
+  const against = (candidate: VmSpec) => () =>
+    checkAgainstOthers(candidate, {
+      others: [holder],
+      ownerId: 'ann',
+      selfId: null,
+      dashboardPort: 8686,
+      canSee: () => true,
+    })
+  expect(against(withCid(42))).toThrow(expect.objectContaining({ code: 'conflict', field: 'vsock.cid' }))
+  expect(against(withCid(43))).not.toThrow()
+})

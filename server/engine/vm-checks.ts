@@ -18,7 +18,7 @@ export interface CheckContext {
 /** Two names that a reader cannot tell apart count as the same. */
 const fold = (name: string) => name.normalize('NFKC').toLowerCase()
 
-/** @throws EngineError name_taken, port_in_use, conflict (MAC), bad_input (memory) with `field` */
+/** @throws EngineError name_taken, port_in_use, conflict (MAC, vsock), bad_input (memory) with `field` */
 export function checkAgainstOthers(spec: VmSpec, context: CheckContext): void {
   const hostMiB = Math.floor(totalmem() / 2 ** 20)
   if (spec.memoryMiB > hostMiB) {
@@ -56,6 +56,12 @@ export function checkAgainstOthers(spec: VmSpec, context: CheckContext): void {
       })
     }
     const who = context.canSee(other) ? other.spec.name : 'another VM'
+    const cid = spec.vsock?.cid
+    if (cid !== undefined && other.spec.vsock?.cid === cid) {
+      throw new EngineError('conflict', `${who} already has the vsock address ${cid}; choose another.`, {
+        field: 'vsock.cid',
+      })
+    }
     for (const card of other.spec.networks) {
       const macField = macs.get(card.mac)
       if (macField !== undefined) {
