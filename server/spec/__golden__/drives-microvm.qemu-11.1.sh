@@ -1,0 +1,45 @@
+/usr/bin/setpriv --reuid=64055 --regid=64055 --groups=103 --no-new-privs --bounding-set=-all --inh-caps=-all -- \
+  /bin/sh -c 'umask 077; ulimit -c 0; ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"' sh \
+  /usr/bin/qemu-system-x86_64 \
+  -name guest=01890000-0000-7000-8000-000000000001,debug-threads=on \
+  -uuid 01890000-0000-7000-8000-000000000001 \
+  -no-user-config \
+  -nodefaults \
+  -S \
+  -no-shutdown \
+  -action reboot=reset,shutdown=pause,panic=pause \
+  -pidfile /run/guestdeck/01890000-0000-7000-8000-000000000001/pid \
+  -msg timestamp=on \
+  -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+  -machine microvm,acpi=on,rtc=on,pcie=off,dump-guest-core=off,mem-merge=off,graphics=off,memory-backend=ram0 \
+  -accel tcg,tb-size=256 \
+  -rtc base=utc,driftfix=slew \
+  -global virtio-mmio.force-legacy=false \
+  -boot strict=on \
+  -cpu max \
+  -smp cpus=2,sockets=1,cores=2,threads=1 \
+  -m 2048M \
+  -object '{"qom-type":"memory-backend-memfd","id":"ram0","size":2147483648,"share":false}' \
+  -overcommit mem-lock=off \
+  -display none \
+  -device '{"driver":"virtio-scsi-device","id":"scsi0"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk0.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk0.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk0.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"virtio-blk-device","id":"disk0","drive":"disk0.0","serial":"disk0","bootindex":2,"werror":"stop","rerror":"report","num-queues":2}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk1.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk1.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk1.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"scsi-hd","id":"disk1","bus":"scsi0.0","scsi-id":0,"lun":0,"drive":"disk1.0","serial":"disk1","bootindex":3,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"raw","node-name":"cd0.0","read-only":true,"file":{"driver":"file","node-name":"cd0.0f","filename":"/var/lib/guestdeck/images/01890000-0000-7000-8000-00000000a150","read-only":true,"locking":"on"}}' \
+  -device '{"driver":"scsi-cd","id":"cd0","bus":"scsi0.0","scsi-id":1,"lun":0,"drive":"cd0.0","bootindex":1}' \
+  -netdev '{"type":"user","id":"net0.net","restrict":false}' \
+  -device '{"driver":"virtio-net-device","id":"net0","netdev":"net0.net","mac":"52:54:00:00:00:01"}' \
+  -chardev socket,id=serial0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/ser.sock,server=on,wait=off \
+  -device '{"driver":"isa-serial","id":"serial0","chardev":"serial0.sock","index":0}' \
+  -chardev socket,id=agent0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qga.sock,server=on,wait=off \
+  -device '{"driver":"virtio-serial-device","id":"vser0"}' \
+  -device '{"driver":"virtserialport","id":"agent0","bus":"vser0.0","nr":1,"chardev":"agent0.sock","name":"org.qemu.guest_agent.0"}' \
+  -object '{"qom-type":"rng-random","id":"rng0.source","filename":"/dev/urandom"}' \
+  -device '{"driver":"virtio-rng-device","id":"rng0","rng":"rng0.source"}' \
+  -device '{"driver":"virtio-balloon-device","id":"balloon0","deflate-on-oom":true,"free-page-reporting":true}' \
+  -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
+  -object '{"qom-type":"monitor-qmp","id":"mon0.qmp","chardev":"mon0"}' \
+  -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \
+  -object '{"qom-type":"monitor-qmp","id":"mon1.qmp","chardev":"mon1"}'

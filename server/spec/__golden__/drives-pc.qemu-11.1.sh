@@ -1,0 +1,60 @@
+/usr/bin/setpriv --reuid=64055 --regid=64055 --groups=103 --no-new-privs --bounding-set=-all --inh-caps=-all -- \
+  /bin/sh -c 'umask 077; ulimit -c 0; ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"' sh \
+  /usr/bin/qemu-system-x86_64 \
+  -name guest=01890000-0000-7000-8000-000000000001,debug-threads=on \
+  -uuid 01890000-0000-7000-8000-000000000001 \
+  -no-user-config \
+  -nodefaults \
+  -S \
+  -no-shutdown \
+  -action reboot=reset,shutdown=pause,panic=pause \
+  -pidfile /run/guestdeck/01890000-0000-7000-8000-000000000001/pid \
+  -msg timestamp=on \
+  -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+  -machine pc-i440fx-11.1,usb=off,vmport=off,dump-guest-core=off,mem-merge=off,memory-backend=ram0 \
+  -accel tcg,tb-size=256 \
+  -rtc base=utc,driftfix=slew \
+  -global PIIX4_PM.disable_s3=1 \
+  -global PIIX4_PM.disable_s4=1 \
+  -boot strict=on \
+  -cpu max \
+  -smp cpus=1,sockets=1,cores=1,threads=1 \
+  -m 1024M \
+  -object '{"qom-type":"memory-backend-memfd","id":"ram0","size":1073741824,"share":false}' \
+  -overcommit mem-lock=off \
+  -device '{"driver":"VGA","id":"video0","bus":"pci.0","addr":"0x2"}' \
+  -display none \
+  -vnc unix:/run/guestdeck/01890000-0000-7000-8000-000000000001/vnc.sock,id=vnc0,display=video0,share=ignore \
+  -device '{"driver":"qemu-xhci","id":"usb","bus":"pci.0","addr":"0xb","p2":15,"p3":15}' \
+  -device '{"driver":"usb-tablet","id":"tablet0","bus":"usb.0","port":"1"}' \
+  -device '{"driver":"usb-kbd","id":"kbd0","bus":"usb.0","port":"2"}' \
+  -device '{"driver":"virtio-scsi-pci","id":"scsi0","bus":"pci.0","addr":"0xd"}' \
+  -device '{"driver":"ich9-ahci","id":"ahci0","bus":"pci.0","addr":"0x4"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk0.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk0.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk0.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"ide-hd","id":"disk0","bus":"ide.0","unit":0,"drive":"disk0.0","serial":"disk0","bootindex":1,"werror":"stop","rerror":"report"}' \
+  -device '{"driver":"ide-cd","id":"cd0","bus":"ide.0","unit":1,"bootindex":7}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk1.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk1.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk1.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"ide-hd","id":"disk1","bus":"ide.1","unit":1,"drive":"disk1.0","serial":"disk1","bootindex":2,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk2.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk2.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk2.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"ide-hd","id":"disk2","bus":"ahci0.0","drive":"disk2.0","serial":"disk2","bootindex":3,"werror":"stop","rerror":"report"}' \
+  -device '{"driver":"ide-cd","id":"cd1","bus":"ahci0.5","bootindex":8}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk3.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk3.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk3.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"virtio-blk-pci","id":"disk3","bus":"pci.0","addr":"0x10","drive":"disk3.0","serial":"disk3","bootindex":4,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk4.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk4.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk4.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"scsi-hd","id":"disk4","bus":"scsi0.0","scsi-id":0,"lun":0,"drive":"disk4.0","serial":"disk4","bootindex":5,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk5.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk5.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk5.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"nvme","id":"disk5","bus":"pci.0","addr":"0x11","drive":"disk5.0","serial":"disk5","bootindex":6}' \
+  -netdev '{"type":"user","id":"net0.net","restrict":false}' \
+  -device '{"driver":"rtl8139","id":"net0","bus":"pci.0","addr":"0x12","netdev":"net0.net","mac":"52:54:00:00:00:01","romfile":""}' \
+  -chardev socket,id=serial0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/ser.sock,server=on,wait=off \
+  -device '{"driver":"isa-serial","id":"serial0","chardev":"serial0.sock","index":0}' \
+  -chardev socket,id=agent0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qga.sock,server=on,wait=off \
+  -device '{"driver":"virtio-serial-pci","id":"vser0","bus":"pci.0","addr":"0x8"}' \
+  -device '{"driver":"virtserialport","id":"agent0","bus":"vser0.0","nr":1,"chardev":"agent0.sock","name":"org.qemu.guest_agent.0"}' \
+  -object '{"qom-type":"rng-random","id":"rng0.source","filename":"/dev/urandom"}' \
+  -device '{"driver":"virtio-rng-pci","id":"rng0","bus":"pci.0","addr":"0xa","rng":"rng0.source"}' \
+  -device '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pci.0","addr":"0x9","deflate-on-oom":true,"free-page-reporting":true}' \
+  -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
+  -object '{"qom-type":"monitor-qmp","id":"mon0.qmp","chardev":"mon0"}' \
+  -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \
+  -object '{"qom-type":"monitor-qmp","id":"mon1.qmp","chardev":"mon1"}'

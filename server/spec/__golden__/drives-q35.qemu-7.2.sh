@@ -1,0 +1,71 @@
+/usr/bin/setpriv --reuid=64055 --regid=64055 --groups=103 --no-new-privs --bounding-set=-all --inh-caps=-all -- \
+  /bin/sh -c 'umask 077; ulimit -c 0; ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"' sh \
+  /usr/bin/qemu-system-x86_64 \
+  -name guest=01890000-0000-7000-8000-000000000001,debug-threads=on \
+  -uuid 01890000-0000-7000-8000-000000000001 \
+  -no-user-config \
+  -nodefaults \
+  -S \
+  -no-shutdown \
+  -action reboot=reset,shutdown=pause,panic=pause \
+  -pidfile /run/guestdeck/01890000-0000-7000-8000-000000000001/pid \
+  -msg timestamp=on \
+  -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+  -machine pc-q35-7.2,usb=off,vmport=off,dump-guest-core=off,mem-merge=off,memory-backend=ram0 \
+  -accel tcg,tb-size=256 \
+  -rtc base=utc,driftfix=slew \
+  -global ICH9-LPC.disable_s3=1 \
+  -global ICH9-LPC.disable_s4=1 \
+  -boot strict=on \
+  -cpu max \
+  -smp cpus=2,sockets=1,cores=2,threads=1 \
+  -m 2048M \
+  -object '{"qom-type":"memory-backend-memfd","id":"ram0","size":2147483648,"share":false}' \
+  -overcommit mem-lock=off \
+  -device '{"driver":"pcie-root-port","id":"rp0","bus":"pcie.0","addr":"0x2.0x0","multifunction":true,"chassis":1,"slot":1}' \
+  -device '{"driver":"pcie-root-port","id":"rp1","bus":"pcie.0","addr":"0x2.0x1","chassis":2,"slot":2}' \
+  -device '{"driver":"pcie-root-port","id":"rp2","bus":"pcie.0","addr":"0x2.0x2","chassis":3,"slot":3}' \
+  -device '{"driver":"pcie-root-port","id":"rp3","bus":"pcie.0","addr":"0x2.0x3","chassis":4,"slot":4}' \
+  -device '{"driver":"pcie-root-port","id":"rp4","bus":"pcie.0","addr":"0x2.0x4","chassis":5,"slot":5}' \
+  -device '{"driver":"pcie-root-port","id":"rp5","bus":"pcie.0","addr":"0x2.0x5","chassis":6,"slot":6}' \
+  -device '{"driver":"virtio-vga","id":"video0","bus":"pcie.0","addr":"0x1"}' \
+  -display none \
+  -vnc unix:/run/guestdeck/01890000-0000-7000-8000-000000000001/vnc.sock,id=vnc0,display=video0,share=ignore \
+  -device '{"driver":"qemu-xhci","id":"usb","bus":"pcie.0","addr":"0xb","p2":15,"p3":15}' \
+  -device '{"driver":"usb-tablet","id":"tablet0","bus":"usb.0","port":"1"}' \
+  -device '{"driver":"usb-kbd","id":"kbd0","bus":"usb.0","port":"2"}' \
+  -object '{"qom-type":"iothread","id":"scsi0.io"}' \
+  -device '{"driver":"virtio-scsi-pci","id":"scsi0","bus":"pcie.0","addr":"0xd","iothread":"scsi0.io"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk0.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk0.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk0.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"virtio-blk-pci","id":"disk0","bus":"rp0","addr":"0x0","drive":"disk0.0","serial":"disk0","bootindex":4,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk1.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk1.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk1.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"scsi-hd","id":"disk1","bus":"scsi0.0","scsi-id":0,"lun":0,"drive":"disk1.0","serial":"disk1","bootindex":5,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk2.0","read-only":true,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk2.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk2.qcow2","read-only":true,"locking":"on"}}' \
+  -device '{"driver":"scsi-hd","id":"disk2","bus":"scsi0.0","scsi-id":9,"lun":0,"drive":"disk2.0","serial":"disk2","bootindex":6,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk3.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk3.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk3.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"nvme","id":"disk3","bus":"rp1","addr":"0x0","drive":"disk3.0","serial":"disk3","bootindex":7,"max_ioqpairs":4}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk4.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk4.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk4.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"ide-hd","id":"disk4","bus":"ide.0","drive":"disk4.0","serial":"disk4","bootindex":8,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk5.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk5.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk5.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"usb-storage","id":"disk5","bus":"usb.0","port":"3","drive":"disk5.0","serial":"disk5","werror":"stop","rerror":"report","removable":true}' \
+  -blockdev '{"driver":"raw","node-name":"cd0.0","read-only":true,"file":{"driver":"file","node-name":"cd0.0f","filename":"/var/lib/guestdeck/images/01890000-0000-7000-8000-00000000a150","read-only":true,"locking":"on"}}' \
+  -device '{"driver":"ide-cd","id":"cd0","bus":"ide.1","drive":"cd0.0","bootindex":1}' \
+  -blockdev '{"driver":"raw","node-name":"cd1.0","read-only":true,"file":{"driver":"file","node-name":"cd1.0f","filename":"/var/lib/guestdeck/images/01890000-0000-7000-8000-00000000a150","read-only":true,"locking":"on"}}' \
+  -device '{"driver":"scsi-cd","id":"cd1","bus":"scsi0.0","scsi-id":1,"lun":0,"drive":"cd1.0","bootindex":2}' \
+  -blockdev '{"driver":"raw","node-name":"cd2.0","read-only":true,"file":{"driver":"file","node-name":"cd2.0f","filename":"/var/lib/guestdeck/images/01890000-0000-7000-8000-00000000a150","read-only":true,"locking":"on"}}' \
+  -device '{"driver":"usb-bot","id":"cd2.usb","bus":"usb.0","port":"4"}' \
+  -device '{"driver":"scsi-cd","id":"cd2","bus":"cd2.usb.0","scsi-id":0,"lun":0,"drive":"cd2.0","bootindex":3}' \
+  -device '{"driver":"usb-bot","id":"cd3.usb","bus":"usb.0","port":"5"}' \
+  -device '{"driver":"scsi-cd","id":"cd3","bus":"cd3.usb.0","scsi-id":0,"lun":0,"bootindex":9}' \
+  -chardev socket,id=serial0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/ser.sock,server=on,wait=off \
+  -device '{"driver":"isa-serial","id":"serial0","chardev":"serial0.sock","index":0}' \
+  -chardev socket,id=agent0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qga.sock,server=on,wait=off \
+  -device '{"driver":"virtio-serial-pci","id":"vser0","bus":"pcie.0","addr":"0x8"}' \
+  -device '{"driver":"virtserialport","id":"agent0","bus":"vser0.0","nr":1,"chardev":"agent0.sock","name":"org.qemu.guest_agent.0"}' \
+  -object '{"qom-type":"rng-random","id":"rng0.source","filename":"/dev/urandom"}' \
+  -device '{"driver":"virtio-rng-pci","id":"rng0","bus":"pcie.0","addr":"0xa","rng":"rng0.source"}' \
+  -device '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pcie.0","addr":"0x9","deflate-on-oom":true,"free-page-reporting":true}' \
+  -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
+  -mon chardev=mon0,mode=control \
+  -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \
+  -mon chardev=mon1,mode=control
