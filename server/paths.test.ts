@@ -23,6 +23,7 @@ describe('every name on disk', () => {
       vmDir: ['<vm id>'],
       disk: ['<vm id>', '<device id>'],
       nvram: ['<vm id>'],
+      nvramOrigin: ['<vm id>'],
       unfinished: ['<vm id>'],
     }).filter((name) => name !== '')
     expect(names.length).toBeGreaterThan(8)

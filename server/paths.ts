@@ -22,6 +22,8 @@ export interface DataPaths {
   vmDir(vmId: string): string
   disk(vmId: string, deviceId: string): string
   nvram(vmId: string): string
+  /** How the UEFI variables were made. */
+  nvramOrigin(vmId: string): string
   /** Says that the VM's directory is half created or half deleted. */
   unfinished(vmId: string): string
 }
@@ -42,6 +44,7 @@ export function dataPaths(dataDir: string): DataPaths {
     vmDir: (vmId) => join(root, 'vms', vmId),
     disk: (vmId, deviceId) => join(root, 'vms', vmId, `${deviceId}.qcow2`),
     nvram: (vmId) => join(root, 'vms', vmId, 'nvram.qcow2'),
+    nvramOrigin: (vmId) => join(root, 'vms', vmId, 'nvram.json'),
     unfinished: (vmId) => join(root, 'vms', vmId, '.unfinished'),
   }
 }

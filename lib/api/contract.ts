@@ -239,6 +239,16 @@ export const operations = {
     revisioned: true,
     errors: ['wrong_state', 'stale_revision'],
   }),
+  vmFirmwareReset: op({
+    method: 'POST',
+    path: '/vms/:id/firmware/reset',
+    summary:
+      'Fresh UEFI variables for a VM that is off, with keys enrolled where Secure Boot is on; boot entries are lost',
+    privilege: 'vm.change',
+    params: vmId,
+    response: Vm,
+    errors: ['wrong_state', 'no_space'],
+  }),
   vmStart: op({
     method: 'POST',
     path: '/vms/:id/start',

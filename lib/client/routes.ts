@@ -28,6 +28,7 @@ export const ROUTES: { readonly [K in keyof Operations]: readonly [Operations[K]
   vmShutdown: ['POST', '/vms/:id/shutdown'],
   vmRestart: ['POST', '/vms/:id/restart'],
   vmPoweroff: ['POST', '/vms/:id/poweroff'],
+  vmFirmwareReset: ['POST', '/vms/:id/firmware/reset'],
   vmReset: ['POST', '/vms/:id/reset'],
   vmPause: ['POST', '/vms/:id/pause'],
   vmResume: ['POST', '/vms/:id/resume'],

@@ -8,6 +8,7 @@ import type { CommandLine } from '#lib/schema/command-line.ts'
 import type { AcceleratorChoice, VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmAccelerator } from '#lib/schema/vm-state.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import { readLaunchHost } from '#server/host/launch-facts.ts'
 import type { ImageLibrary } from '#server/images/library.ts'
 import { type DataPaths, vmRunPaths } from '#server/paths.ts'
 import { compile } from '#server/spec/compile.ts'
@@ -22,6 +23,7 @@ import type {
   ResolvedDrive,
 } from '#server/spec/types.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
+import { readNvramOrigin } from '#server/storage/nvram.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
 import type { PreparedLaunch, VmRuntime } from '#server/vm/types.ts'
 import type { AcceleratorSource, CapabilitySource } from './deps.ts'
@@ -55,10 +57,12 @@ export interface Launcher {
   /**
    * A compiler for one VM: the plan a definition would be started with, files and host as they are now.
    * @param accelerator what the running guest uses; null: as a start would choose
+   * @param running plan of the running guest, whose clock is counted from the same moment
    */
   compiler(
     subject: LaunchSubject,
     accelerator: CompileInput['accelerator'] | null,
+    running?: LaunchPlan | null,
   ): Promise<(spec: VmSpec) => LaunchPlan>
   /** What runs now. */
   explainRunning(runtime: VmRuntime, requested: AcceleratorChoice): CommandLine | null
@@ -82,6 +86,10 @@ function findVirtiofsd(): LaunchTools['virtiofsd'] {
   const c = '/usr/lib/qemu/virtiofsd'
   return existsSync(c) ? { path: c, dialect: 'c' } : null
 }
+
+const nowSeconds = () => Math.floor(Date.now() / 1000)
+/** A clock with an offset is compared as if both had started at once. */
+const startOf = (running: LaunchPlan | null): number => running?.startSeconds ?? nowSeconds()
 
 export function createLauncher(deps: LaunchDeps): Launcher {
   const { data, library, identity } = deps
@@ -172,6 +180,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     accelerator: CompileInput['accelerator'],
     user: LaunchUser | null,
     files: Map<string, string>,
+    startSeconds: number,
   ): CompileInput => ({
     vmId: subject.id,
     spec: subject.spec,
@@ -181,8 +190,9 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     drives: subject.spec.disks.map((drive, index) => resolveDrive(subject.id, drive, index, files)),
     user,
     tools,
-    startSeconds: Math.floor(Date.now() / 1000),
-    host: { vhostNet: existsSync('/dev/vhost-net'), vhostVsock: existsSync('/dev/vhost-vsock') },
+    startSeconds,
+    host: readLaunchHost(),
+    nvram: subject.spec.firmware === 'uefi' ? readNvramOrigin(data, subject.id) : null,
   })
 
   const shown = (
@@ -214,9 +224,13 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       const accelerator = { kind: decision.kind, reason: decision.reason }
       const user = identity.launchUser(subject.uid, decision.kvmGid)
       const files = new Map<string, string>()
-      const result = compile(compileInput(subject, capabilities, accelerator, user, files))
+      const result = compile(compileInput(subject, capabilities, accelerator, user, files, nowSeconds()))
       if (!result.ok) throw problemError('launch_failed', result.problems)
       if (spec.firmware === 'uefi') files.set(data.nvram(subject.id), 'the UEFI variables')
+      if (spec.directKernel !== null) {
+        files.set(spec.directKernel.kernel, 'the kernel')
+        if (spec.directKernel.initrd !== null) files.set(spec.directKernel.initrd, 'the initial file system')
+      }
       return { vmId: subject.id, spec, plan: result.plan, user, accelerator, files }
     },
     async explain(subject, running) {
@@ -227,7 +241,14 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       const kind =
         decision.kind ?? (spec.accelerator === 'kvm' && capabilities.accelerators.includes('kvm') ? 'kvm' : 'tcg')
       const user = identity.launchUser(subject.uid, decision.kvmGid)
-      const input = compileInput(subject, capabilities, { kind, reason: decision.reason }, user, new Map())
+      const input = compileInput(
+        subject,
+        capabilities,
+        { kind, reason: decision.reason },
+        user,
+        new Map(),
+        startOf(running),
+      )
       const result = compile(input)
       if (!result.ok) throw problemError('bad_input', result.problems)
       const accelerator: VmAccelerator = {
@@ -239,13 +260,14 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       const line = shown(result.plan, running, { applies: 'next', accelerator, qemuVersion: capabilities.version })
       return decision.kind === null ? { ...line, warnings: [decision.reason, ...line.warnings] } : line
     },
-    async compiler(subject, running) {
+    async compiler(subject, accelerator, running = null) {
       const capabilities = await deps.capabilities.current()
       const decision = await decide(subject.spec.accelerator, subject.uid)
-      const accelerator = running ?? { kind: decision.kind ?? 'tcg', reason: decision.reason }
+      const actual = accelerator ?? { kind: decision.kind ?? 'tcg', reason: decision.reason }
       const user = identity.launchUser(subject.uid, decision.kvmGid)
+      const startSeconds = startOf(running)
       return (spec) => {
-        const result = compile(compileInput({ ...subject, spec }, capabilities, accelerator, user, new Map()))
+        const result = compile(compileInput({ ...subject, spec }, capabilities, actual, user, new Map(), startSeconds))
         if (!result.ok) throw problemError('bad_input', result.problems)
         return result.plan
       }

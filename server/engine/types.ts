@@ -49,6 +49,7 @@ export interface VmEngine {
   /** No side effects. */
   previewChange(caller: Caller, id: string, patch: Body<'vmChangePreview'>): Promise<Out<'vmChangePreview'>>
   delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
+  resetFirmware(caller: Caller, id: string): Promise<Out<'vmFirmwareReset'>>
   start(caller: Caller, id: string): Promise<Out<'vmStart'>>
   shutdown(caller: Caller, id: string): Promise<Out<'vmShutdown'>>
   /** Asked to shut down, then started again; another shutdown, poweroff or reset takes the start back. */

@@ -5,9 +5,11 @@ import type { VmChangePreview } from '#lib/schema/vm-devices.ts'
 import type { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import type { ImageLibrary } from '#server/images/library.ts'
+import { flashFor } from '#server/spec/devices/firmware.ts'
 import { applyPatch, normalizeSpec } from '#server/spec/normalize.ts'
 import type { NormalizeFacts } from '#server/spec/types.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
+import type { NvramTemplate } from '#server/storage/nvram.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
 import type { BackingFile, VmFiles } from '#server/storage/vm-files.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
@@ -47,6 +49,11 @@ export interface VmDefiner {
   ): Promise<VmRecord>
   /** What `update` would do. No side effects. */
   previewChange(caller: Caller, id: string, patch: VmSpecPatch): Promise<VmChangePreview>
+  /**
+   * Fresh UEFI variables, with keys enrolled where Secure Boot is on; boot entries and settings of the old are lost.
+   * @throws EngineError wrong_state unless it is off and has UEFI; no_space
+   */
+  resetFirmware(id: string): Promise<VmRecord>
   /** @throws EngineError wrong_state, stale_revision */
   delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
   /** Call when a running guest has let go of a disk: its file goes unless the definition names it. */
@@ -143,6 +150,17 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     return document === null ? null : { path: library.filePath(document), format: document.format }
   }
 
+  /** @throws EngineError bad_input when the host has no such firmware */
+  const nvramTemplate = async (spec: VmSpec): Promise<NvramTemplate> => {
+    const flash = flashFor(spec, await deps.capabilities.current())
+    if (flash === null) {
+      throw new EngineError('bad_input', 'UEFI firmware (OVMF) is not installed on the host.', {
+        field: spec.secureBoot ? 'secureBoot' : 'firmware',
+      })
+    }
+    return { path: flash.vars, format: flash.format, secureBoot: spec.secureBoot }
+  }
+
   /** Creates what `spec` has and `before` had not. Every file made is registered with `undo` at once. */
   const createFiles = async (
     vm: { id: string; uid: number | null },
@@ -167,13 +185,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         })
       }
       if (needsNvram) {
-        const { uefi } = await deps.capabilities.current()
-        if (uefi === null) {
-          throw new EngineError('bad_input', 'UEFI firmware (OVMF) is not installed on the host.', {
-            field: 'firmware',
-          })
-        }
-        const made = await files.createNvram(vm.id, vm.uid, { path: uefi.vars, format: uefi.format })
+        const made = await files.createNvram(vm.id, vm.uid, await nvramTemplate(spec))
         if (made) undo.defer(() => files.removeNvram(vm.id))
       }
     } finally {
@@ -352,6 +364,22 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         changes: pendingOf(spec, runtime, canUnplugCpus(known.capabilities, runtime)),
         commandLine: await launcher.explain(subject, compile(before.spec)),
       }
+    },
+    async resetFirmware(id) {
+      return locks.run(id, async () => {
+        const record = requireRecord(id)
+        if (record.spec.firmware !== 'uefi')
+          throw new EngineError('wrong_state', 'This VM starts with BIOS, which keeps no variables.')
+        if (!isOff(id))
+          throw new EngineError('wrong_state', 'The guest holds its UEFI variables while it runs; shut it down first.')
+        const reservation = await space.reserve(BYTES_PER_NEW_FILE, 'The UEFI variables')
+        try {
+          await files.resetNvram(id, record.uid, await nvramTemplate(record.spec))
+        } finally {
+          reservation.release()
+        }
+        return record
+      })
     },
     async delete(_caller, id, expectedRevision) {
       await locks.run(id, async () => {

@@ -137,6 +137,13 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       assertMay(caller, 'vm.change')
       return definer.previewChange(caller, id, patch)
     },
+    async resetFirmware(caller, id) {
+      const record = requireVm(records, caller, id)
+      return journal.vmOperation('vmFirmwareReset', caller, record, 'reset the UEFI variables of', async () => {
+        assertMay(caller, 'vm.change')
+        return views.view(await definer.resetFirmware(id), caller.role)
+      })
+    },
     async delete(caller, id, expectedRevision) {
       const record = requireVm(records, caller, id)
       await journal.vmOperation('vmDelete', caller, record, 'deleted', async () => {

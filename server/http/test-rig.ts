@@ -115,6 +115,7 @@ export function engineDouble(): EngineDouble {
       'update',
       'previewChange',
       'delete',
+      'resetFirmware',
       'start',
       'shutdown',
       'restart',

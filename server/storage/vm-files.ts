@@ -9,13 +9,14 @@
  * removed on a guess: they may be all that is left after an old database was restored.
  */
 import { constants, existsSync } from 'node:fs'
-import { chmod, chown, mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VmId } from '#lib/schema/ids.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from './dirs.ts'
+import { type NvramTemplate, writeNvramOrigin } from './nvram.ts'
 import type { DiskFormat, QemuImg } from './qemu-img.ts'
 
 const GiB = 2 ** 30
@@ -42,7 +43,9 @@ export interface VmFiles {
   createDisk(vmId: string, uid: number | null, disk: Disk, backing: BackingFile | null): Promise<void>
   removeDisk(vmId: string, deviceId: string): Promise<void>
   /** True when it was made now, false when it was there. */
-  createNvram(vmId: string, uid: number | null, template: BackingFile): Promise<boolean>
+  createNvram(vmId: string, uid: number | null, template: NvramTemplate): Promise<boolean>
+  /** Puts fresh variables in the place of those there are, all at once. Only while the VM is off. */
+  resetNvram(vmId: string, uid: number | null, template: NvramTemplate): Promise<void>
   removeNvram(vmId: string): Promise<void>
   /** Removes disks that `spec` no longer names. Only while the VM is off. */
   sweepDisks(vmId: string, spec: VmSpec): Promise<void>
@@ -110,19 +113,28 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
       await rm(data.disk(vmId, deviceId), { force: true })
     },
     async createNvram(vmId, uid, template) {
+      if (existsSync(data.nvram(vmId))) return false
+      await this.resetNvram(vmId, uid, template)
+      return true
+    },
+    async resetNvram(vmId, uid, template) {
       const path = data.nvram(vmId)
-      if (existsSync(path)) return false
+      const fresh = `${path}.new`
       try {
-        await qemuImg.convertToQcow2(template.path, template.format, path)
-        await own(path, uid)
-        return true
+        await rm(fresh, { force: true })
+        await qemuImg.convertToQcow2(template.path, template.format, fresh)
+        await own(fresh, uid)
+        await writeNvramOrigin(data, vmId, { secureBoot: template.secureBoot })
+        await rename(fresh, path)
+        await syncDir(data.vmDir(vmId))
       } catch (error) {
-        await rm(path, { force: true })
+        await rm(fresh, { force: true })
         throw error
       }
     },
     async removeNvram(vmId) {
       await rm(data.nvram(vmId), { force: true })
+      await rm(data.nvramOrigin(vmId), { force: true })
     },
     async sweepDisks(vmId, spec) {
       const wanted = new Set(spec.disks.map((disk) => `${disk.id}.qcow2`))

@@ -11,6 +11,7 @@ type Names =
   | 'vmUpdate'
   | 'vmChangePreview'
   | 'vmDelete'
+  | 'vmFirmwareReset'
   | 'vmStart'
   | 'vmShutdown'
   | 'vmRestart'
@@ -40,6 +41,7 @@ export function vmRoutes({ vms }: Engine): Pick<Handlers, Names> {
       tagged(reply, vms.update(caller, params.id, body, expectedRevision, query)),
     vmChangePreview: ({ caller, params, body }) => vms.previewChange(caller, params.id, body),
     vmDelete: ({ caller, params, expectedRevision }) => vms.delete(caller, params.id, expectedRevision),
+    vmFirmwareReset: ({ caller, params, reply }) => tagged(reply, vms.resetFirmware(caller, params.id)),
     vmStart: ({ caller, params, reply }) => tagged(reply, vms.start(caller, params.id)),
     vmShutdown: ({ caller, params, reply }) => tagged(reply, vms.shutdown(caller, params.id)),
     vmRestart: ({ caller, params, reply }) => tagged(reply, vms.restart(caller, params.id)),
