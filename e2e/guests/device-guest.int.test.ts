@@ -13,6 +13,7 @@ describe('the guest for device tests', () => {
     const { kernel, initrd, commandLine } = await ensureDeviceGuest()
     guest = PlainQemu.start([
       ...['-kernel', kernel, '-initrd', initrd, '-append', commandLine],
+      ...['-accel', 'tcg,tb-size=512'],
       ...['-m', 'size=384M,slots=2,maxmem=2G', '-smp', '1,sockets=2,maxcpus=2'],
       ...device({ driver: 'pcie-root-port', id: 'rp0', chassis: 1 }),
       ...device({ driver: 'pcie-root-port', id: 'rp1', chassis: 2 }),

@@ -86,7 +86,9 @@ export class PlainQemu {
   }
 
   /**
-   * Starts QEMU under TCG with sockets `ser`, `qmp` and `qga` in a directory of its own, plus the given options.
+   * Starts QEMU under TCG with sockets `ser`, `qmp` and `qga` in a directory of its own, plus the given options. An
+   * `-accel` among them replaces ours: a processor cannot be plugged in while the cache of translations is full, QEMU
+   * aborts then (tcg/region.c, tcg_region_initial_alloc), and the boot of a generic kernel fills 64 MiB.
    * @param binary the installed QEMU unless given
    */
   static start(args: readonly string[], memoryMiB = 256, binary?: string): PlainQemu {
@@ -95,7 +97,9 @@ export class PlainQemu {
     const child = spawn(
       binary ?? process.env.GUESTDECK_QEMU ?? 'qemu-system-x86_64',
       [
-        ...['-M', 'q35', '-accel', 'tcg,tb-size=64', '-cpu', 'max', '-m', String(memoryMiB)],
+        ...['-M', 'q35', '-cpu', 'max', '-m', String(memoryMiB)],
+        // QEMU takes the first one that works, not the last one given.
+        ...(args.includes('-accel') ? [] : ['-accel', 'tcg,tb-size=64']),
         ...['-nodefaults', '-no-user-config', '-display', 'none'],
         ...['-chardev', socket('ser'), '-serial', 'chardev:ser'],
         ...['-chardev', socket('qmp'), '-mon', 'chardev=qmp,mode=control'],

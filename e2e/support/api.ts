@@ -116,7 +116,8 @@ export class Api {
   /**
    * A running VM whose guest has a driver for every device; it still has to boot, which takes two or three times as
    * long as for `startGuest`.
-   * @param spec what to add to or put in place of 512 MiB, one processor and the live CD
+   * @param spec what to add to or put in place of 512 MiB, one processor and the live CD; a test that plugs in a
+   *   processor wants 1024 MiB, and with them a larger cache of translations (see `PlainQemu.start`)
    */
   async startDeviceGuest(name: string, spec: Partial<VmSpecInput> = {}): Promise<Vm> {
     const image = await this.registerImage(await ensureDeviceIso(), `${name}.iso`)
