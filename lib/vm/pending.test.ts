@@ -143,7 +143,13 @@ describe('pendingChanges', () => {
 
   it('scalars show what runs and what is wanted', () => {
     expect(pendingChanges(spec, { ...spec, memoryMiB: 2048 })).toEqual([
-      { path: '/memoryMiB', live: 1024, next: 2048, reason: 'The size of the memory is fixed while the guest runs.' },
+      {
+        path: '/memoryMiB',
+        live: 1024,
+        next: 2048,
+        reason: 'The size of the memory is fixed while the guest runs.',
+        waiting: 'restart',
+      },
     ])
   })
 
@@ -151,8 +157,8 @@ describe('pendingChanges', () => {
     const added = { ...card, id: 'net1', mac: '52:54:00:00:00:02', rootPort: 2 }
     const changes = pendingChanges(spec, { ...spec, disks: [cd], networks: [card, added] })
     expect(changes).toEqual([
-      { path: '/disks/-', live: disk, next: null, reason: expect.stringContaining('disk0') },
-      { path: '/networks/1', live: null, next: added, reason: expect.stringContaining('net1') },
+      { path: '/disks/-', live: disk, next: null, reason: expect.stringContaining('disk0'), waiting: 'apply' },
+      { path: '/networks/1', live: null, next: added, reason: expect.stringContaining('net1'), waiting: 'apply' },
     ])
   })
 
@@ -163,12 +169,12 @@ describe('pendingChanges', () => {
   it('reasons name what changed', () => {
     const reasonOf = (disks: VmSpec['disks'], networks = spec.networks) =>
       pendingChanges(spec, { ...spec, disks, networks }).map((change) => change.reason)
-    expect(reasonOf([disk, { ...cd, image: null }])).toEqual(['The medium in “cd0” is changed at the next start.'])
+    expect(reasonOf([disk, { ...cd, image: null }])).toEqual(['The medium in “cd0” can be changed at once.'])
     expect(reasonOf([{ ...disk, sizeGiB: 30 }, cd])).toEqual([
       'The guest sees the new size of “disk0” at the next start.',
     ])
     expect(reasonOf([{ ...disk, bootIndex: null }, cd])).toEqual([
-      'The boot order is read when the guest is powered on.',
+      'The boot order can be changed at once; it counts when the guest starts up next.',
     ])
     expect(reasonOf([disk, cd], [{ ...card, restrict: true }])).toEqual([
       'The network behind “net0” is set up anew at the next start.',

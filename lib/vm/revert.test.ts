@@ -46,6 +46,7 @@ describe('revertPatch', () => {
     ['a changed device', { ...spec, networks: [{ ...card, restrict: true }] }],
     ['an added device', { ...spec, networks: [card, second] }],
     ['a removed device', { ...spec, networks: [] }],
+    ['properties of a device', { ...spec, properties: { net0: { tx_burst: 64 } } }],
     ['an exchanged device', { ...spec, networks: [second] }],
   ]
   it.each(changes)('taking back every pending change leads to what runs: %s', (_, next) => {

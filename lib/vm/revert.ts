@@ -16,7 +16,13 @@ function withValue(node: unknown, path: readonly string[], value: Json): unknown
   if (step === undefined) return value
   if (Array.isArray(node))
     return node.map((item, index) => (String(index) === step ? withValue(item, rest, value) : item))
-  return { ...(node as object), [step]: withValue((node as Record<string, unknown> | undefined)?.[step], rest, value) }
+  const fields = { ...(node as Record<string, unknown> | undefined) }
+  // An entry of a table, such as a device's properties, that what runs has not.
+  if (rest.length === 0 && value === null && step in fields) {
+    delete fields[step]
+    return fields
+  }
+  return { ...fields, [step]: withValue(fields[step], rest, value) }
 }
 
 /** A device that was changed gets its old form, one that was added goes, one that was removed (`-`) comes back. */
