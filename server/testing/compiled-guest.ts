@@ -29,6 +29,8 @@ export interface CompiledGuestOptions {
   /** Files of library images by id, put in place of the made-up ones. */
   readonly images?: ReadonlyMap<string, string>
   readonly host?: Partial<CompileInput['host']>
+  /** In place of those of the made-up host. */
+  readonly tools?: Partial<CompileInput['tools']>
   /** TCG when left out. */
   readonly accelerator?: 'kvm' | 'tcg'
   /** Seconds since 1970 for clocks with an offset; now when left out. */
@@ -73,14 +75,16 @@ export class CompiledGuest implements AsyncDisposable {
     const root = mkdtempSync(join(tmpdir(), 'gc-'))
     cleanups.defer(() => rmSync(root, { recursive: true, force: true }))
     const complete = normalizeSpec(VmSpecInput.parse({ name: 'test', ...spec }), factsFor(capabilities))
+    const made = compileInput(complete, capabilities, {
+      runDir: root,
+      dataDir: join(root, 'data'),
+      user: null,
+      accelerator: options.accelerator ?? 'tcg',
+      ...(options.host === undefined ? {} : { host: options.host }),
+    })
     const input: CompileInput = {
-      ...compileInput(complete, capabilities, {
-        runDir: root,
-        dataDir: join(root, 'data'),
-        user: null,
-        accelerator: options.accelerator ?? 'tcg',
-        ...(options.host === undefined ? {} : { host: options.host }),
-      }),
+      ...made,
+      tools: { ...made.tools, ...options.tools },
       startSeconds: options.startSeconds ?? Math.floor(Date.now() / 1000),
     }
     makeFiles(input, options.images ?? new Map())
