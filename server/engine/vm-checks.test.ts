@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os'
 import { expect, it } from 'vitest'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { checkAgainstOthers } from './vm-checks.ts'
@@ -7,6 +8,8 @@ const spec = (name: string, extra: { mac?: string; ports?: [string, number][]; m
   ({
     name,
     memoryMiB: extra.memoryMiB ?? 64,
+    dimms: [],
+    virtioMem: null,
     disks: [],
     networks: [
       {
@@ -70,4 +73,19 @@ it('a vsock address belongs to one VM of the host', () => {
     })
   expect(against(withCid(42))).toThrow(expect.objectContaining({ code: 'conflict', field: 'vsock.cid' }))
   expect(against(withCid(43))).not.toThrow()
+})
+
+it('memory that is plugged in counts towards what the host has', () => {
+  const gib = 1024
+  const hugeMiB = Math.floor(totalmem() / 2 ** 20) - 64
+  const plugged = (more: Partial<VmSpec>) => check({ ...spec('x', { memoryMiB: hugeMiB }), ...more } as VmSpec)
+  expect(plugged({})).not.toThrow()
+  expect(plugged({ dimms: [{ id: 'dimm0', sizeMiB: gib }] })).toThrow(
+    expect.objectContaining({ code: 'bad_input', field: 'dimms' }),
+  )
+  expect(plugged({ virtioMem: { sizeMiB: gib, requestedMiB: gib } })).toThrow(
+    expect.objectContaining({ code: 'bad_input', field: 'virtioMem.requestedMiB' }),
+  )
+  // Room alone takes nothing.
+  expect(plugged({ virtioMem: { sizeMiB: gib, requestedMiB: 0 } })).not.toThrow()
 })

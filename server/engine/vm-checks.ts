@@ -26,6 +26,15 @@ export function checkAgainstOthers(spec: VmSpec, context: CheckContext): void {
       field: 'memoryMiB',
     })
   }
+  const modulesMiB = spec.dimms.reduce((total, dimm) => total + dimm.sizeMiB, 0)
+  const totalMiB = spec.memoryMiB + modulesMiB + (spec.virtioMem?.requestedMiB ?? 0)
+  if (totalMiB > hostMiB) {
+    throw new EngineError(
+      'bad_input',
+      `With what is plugged in the guest has ${totalMiB} MiB of memory, and this host ${hostMiB} MiB in all.`,
+      { field: spec.memoryMiB + modulesMiB > hostMiB ? 'dimms' : 'virtioMem.requestedMiB' },
+    )
+  }
   spec.disks.forEach((drive, index) => {
     // Its file would be the one of the UEFI variables.
     if (drive.device === 'disk' && drive.id === 'nvram') {

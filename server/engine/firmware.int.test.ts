@@ -1,0 +1,52 @@
+/** UEFI variables through the whole engine: their template follows Secure Boot, and they can be reset. */
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { ADMIN, ANN, BEN, create, data, EYE, isRoot, now, update } from './test-rig.ts'
+
+/** Name of the variable with the platform key, as it stands in a store that has one (UEFI: names are UCS-2). */
+const PLATFORM_KEY = Buffer.from('PK\0', 'utf16le')
+const hasKeys = (vmId: string): boolean => readFileSync(data.nvram(vmId)).includes(PLATFORM_KEY)
+
+const canSecureBoot = existsSync('/usr/share/OVMF/OVMF_VARS_4M.ms.fd')
+
+it.runIf(canSecureBoot)('a VM with Secure Boot starts with keys; one without has none', async () => {
+  const secure = await create(ANN, { name: 'secure', secureBoot: true })
+  expect(secure.spec).toMatchObject({ firmware: 'uefi', secureBoot: true })
+  expect(hasKeys(secure.id)).toBe(true)
+  const plain = await create(ANN, { name: 'plain', firmware: 'uefi' })
+  expect(hasKeys(plain.id)).toBe(false)
+})
+
+it.runIf(canSecureBoot)(
+  'switching Secure Boot on leaves the variables alone, says so, and a reset brings the keys',
+  async () => {
+    const vm = await create(ANN, { name: 'later', firmware: 'uefi' })
+    await update(ANN, vm.id, { secureBoot: true })
+    expect(hasKeys(vm.id)).toBe(false)
+    const warnings = async () => (await now.engine.vms.commandLine(ANN, vm.id, { of: 'next' })).warnings.join('\n')
+    expect(await warnings()).toMatch(/made without Secure Boot/)
+    const before = statSync(data.nvram(vm.id))
+    await now.engine.vms.resetFirmware(ANN, vm.id)
+    expect(hasKeys(vm.id)).toBe(true)
+    expect(await warnings()).not.toMatch(/made without Secure Boot/)
+    const after = statSync(data.nvram(vm.id))
+    expect(after.ino).not.toBe(before.ino)
+    expect(after.mode & 0o777).toBe(0o600)
+    if (isRoot) expect(after.uid).toBe(before.uid)
+    const { items } = await now.engine.vms.activity(ANN, vm.id, { limit: 10 })
+    expect(items.map((entry) => entry.what)).toContain('vmFirmwareReset')
+  },
+)
+
+it('a reset is for those who may change the VM, when it is off and has UEFI', async () => {
+  const vm = await create(ANN, { name: 'uefi', firmware: 'uefi', memoryMiB: 64 })
+  await expect(now.engine.vms.resetFirmware(EYE, vm.id)).rejects.toMatchObject({ code: 'forbidden' })
+  await expect(now.engine.vms.resetFirmware(BEN, vm.id)).rejects.toMatchObject({ code: 'not_found' })
+  await now.engine.vms.start(ANN, vm.id)
+  const before = statSync(data.nvram(vm.id)).ino
+  await expect(now.engine.vms.resetFirmware(ADMIN, vm.id)).rejects.toMatchObject({ code: 'wrong_state' })
+  expect(statSync(data.nvram(vm.id)).ino).toBe(before)
+  await now.engine.vms.poweroff(ANN, vm.id)
+  const bios = await create(ANN, { name: 'bios', firmware: 'bios' })
+  await expect(now.engine.vms.resetFirmware(ANN, bios.id)).rejects.toMatchObject({ code: 'wrong_state' })
+})
