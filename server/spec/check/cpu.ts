@@ -1,6 +1,7 @@
 /** CPUs: how many, arranged how, of which model, bound where. */
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
+import { familyOf } from '../bus.ts'
 import { topologyOf } from '../devices/cpu.ts'
 import { parseNumberList } from '../number-list.ts'
 import { bad, claims, type SpecProblem } from './problem.ts'
@@ -30,7 +31,48 @@ export function checkCpu(spec: VmSpec): SpecProblem[] {
         'This arrangement needs CPU numbers above 254, because each level is numbered in whole powers of two; take cores or threads that are powers of two, or fewer.',
       ),
     )
-  return [...problems, ...checkFlags(spec), ...checkPinning(spec)]
+  return [...problems, ...checkFlags(spec), ...checkPinning(spec), ...checkOldModel(spec)]
+}
+
+/** Address bits of the CPUs before 64 bits (`target/i386/cpu.c`: 36 with PSE-36, otherwise 32). All others have 40 or more. */
+const SHORT_ADDRESSES: Readonly<Record<string, 32 | 36>> = {
+  '486': 32,
+  pentium: 32,
+  pentium2: 36,
+  pentium3: 36,
+  athlon: 36,
+  qemu32: 36,
+  kvm32: 36,
+  coreduo: 36,
+  n270: 36,
+}
+
+/** The PCI hole of q35 (32 GiB) and a gibibyte of alignment for each of sixteen slots take addresses too. */
+const MAX_MIB = { 32: { fixed: 2048, room: 0 }, 36: { fixed: 24 * 1024, room: 12 * 1024 } } as const
+
+function checkOldModel(spec: VmSpec): SpecProblem[] {
+  const model = spec.cpuModel.replace(/-v[0-9]+$/, '')
+  const problems: SpecProblem[] = []
+  const isWithoutApic = model === '486' || spec.cpuFlags.some((flag) => flag.name === 'apic' && !flag.enabled)
+  if (isWithoutApic && familyOf(spec.machine) === 'q35')
+    problems.push(
+      bad('cpuModel', 'A CPU without APIC takes no interrupts of PCI Express; choose the machine pc or another CPU.'),
+    )
+  if (isWithoutApic && spec.maxCpus > 1)
+    problems.push(bad('cpus', 'A CPU without APIC cannot be one of several; take one CPU or another model.'))
+  const bits = SHORT_ADDRESSES[model]
+  if (bits === undefined) return problems
+  const { fixed, room } = MAX_MIB[bits]
+  if (spec.memoryMiB > fixed)
+    problems.push(bad('memoryMiB', `The CPU ${spec.cpuModel} has addresses of ${bits} bits: at most ${fixed} MiB.`))
+  if (spec.memoryMaxMiB !== null && spec.memoryMaxMiB > room)
+    problems.push(
+      bad(
+        'memoryMaxMiB',
+        `The CPU ${spec.cpuModel} has addresses of ${bits} bits: ${room === 0 ? 'nothing can be plugged in' : `at most ${room} MiB in all`}.`,
+      ),
+    )
+  return problems
 }
 
 /** `x86_apicid_from_topo_ids` of QEMU's `include/hw/i386/topology.h`: threads and cores take whole bits. */

@@ -197,6 +197,18 @@ describe('CPUs', () => {
     expect(refused(spec)).toContain(field)
   })
 
+  it.each([
+    ['486', { machine: 'q35' }, ['cpuModel']],
+    ['486', { machine: 'pc' }, []],
+    ['486', { machine: 'pc', cpus: 2 }, ['cpus']],
+    ['pentium-v1', { memoryMiB: 4096 }, ['memoryMiB']],
+    ['pentium', { memoryMiB: 64, memoryMaxMiB: 512 }, ['memoryMaxMiB']],
+    ['kvm32', { memoryMiB: 64, memoryMaxMiB: 12_288 }, []],
+    ['kvm32', { memoryMiB: 64, memoryMaxMiB: 65_536 }, ['memoryMaxMiB']],
+  ])('CPUs of old, such as %s with %j, end where their addresses do', (cpuModel, spec, fields) => {
+    expect(refused({ cpuModel, ...spec })).toEqual(fields)
+  })
+
   it('more than the machine takes is refused, and room where the machine has no hotplug', () => {
     const [first] = capabilities.machines
     if (first === undefined) throw new Error('no machine')
