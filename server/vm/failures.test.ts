@@ -125,6 +125,48 @@ const REAL: readonly [title: string, code: string, summary: RegExp, stderr: stri
     127,
   ],
   ['a program the shell cannot find', 'qemu-missing', /not installed/, 'sh: 1: exec: /nonexist/qemu: not found', 127],
+  [
+    'a PCI device that is not there',
+    'host-resource',
+    /no PCI device 0000:03:00\.0/,
+    '2026-11-24T00:36:42.160806Z qemu-system-x86_64: -device {"driver":"vfio-pci","id":"gpu","bus":"rp1","addr":"0x0","host":"0000:03:00.0"}: vfio /sys/bus/pci/devices/0000:03:00.0: no such host device: No such file or directory',
+  ],
+  [
+    'a PCI device on a host without IOMMU',
+    'host-resource',
+    /0000:00:02\.0 is in no IOMMU group/,
+    '2026-11-24T00:36:42.160806Z qemu-system-x86_64: -device {"driver":"vfio-pci","id":"gpu","bus":"rp1","addr":"0x0","host":"0000:00:02.0"}: vfio 0000:00:02.0: no iommu_group found: No such file or directory',
+  ],
+  [
+    'a mediated device that is not there',
+    'host-resource',
+    /no such mediated device/,
+    'qemu-system-x86_64: -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001: vfio /sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001: no such host device: No such file or directory',
+  ],
+  [
+    'vsock without the kernel’s device',
+    'host-resource',
+    /no \/dev\/vhost-vsock/,
+    'qemu-system-x86_64: -device {"driver":"vhost-vsock-pci","id":"vsock0","bus":"pcie.0","addr":"0x10","guest-cid":42}: vhost-vsock: failed to open vhost device: No such file or directory',
+  ],
+  [
+    'vsock without the kernel’s device, by QEMU 11.1',
+    'host-resource',
+    /no \/dev\/vhost-vsock/,
+    `qemu-system-x86_64: -device {"driver":"vhost-vsock-pci","id":"vsock0","guest-cid":42}: Could not open '/dev/vhost-vsock': No such file or directory`,
+  ],
+  [
+    'a shared folder that has gone',
+    'host-resource',
+    /shared folder “docs” cannot be opened/,
+    `qemu-system-x86_64: -device {"driver":"virtio-9p-pci","id":"docs"}: cannot initialize fsdev 'docs.fs': failed to open '/srv/x': No such file or directory`,
+  ],
+  [
+    'a shared folder that others may not enter, by QEMU 11.1',
+    'host-resource',
+    /shared folder “docs” cannot be opened/,
+    `qemu-system-x86_64: -device virtio-9p-pci,fsdev=docs.fs,mount_tag=x: cannot initialize fsdev 'docs.fs': Could not open '/srv/x': Permission denied`,
+  ],
 ]
 
 const names = new Map([[DISK, 'the disk "disk0"']])
@@ -145,6 +187,36 @@ describe('a launch that failed is explained', () => {
     expect(explanation.advice).not.toBe('')
     expect(explanation.summary + explanation.advice).not.toContain('/srv')
   })
+  // From QEMU's source: no machine at hand has the hardware.
+  test.each([
+    [
+      'a group in use',
+      /IOMMU group 7/,
+      'vfio 0000:03:00.0: group 7 is not viable\nPlease ensure all devices within the iommu_group are bound to their vfio bus driver.',
+    ],
+    [
+      'a group of another guest',
+      /Another program has the PCI/,
+      'vfio 0000:03:00.0: failed to open /dev/vfio/7: Device or resource busy',
+    ],
+    [
+      'a group that is root’s',
+      /may not open \/dev\/vfio/,
+      'vfio 0000:03:00.0: failed to open /dev/vfio/7: Permission denied',
+    ],
+    [
+      'no room for locked memory',
+      /all of the guest’s memory/,
+      'vfio 0000:03:00.0: failed to setup container for group 7: memory listener initialization failed: Region pc.ram: vfio_dma_map(0x55, 0x0, 0xa0000, 0x7f) = -12 (Cannot allocate memory)',
+    ],
+    ['a vsock address twice', /same vsock address/, 'vhost-vsock: unable to set guest cid: Address already in use'],
+  ])('%s', (_, summary, stderr) => {
+    expect(explain(launchEvidence({ stderr }))).toMatchObject({
+      code: 'host-resource',
+      summary: expect.stringMatching(summary),
+    })
+  })
+
   test('a program that is not there', () => {
     expect(explain(launchEvidence({ exitCode: null, spawnError: 'ENOENT' })).code).toBe('qemu-missing')
   })

@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from '#lib/schema/error.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import { HOST_RULES } from './failures-host.ts'
 
 export interface Evidence {
   readonly phase: 'launch' | 'run'
@@ -65,6 +66,8 @@ interface Rule {
 }
 
 const RULES: readonly Rule[] = [
+  // Before the general ones: they say which device it was.
+  ...HOST_RULES,
   {
     pattern:
       /failed to execute .*: No such file or directory|: exec: .*: not found|prlimit: .*No such file or directory/,
