@@ -1,5 +1,5 @@
 /** Machine, firmware, CPU and memory, as a real guest on the compiled command line sees them. */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
 import { ensureDeviceGuest, ensureGuestIso } from '#e2e/guests/build.ts'
@@ -226,6 +226,39 @@ describe('other boards', () => {
     ])
     await shell.until('ip -o -4 address', /10\.0\.2\.15/)
     expect(await shell.output('cat /sys/block/vda/serial')).toBe('disk0')
+  }, 300_000)
+})
+
+describe('the reference desktop', () => {
+  it('boots, and the guest finds every device', async () => {
+    const golden = new URL('./__golden__/reference-desktop.json', import.meta.url)
+    const { spec } = z.object({ spec: z.looseObject({}) }).parse(JSON.parse(readFileSync(golden, 'utf8')))
+    // Without KVM and without the host's bridge; with a kernel, because its disk is empty.
+    await using guest = await CompiledGuest.start({
+      ...spec,
+      accelerator: 'tcg',
+      networks: [{ model: 'virtio-net' }],
+      directKernel: directKernel(),
+    })
+    const shell = await guest.boot(BOOT_TIMEOUT_MS)
+    const pci = await shell.output('lspci')
+    for (const line of [
+      /^0000:00:01\.0 030000 1b36:0100 .* qxl$/m,
+      /^0000:00:0e\.0 040300 8086:293e .* snd_hda_intel$/m,
+      /^0000:00:0b\.0 0c0330 1b36:000d .* xhci_hcd$/m,
+      / virtio-pci\/virtio_blk$/m,
+      / virtio-pci\/virtio_net$/m,
+      / virtio-pci\/virtio_console$/m,
+      / virtio-pci\/virtio_balloon$/m,
+      / virtio-pci\/virtio_rng$/m,
+    ])
+      expect(pci).toMatch(line)
+    expect(pci.match(/1b36:000c/g)).toHaveLength(7)
+    expect(await shell.output('cat /sys/devices/system/cpu/online')).toBe('0-6')
+    await shell.until('lsusb', /QEMU USB Tablet/)
+    await shell.until('cat /sys/class/virtio-ports/*/name', /com\.redhat\.spice\.0/)
+    expect(await shell.output('cat /sys/class/virtio-ports/*/name')).toMatch(/org\.qemu\.guest_agent\.0/)
+    await shell.until('cat /proc/sys/dev/cdrom/info', /drive name:\s+sr0/)
   }, 300_000)
 })
 
