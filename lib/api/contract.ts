@@ -14,7 +14,7 @@ import { ImageId, JobId, TokenId, UserId, VmId } from '../schema/ids.ts'
 import { Image, Starter } from '../schema/image.ts'
 import { Job } from '../schema/job.ts'
 import { ApiToken, Password, Role, Session, User, UserName } from '../schema/user.ts'
-import { VmChangePreview } from '../schema/vm-devices.ts'
+import { VmChangePreview, VmDevices } from '../schema/vm-devices.ts'
 import { VmSpecInput, VmSpecPatch } from '../schema/vm-spec.ts'
 import { Vm } from '../schema/vm-state.ts'
 
@@ -320,6 +320,15 @@ export const operations = {
     params: vmId,
     query: z.strictObject({ of: z.enum(['next', 'running']).default('next') }),
     response: CommandLine,
+  }),
+  vmDevices: op({
+    method: 'GET',
+    path: '/vms/:id/devices',
+    summary: 'The hardware of a running guest as QEMU sees it, linked to the definition',
+    privilege: 'vm.view',
+    params: vmId,
+    response: VmDevices,
+    errors: ['wrong_state', 'unresponsive'],
   }),
   vmScreenshot: op({
     method: 'GET',

@@ -23,6 +23,7 @@ export const ROUTES: { readonly [K in keyof Operations]: readonly [Operations[K]
   vmView: ['GET', '/vms/:id'],
   vmUpdate: ['PATCH', '/vms/:id'],
   vmChangePreview: ['POST', '/vms/:id/preview'],
+  vmDevices: ['GET', '/vms/:id/devices'],
   vmDelete: ['DELETE', '/vms/:id'],
   vmStart: ['POST', '/vms/:id/start'],
   vmShutdown: ['POST', '/vms/:id/shutdown'],

@@ -34,6 +34,23 @@ export const GuestDevice = z
     description: z.string().nullable(),
     /** Vendor and device, `1af4:1042`; null when not a PCI device. */
     pciId: z.string().nullable(),
+    /** Of a PCI device: class code (`0100`), interrupt line where it has one, and its address windows. */
+    pci: z
+      .strictObject({
+        classCode: z.string(),
+        irq: z.int().nullable(),
+        regions: z.array(
+          z.strictObject({
+            bar: z.int(),
+            type: z.enum(['memory', 'io']),
+            /** Hexadecimal; null: the guest has not placed it. */
+            address: z.string().nullable(),
+            sizeBytes: z.number(),
+            prefetchable: z.boolean(),
+          }),
+        ),
+      })
+      .nullable(),
     /** JSON pointer to what it is made from in the definition: `/disks/0`, `/rng`; null for what the mainboard has. */
     field: z.string().nullable(),
     /** Key of the bridge or controller it hangs on; null at the root. */

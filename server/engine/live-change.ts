@@ -1,11 +1,16 @@
 /** Definitions of VMs that run: what a change means for the guest. */
+import type { GuestDevice } from '#lib/schema/vm-devices.ts'
 import type { Drive, VmSpec, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import type { PendingChange } from '#lib/schema/vm-state.ts'
+import { DEVICE_LISTS } from '#lib/vm/live-places.ts'
 import { pendingChanges } from '#lib/vm/pending.ts'
 import { same } from '#lib/vm/same.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { placeForRunning } from '#server/spec/place-live.ts'
 import { liveFacts } from '#server/vm/hotplug/facts.ts'
+import { ownerOf } from '#server/vm/hotplug/plan-change.ts'
+import { plugPart } from '#server/vm/hotplug/qmp-of-option.ts'
+import type { FoundDevice } from '#server/vm/hotplug/tree.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
 import { EngineError } from './errors.ts'
 
@@ -61,5 +66,31 @@ export function heldDisks(after: VmSpec, before: VmSpec, launched: VmSpec | null
       `The running guest still has another disk called “${drive.id}”. Choose another id, or power the guest off first.`,
       { field: `disks.${index}.id` },
     )
+  })
+}
+
+/** Devices of the running guest with what they come from in the definition, and which of them are on their way out. */
+export function linkDevices(found: readonly FoundDevice[], spec: VmSpec, runtime: VmRuntime): GuestDevice[] {
+  const fields = new Map<string, string>()
+  for (const option of runtime.launchedPlan?.options ?? []) {
+    const part = plugPart(option)
+    if (part?.kind === 'device' && option.field !== null) fields.set(part.id, option.field)
+  }
+  for (const list of DEVICE_LISTS) {
+    // Of what runs; the same device may have another place in the definition, or none.
+    for (const { id } of runtime.launchedSpec?.[list] ?? []) fields.delete(id)
+    spec[list].forEach(({ id }, index) => {
+      fields.set(id, `/${list}/${index}`)
+    })
+  }
+  const owner = (id: string) => (id.startsWith('cpu-') ? id : ownerOf(id))
+  return found.map((device) => {
+    const id = device.id === null ? null : owner(device.id)
+    return {
+      ...device,
+      field:
+        device.bus === 'cpu' ? '/cpus' : id === null ? null : (fields.get(device.id ?? id) ?? fields.get(id) ?? null),
+      state: id !== null && runtime.awaited.has(id) ? 'leaving' : 'running',
+    }
   })
 }

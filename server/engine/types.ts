@@ -59,6 +59,8 @@ export interface VmEngine {
   pause(caller: Caller, id: string): Promise<Out<'vmPause'>>
   resume(caller: Caller, id: string): Promise<Out<'vmResume'>>
   commandLine(caller: Caller, id: string, query: Query<'vmCommandLine'>): Promise<Out<'vmCommandLine'>>
+  /** @throws EngineError wrong_state while off */
+  devices(caller: Caller, id: string): Promise<Out<'vmDevices'>>
   screenshot(caller: Caller, id: string, query: Query<'vmScreenshot'>): Promise<Buffer>
   consoleTicket(caller: Caller, id: string, input: Body<'vmConsoleTicketCreate'>): Promise<Out<'vmConsoleTicketCreate'>>
   activity(caller: Caller, id: string, query: Query<'vmActivity'>): Promise<Out<'vmActivity'>>

@@ -10,6 +10,7 @@ import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
+import { linkDevices } from './live-change.ts'
 import { createRestarts } from './restarts.ts'
 import type { Caller, VmEngine } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
@@ -175,6 +176,11 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       if (line === null)
         throw new EngineError('wrong_state', 'It is not running, so there is no command line of what runs.')
       return line
+    },
+    async devices(caller, id) {
+      const record = requireVm(records, caller, id)
+      const found = await supervisor.devices(id)
+      return { items: linkDevices(found, record.spec, supervisor.runtime(id)) }
     },
     async screenshot(caller, id, query) {
       const record = requireVm(records, caller, id)

@@ -114,6 +114,7 @@ export function engineDouble(): EngineDouble {
       'preview',
       'update',
       'previewChange',
+      'devices',
       'delete',
       'resetFirmware',
       'start',

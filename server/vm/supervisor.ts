@@ -13,6 +13,7 @@ import { readBootId } from '#server/platform/fs.ts'
 import { type ActorDeps, VmActor } from './actor.ts'
 import { adoptEach } from './adopt.ts'
 import type { CreateSerialHub } from './guest.ts'
+import { readDevices } from './hotplug/tree.ts'
 import { SamplerClock } from './sampler.ts'
 import type { LadderTimes } from './stop.ts'
 import type { AdoptReport, Supervisor, VmRuntime } from './types.ts'
@@ -99,6 +100,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     pause: async (vmId, by) => await of(vmId).pause(by),
     resume: async (vmId, by) => await of(vmId).resume(by),
     change: async (vmId, change) => await of(vmId).change(change),
+    devices: async (vmId) => await of(vmId).look(readDevices),
     screenshot: async (vmId) => await of(vmId).screenshot(),
     vncSocket: (vmId) => actors.get(vmId)?.vncSocket ?? null,
     serialHub: (vmId) => actors.get(vmId)?.serialHub ?? null,

@@ -3,6 +3,7 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmExit, VmLive, VmState } from '#lib/schema/vm-state.ts'
 import type { ConsoleSources } from '#server/console/types.ts'
 import type { LaunchPlan, LaunchUser } from '#server/spec/types.ts'
+import type { FoundDevice } from './hotplug/tree.ts'
 import type { LiveChange } from './hotplug/types.ts'
 
 /** Everything one start needs, resolved beforehand by the engine. */
@@ -70,6 +71,8 @@ export interface Supervisor extends ConsoleSources {
    * off gets it stored alone. @throws EngineError naming the field that failed; nothing is stored then
    */
   change(vmId: string, change: LiveChange): Promise<VmRuntime>
+  /** The hardware as QEMU has it. @throws EngineError wrong_state, unresponsive */
+  devices(vmId: string): Promise<FoundDevice[]>
   /** PNG of the screen. @throws EngineError wrong_state, unresponsive */
   screenshot(vmId: string): Promise<Buffer>
   /** `exited` is set when this change ended a run, so that the engine can persist and log it. */

@@ -20,6 +20,7 @@ type Names =
   | 'vmPause'
   | 'vmResume'
   | 'vmCommandLine'
+  | 'vmDevices'
   | 'vmScreenshot'
   | 'vmConsoleTicketCreate'
   | 'vmActivity'
@@ -50,6 +51,7 @@ export function vmRoutes({ vms }: Engine): Pick<Handlers, Names> {
     vmPause: ({ caller, params, reply }) => tagged(reply, vms.pause(caller, params.id)),
     vmResume: ({ caller, params, reply }) => tagged(reply, vms.resume(caller, params.id)),
     vmCommandLine: ({ caller, params, query }) => vms.commandLine(caller, params.id, query),
+    vmDevices: ({ caller, params }) => vms.devices(caller, params.id),
     vmScreenshot: ({ caller, params, query }) => vms.screenshot(caller, params.id, query),
     vmConsoleTicketCreate: ({ caller, params, body }) => vms.consoleTicket(caller, params.id, body),
     vmActivity: ({ caller, params, query }) => vms.activity(caller, params.id, query),
