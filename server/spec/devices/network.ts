@@ -31,7 +31,8 @@ const ABOUT: Readonly<Record<NetworkCard['model'], { readonly what: string; read
   },
   'usb-net': {
     what: 'A USB network card',
-    why: 'Takes no PCI socket; slow. Linux knows it, Windows only as RNDIS.',
+    // hw/usb/dev-network.c puts 0x40 for the first byte; some drivers do not ask for the address at all.
+    why: 'Takes no PCI socket; slow. Linux knows it, Windows only as RNDIS. The guest may show another address.',
   },
 }
 
