@@ -161,6 +161,13 @@ describe('RFB filter', () => {
     expect(control(one, long(over, over), two, long(over, -over), three)).toEqual(Buffer.concat([one, two, three]))
   })
 
+  test('the clipboard is offered to those who control the guest, not to viewers', () => {
+    const clipboard = 0xc0a1e5ce | 0
+    const asked = [setEncodings(7, clipboard, -258)]
+    expect(runWhole('control', asked)).toEqual([...setEncodings(7, clipboard, -258).bytes])
+    expect(runWhole('view', asked)).toEqual([...setEncodings(7, -258).bytes])
+  })
+
   test('the encoding that makes pointer events ambiguous is taken out of what clients ask for', () => {
     expect(runWhole('control', [setEncodings(7, -316, -258), key(1)])).toEqual([
       ...setEncodings(7, -258).bytes,

@@ -24,6 +24,11 @@ const SECURITY_NONE = 1
  * of what clients ask for.
  */
 const ENCODING_EXTENDED_MOUSE_BUTTONS = -316
+/**
+ * Who asks for it is sent what is copied in the guest, passwords included, and may put text there. QEMU knows no other
+ * clipboard (ui/vnc-clipboard.c), so taking it out of what viewers ask for keeps them off both ways.
+ */
+const ENCODING_EXTENDED_CLIPBOARD = 0xc0a1e5ce | 0
 
 const MSG = {
   setPixelFormat: 0,
@@ -73,6 +78,10 @@ export function createRfbFilter(mode: ConsoleMode): RfbFilter {
   /** Bytes left of a message body that is passed or dropped as it comes. */
   let bodyLeft = 0
   let bodyPasses = false
+  const refusedEncodings = new Set([
+    ENCODING_EXTENDED_MOUSE_BUTTONS,
+    ...(mode === 'control' ? [] : [ENCODING_EXTENDED_CLIPBOARD]),
+  ])
 
   function fail(why: string): never {
     stage = 'broken'
@@ -176,7 +185,7 @@ export function createRfbFilter(mode: ConsoleMode): RfbFilter {
     } else if (type === MSG.setDesktopSize) {
       bodyLeft = 16 * (head[6] ?? 0)
     } else if (type === MSG.setEncodings) {
-      return withoutEncoding(head, ENCODING_EXTENDED_MOUSE_BUTTONS)
+      return withoutEncodings(head, refusedEncodings)
     }
     bodyPasses = passes
     return passes ? head : null
@@ -243,12 +252,12 @@ export function createRfbFilter(mode: ConsoleMode): RfbFilter {
   }
 }
 
-function withoutEncoding(message: Uint8Array, encoding: number): Uint8Array {
+function withoutEncodings(message: Uint8Array, refused: ReadonlySet<number>): Uint8Array {
   const count = (message.length - 4) / 4
   const kept: number[] = []
   for (let i = 0; i < count; i++) {
     const value = int32(message, 4 + 4 * i)
-    if (value !== encoding) kept.push(value)
+    if (!refused.has(value)) kept.push(value)
   }
   if (kept.length === count) return message
   const out = Buffer.alloc(4 + 4 * kept.length)
