@@ -33,6 +33,36 @@ const REAL: readonly [title: string, code: string, summary: RegExp, stderr: stri
     `${BLOCKDEV(DISK)}Failed to get shared "write" lock\nIs another process using the image [${DISK}]?`,
   ],
   [
+    'a kernel that forbids io_uring',
+    'host-resource',
+    /io_uring/,
+    `${BLOCKDEV(DISK)}Unable to use io_uring: failed to init linux io_uring ring`,
+  ],
+  [
+    'a file system without direct I/O',
+    'host-resource',
+    /file system of the disk "disk0"/,
+    `${BLOCKDEV(DISK)}Could not open '${DISK}': filesystem does not support O_DIRECT`,
+  ],
+  [
+    'a boot ROM that is not installed',
+    'host-resource',
+    /efi-virtio\.rom/,
+    'qemu-system-x86_64: -device {"driver":"virtio-net-pci"}: failed to find romfile "efi-virtio.rom"',
+  ],
+  [
+    'a tap of another kind',
+    'host-resource',
+    /tap gd0jms4guo1io0f .*Invalid argument/,
+    'qemu-system-x86_64: -netdev {"type":"tap"}: could not configure /dev/net/tun (gd0jms4guo1io0f): Invalid argument',
+  ],
+  [
+    'a tun device that is root’s alone',
+    'host-resource',
+    /dev\/net\/tun.*Permission denied/,
+    'qemu-system-x86_64: -netdev {"type":"tap"}: could not open /dev/net/tun: Permission denied',
+  ],
+  [
     'a second QEMU of the same VM',
     'image-in-use',
     /still running/,

@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from '#lib/schema/error.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import { DRIVE_RULES } from './failures-drives.ts'
 import { HOST_RULES } from './failures-host.ts'
 
 export interface Evidence {
@@ -68,6 +69,7 @@ interface Rule {
 const RULES: readonly Rule[] = [
   // Before the general ones: they say which device it was.
   ...HOST_RULES,
+  ...DRIVE_RULES,
   {
     pattern:
       /failed to execute .*: No such file or directory|: exec: .*: not found|prlimit: .*No such file or directory/,

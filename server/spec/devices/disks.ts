@@ -137,7 +137,6 @@ export function diskOptions(disk: Disk, pointer: string, drive: ResolvedDrive, s
         ...(disk.bootIndex === null ? {} : { bootindex: disk.bootIndex }),
         ...policy,
         ...(writeCache ? {} : { 'write-cache': 'off' }),
-        ...(disk.shared ? { 'share-rw': true } : {}),
         ...bus.extra,
       },
       {
