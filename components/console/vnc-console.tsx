@@ -1,10 +1,11 @@
 'use client'
-import { Camera, Maximize, Minimize2, Type } from 'lucide-react'
+import { Camera, ClipboardPaste, Maximize, Minimize2, Type } from 'lucide-react'
 import { useEffect, useRef, useState } from 'react'
 import { Button, IconButton } from '#components/ui/button.tsx'
 import { cx } from '#components/ui/cx.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { consoleMessages } from '#lib/i18n/messages/en/console.ts'
+import { ClipboardDialog } from './clipboard-dialog.tsx'
 import { ConsoleBar, type ConsoleFrame } from './console-bar.tsx'
 import type { LinkState } from './console-link.ts'
 import { hasConsole } from './has-console.ts'
@@ -26,6 +27,8 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
   const [scale, setScale] = useState<Scale>('fit')
   const [hasKeyboard, setHasKeyboard] = useState(false)
   const [isTypingOpen, setTypingOpen] = useState(false)
+  const [isClipboardOpen, setClipboardOpen] = useState(false)
+  const [guestText, setGuestText] = useState<string | null>(null)
   const isLive = hasConsole(vm.state)
   const { id } = vm
   const scaleNow = useRef(scale)
@@ -39,6 +42,7 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
       scale: scaleNow.current,
       onState: setLink,
       onPicture: (blob) => setPicture(URL.createObjectURL(blob)),
+      onClipboard: setGuestText,
     })
     session.current = made
     return () => {
@@ -46,6 +50,7 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
       made.dispose()
       setLink({ kind: 'connecting' })
       setHasKeyboard(false)
+      setGuestText(null)
     }
   }, [id, mode, isLive])
   useEffect(() => {
@@ -56,6 +61,12 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
 
   const isConnected = isLive && link.kind === 'connected'
   const cannotSend = mode === 'view' ? t('viewOnly') : isConnected ? null : t('type.needsLink')
+
+  const noClipboard = !vm.spec.clipboard
+    ? t('clipboard.off')
+    : vm.pending.some((change) => change.path === 'clipboard')
+      ? t('clipboard.pending')
+      : cannotSend
 
   const takeScreenshot = async () => {
     const blob = await session.current?.picture()
@@ -80,6 +91,9 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
         >
           <span className="max-sm:sr-only">{t('type.open')}</span>
         </Button>
+        <IconButton label={t('clipboard.open')} disabledReason={noClipboard} onClick={() => setClipboardOpen(true)}>
+          <ClipboardPaste size={16} aria-hidden="true" />
+        </IconButton>
         <IconButton
           label={t('screenshot')}
           disabledReason={isConnected ? null : t('noPicture')}
@@ -143,6 +157,15 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
           </button>
         )}
       </section>
+      {isClipboardOpen && (
+        <ClipboardDialog
+          vmName={vm.name}
+          guestText={guestText}
+          disabledReason={noClipboard}
+          onSend={(text) => session.current?.setClipboard(text)}
+          onClose={() => setClipboardOpen(false)}
+        />
+      )}
       {isTypingOpen && (
         <TypeTextDialog
           vmId={vm.id}

@@ -14,6 +14,8 @@ export interface VncSessionOptions {
   readonly onState: (state: LinkState) => void
   /** The screen as it was when the connection ended. */
   readonly onPicture: (picture: Blob) => void
+  /** Text was copied in the guest; its first mebibyte. Never called in mode `view`. */
+  readonly onClipboard: (text: string) => void
 }
 
 export interface TypingOptions {
@@ -22,6 +24,8 @@ export interface TypingOptions {
   readonly pauseMs: number
   readonly onProgress: (strokesDone: number) => void
 }
+
+const CLIPBOARD_MAX_CHARACTERS = 2 ** 20
 
 /** Keys that change what others do; one of them left down makes the guest's keyboard useless. */
 const MODIFIER = /^(Shift|Control|Alt|Meta)(Left|Right)$/
@@ -117,6 +121,11 @@ export class VncSession {
     return done
   }
 
+  /** Makes the text what the guest pastes; the guest fetches it when it wants it. */
+  setClipboard(text: string): void {
+    this.rfb?.clipboardPasteFrom(text)
+  }
+
   /** PNG of the screen as it is shown; null without a picture. */
   picture(): Promise<Blob | null> {
     const { rfb } = this
@@ -147,6 +156,9 @@ export class VncSession {
     rfb.compressionLevel = 1
     this.applyScale(rfb)
     rfb.addEventListener('connect', () => this.link.connected())
+    rfb.addEventListener('clipboard', ({ detail }) => {
+      this.options.onClipboard(detail.text.slice(0, CLIPBOARD_MAX_CHARACTERS))
+    })
     rfb.addEventListener('securityfailure', () => socket.close(1000))
   }
 
