@@ -282,9 +282,14 @@ describe('changing', () => {
     const changed = await update(ANN, vm.id, { memoryMiB: 128, disks: [] })
     expect(changed.pending.map((change) => change.path)).toContain('/memoryMiB')
     expect(existsSync(data.disk(vm.id, 'a'))).toBe(true)
-    await expect(update(ANN, vm.id, { disks: [{ device: 'disk', id: 'a', sizeGiB: 1 }] })).rejects.toMatchObject({
+    expect(changed.pending).toContainEqual(expect.objectContaining({ path: '/disks/-', waiting: 'guest' }))
+    // Another disk cannot have its name; it itself may come back.
+    await expect(update(ANN, vm.id, { disks: [{ device: 'disk', id: 'a', sizeGiB: 2 }] })).rejects.toMatchObject({
       code: 'conflict',
     })
+    const back = await update(ANN, vm.id, { disks: [{ device: 'disk', id: 'a', sizeGiB: 1 }] })
+    expect(back.pending.map((change) => change.path)).toEqual(['/memoryMiB'])
+    await update(ANN, vm.id, { disks: [] })
     const next = await now.engine.vms.commandLine(ANN, vm.id, { of: 'next' })
     const running = await now.engine.vms.commandLine(ANN, vm.id, { of: 'running' })
     expect(next.options.some((option) => option.changed && option.group === 'memory')).toBe(true)

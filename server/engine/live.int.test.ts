@@ -1,12 +1,17 @@
 /** What can change on a running guest changes at once: a real guest says what it has, after each change of its definition. */
 import { chmodSync, copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { ensureDeviceGuest } from '#e2e/guests/build.ts'
 import { GuestShell } from '#e2e/guests/guest-shell.ts'
+import { VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
+import { vmRunPaths } from '#server/paths.ts'
+import { connectQmp } from '#server/qmp/client.ts'
 import { HubLine } from '#server/vm/testing/hub-line.ts'
-import { ADMIN, create, data, imageDir, now, until, update } from './test-rig.ts'
+import { ADMIN, create, data, imageDir, now, runDir, until, update, upload } from './test-rig.ts'
 
 let directKernel: { kernel: string; initrd: string; commandLine: string }
 
@@ -23,6 +28,31 @@ beforeAll(async () => {
     chmodSync(to, 0o644)
   }
 })
+
+const NO_LIMITS = {
+  bytesPerSecond: 0,
+  readBytesPerSecond: 0,
+  writeBytesPerSecond: 0,
+  iops: 0,
+  readIops: 0,
+  writeIops: 0,
+  bytesPerSecondMax: 0,
+  iopsMax: 0,
+  burstSeconds: 1,
+}
+
+const updateLater = (id: string, patch: object) =>
+  now.engine.vms.update(ADMIN, id, VmSpecPatch.parse(patch), null, { apply: 'next-start' })
+
+/** QEMU's own word, over its second monitor. */
+async function askQemu(id: string, command: string, args: object): Promise<unknown> {
+  const qmp = await connectQmp(vmRunPaths(runDir, id).qmpRescue, { timeoutMs: 10_000 })
+  try {
+    return await qmp.execute(command, args as never)
+  } finally {
+    qmp.close()
+  }
+}
 
 const view = (id: string) => now.engine.vms.view(ADMIN, id)
 
@@ -106,4 +136,131 @@ test('a running guest takes and gives back devices as its definition changes, an
   await shell.until('cat /sys/class/net/eth0/carrier', /^0$/)
   // 84 MiB in pages of 4 KiB. MemTotal stays: the balloon gives way when the guest runs out of memory.
   await shell.until('grep balloon_inflate /proc/vmstat', / 21504$/)
+})
+
+test('what needs no device to come or go changes in place; what fails leaves everything as it was', async () => {
+  const iso = Buffer.alloc(64 * 1024, 0)
+  // A volume descriptor is what makes an ISO (ECMA-119, 8.1).
+  iso.write('\x01CD001\x01', 0x8000, 'latin1')
+  const image = await upload(ADMIN, iso, 'tools.iso')
+  const readMedium = 'dd if=/dev/sr0 bs=32k 2>/dev/null | wc -c'
+  const { vm, shell } = await boot({
+    disks: [
+      { device: 'disk', sizeGiB: 1, bootIndex: 1 },
+      { device: 'disk', bus: 'virtio-scsi', sizeGiB: 1, bootIndex: 2, throttle: { ...NO_LIMITS, iops: 500 } },
+      { device: 'cdrom' },
+    ],
+    watchdog: { model: 'i6300esb', action: 'none' },
+  })
+  const { id } = vm
+  const [first, second, cd] = vm.spec.disks
+  const [card] = vm.spec.networks
+  const ask = (command: string, args: object) => askQemu(id, command, args)
+
+  // A medium comes and goes.
+  await update(ADMIN, id, { disks: [first, second, { ...cd, image: image.id }] })
+  await shell.until(readMedium, /^65536$/)
+  // One that a program has open is locked in; that is said, and done once it lets go.
+  await shell.output('sleep 600 </dev/sr0 >/dev/null 2>&1 & echo $! >/tmp/holder')
+  let changed = await update(ADMIN, id, { disks: [first, second, { ...cd, image: null }] })
+  expect(changed.pending).toMatchObject([
+    { path: '/disks/2', waiting: 'guest', reason: expect.stringContaining('locked'), next: { image: null } },
+  ])
+  await shell.until(readMedium, /^65536$/)
+  await shell.output('kill $(cat /tmp/holder)')
+  changed = await update(ADMIN, id, {})
+  expect(changed.pending).toEqual([])
+  await shell.until(readMedium, /^0$/)
+
+  // Limits, boot order, watchdog, forwards: QEMU itself is asked.
+  changed = await update(ADMIN, id, {
+    disks: [
+      { ...first, bootIndex: 2, throttle: { ...NO_LIMITS, bytesPerSecond: 1_000_000 } },
+      { ...second, bootIndex: 1, throttle: { ...NO_LIMITS, iops: 200 } },
+      { ...cd, image: null },
+    ],
+    watchdog: { model: 'i6300esb', action: 'pause' },
+    networks: [{ ...card, forwards: [{ protocol: 'tcp', hostPort: 28_672, guestPort: 22 }] }],
+  })
+  expect(changed.pending).toEqual([])
+  expect(await ask('qom-get', { path: '/objects/disk1.tg', property: 'limits' })).toMatchObject({ 'iops-total': 200 })
+  expect(await ask('query-block', {})).toContainEqual(
+    expect.objectContaining({
+      qdev: expect.stringContaining('disk0'),
+      inserted: expect.objectContaining({ bps: 1_000_000 }),
+    }),
+  )
+  expect(await ask('qom-get', { path: '/machine/peripheral/disk0', property: 'bootindex' })).toBe(2)
+  expect(await ask('human-monitor-command', { 'command-line': 'info usernet' })).toContain('28672')
+
+  // A port that is taken: nothing of the change remains, not even what came before it.
+  const taken = createServer()
+  await new Promise<void>((resolve) => taken.listen(28_673, '127.0.0.1', resolve))
+  const before = await view(id)
+  await expect(
+    update(ADMIN, id, {
+      disks: [...before.spec.disks, { device: 'disk', sizeGiB: 1, throttle: null }],
+      networks: [
+        { ...before.spec.networks[0], link: false, forwards: [] },
+        { forwards: [{ protocol: 'tcp', hostPort: 28_673, guestPort: 22 }] },
+      ],
+    }),
+  ).rejects.toMatchObject({ code: 'port_in_use', field: 'networks.1' })
+  taken.close()
+  const after = await view(id)
+  expect(after).toMatchObject({ revision: before.revision, spec: before.spec, pending: [] })
+  expect(await readdir(data.vmDir(id))).not.toContain('disk2.qcow2')
+  expect(await ask('qom-list', { path: '/machine/peripheral' })).not.toContainEqual(
+    expect.objectContaining({ name: 'disk2' }),
+  )
+  expect(await ask('human-monitor-command', { 'command-line': 'info usernet' })).toContain('28672')
+  expect(await ask('human-monitor-command', { 'command-line': 'info network' })).not.toContain('net1')
+  await shell.until('cat /sys/class/net/eth0/carrier', /^1$/)
+
+  // Left for the next start, and taken up later by an empty change.
+  const usb = { device: 'disk', bus: 'usb', sizeGiB: 1 }
+  changed = await updateLater(id, {
+    disks: [...before.spec.disks, usb, { device: 'cdrom', bus: 'usb', image: image.id }],
+  })
+  expect(changed.pending).toMatchObject([
+    { path: '/disks/3', waiting: 'apply' },
+    { path: '/disks/4', waiting: 'apply' },
+  ])
+  const shown = await now.engine.vms.previewChange(ADMIN, id, VmSpecPatch.parse({ memoryMiB: 512 }))
+  expect(shown.changes.map(({ path, waiting }) => [path, waiting])).toEqual([
+    ['/memoryMiB', 'restart'],
+    ['/disks/3', 'apply'],
+    ['/disks/4', 'apply'],
+  ])
+  expect(shown.commandLine.options.filter((option) => option.changed).map(({ group }) => group)).toContain('memory')
+  changed = await update(ADMIN, id, { description: 'Only this.' })
+  expect(changed.pending).toHaveLength(2)
+  changed = await update(ADMIN, id, {})
+  expect(changed.pending).toEqual([])
+  await shell.until('cat /sys/block/*/device/model', /QEMU HARDDISK[^]*QEMU HARDDISK/)
+  await shell.until('dd if=/dev/sr1 bs=32k 2>/dev/null | wc -c', /^65536$/)
+
+  // QEMU's own view of all this, linked to the definition.
+  const { items } = await now.engine.vms.devices(ADMIN, id)
+  const device = (of: string) => items.find((item) => item.id === of)
+  expect(device('disk0')).toMatchObject({ type: 'virtio-blk-pci', bus: 'pci', parent: 'rp0', field: '/disks/0' })
+  expect(device('disk1')).toMatchObject({ type: 'scsi-hd', bus: 'scsi', parent: 'scsi0', field: '/disks/1' })
+  expect(device('cd0')).toMatchObject({ type: 'ide-cd', bus: 'sata', field: '/disks/2', parent: '00:1f.2' })
+  expect(device('disk2')).toMatchObject({
+    type: 'usb-storage',
+    bus: 'usb',
+    parent: 'usb',
+    field: '/disks/3',
+    address: '3',
+  })
+  expect(device('rng0')).toMatchObject({ type: 'virtio-rng-pci', address: '00:0a.0', field: '/rng', state: 'running' })
+  expect(device('net0')?.pci?.regions.length).toBeGreaterThan(0)
+  expect(items.filter(({ bus }) => bus === 'cpu')).toMatchObject([{ field: '/cpus' }])
+  const keys = new Set(items.map(({ key }) => key))
+  for (const { parent } of items) expect(parent === null || keys.has(parent)).toBe(true)
+
+  // All of it goes again.
+  changed = await update(ADMIN, id, { disks: before.spec.disks })
+  expect(changed.pending).toEqual([])
+  await shell.until('ls /sys/block', /^(?![^]*sdb)/)
 })

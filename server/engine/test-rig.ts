@@ -43,6 +43,8 @@ const config = readConfig(
   isRoot,
 )
 
+export const { runDir } = config
+
 const caller = (n: number, name: string, role: Role): Caller => ({
   userId: `01890000-0000-7000-8000-00000000000${n}`,
   name,

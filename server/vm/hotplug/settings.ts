@@ -5,7 +5,7 @@ import type { LiveStep } from '#lib/vm/live-types.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import { throttleLimits } from '#server/spec/devices/throttle.ts'
-import { netdevId, QEMU_IDS, throttleGroupId } from '#server/spec/ids.ts'
+import { formatNode, netdevId, QEMU_IDS, throttleGroupId } from '#server/spec/ids.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 import type { Guest } from '../guest.ts'
 import { ask } from './ask.ts'
@@ -32,7 +32,13 @@ async function setForwards(guest: Guest, { id, before, forwards }: Step<'forward
   const present = new Set(before.map(key))
   const run = (commandLine: string) => ask(guest, 'human-monitor-command', { 'command-line': commandLine })
   for (const forward of before) {
-    if (!wanted.has(key(forward))) await run(`hostfwd_remove ${netdevId(id)} ${forwardRule(forward)}-`)
+    if (wanted.has(key(forward))) continue
+    const answer = await run(`hostfwd_remove ${netdevId(id)} ${forwardRule(forward)}`)
+    // "… removed", or "… not found" when it went before.
+    if (typeof answer === 'string' && /removed|not found/.test(answer)) continue
+    throw new EngineError('conflict', `The forward of host port ${forward.hostPort} could not be taken away.`, {
+      details: { qemu: String(answer).trim().slice(0, 200) },
+    })
   }
   for (const forward of forwards) {
     if (present.has(key(forward))) continue
@@ -45,6 +51,16 @@ async function setForwards(guest: Guest, { id, before, forwards }: Step<'forward
       { details: { qemu: answer.trim().slice(0, 200) } },
     )
   }
+}
+
+const Blocks = z.array(
+  z.object({ qdev: z.string().optional(), inserted: z.object({ 'node-name': z.string().optional() }).optional() }),
+)
+
+/** Limits are set where the disk is attached, which for virtio, USB and NVMe is inside the device. @throws QmpError */
+async function backendPath(guest: Guest, id: string): Promise<string> {
+  const blocks = Blocks.parse(await ask(guest, 'query-block'))
+  return blocks.find((block) => block.inserted?.['node-name'] === formatNode(id, 0))?.qdev ?? id
 }
 
 export const hasThrottleGroup = (plan: LaunchPlan, id: string): boolean =>
@@ -72,7 +88,7 @@ async function setThrottle(guest: Guest, { id, throttle }: Step<'throttle'>, pla
     await ask(guest, 'qom-set', { path: `/objects/${throttleGroupId(id)}`, property: 'limits', value: limits })
     return
   }
-  const args: { [key: string]: number | string } = { id }
+  const args: { [key: string]: number | string } = { id: await backendPath(guest, id) }
   for (const unit of ['bps', 'iops'] as const) {
     for (const [kind, suffix] of [
       ['total', ''],
