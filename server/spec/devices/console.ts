@@ -59,7 +59,7 @@ function controller(spec: VmSpec): PlannedOption {
       ...slotPlace(spec, 'virtioSerial'),
     },
     {
-      group: 'agent',
+      group: spec.agentChannel ? 'agent' : 'channels',
       what: 'A virtio controller for channels between guest and host.',
       why: users.length === 1 && spec.agentChannel ? 'It carries the agent channel.' : 'It carries the channels below.',
       origin: 'default',
