@@ -59,8 +59,20 @@ const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined }
 /** Valid most of the time, so that enough whole definitions get through to the compiler. */
 const mostly = <T>(valid: fc.Arbitrary<T>) =>
   fc.oneof({ weight: 20, arbitrary: valid as fc.Arbitrary<T | string> }, { weight: 1, arbitrary: text })
+/** For what fits few of the others. */
+const rarely = <T>(value: fc.Arbitrary<T>) =>
+  fc.oneof(
+    { weight: 9, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: value as fc.Arbitrary<T | undefined> },
+  )
 const id = mostly(fc.stringMatching(/^[a-z][a-z0-9-]{0,23}$/))
 
+const rate = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 10 ** 9 }))
+const limits = fc.record({
+  ...{ bytesPerSecond: rate, readBytesPerSecond: fc.constant(0), writeBytesPerSecond: fc.constant(0) },
+  ...{ iops: fc.constant(0), readIops: rate, writeIops: rate, bytesPerSecondMax: rate, iopsMax: fc.constant(0) },
+  burstSeconds: fc.integer({ min: 1, max: 3600 }),
+})
 const disk = fc.record({
   device: fc.constant('disk'),
   id: maybe(id),
@@ -68,17 +80,38 @@ const disk = fc.record({
   image: maybe(fc.constantFrom(null, DISK_ID)),
   bootIndex: maybe(fc.option(fc.integer({ min: 1, max: 99 }))),
   rootPort: maybe(fc.integer({ min: 0, max: 31 })),
+  bus: maybe(mostly(fc.constantFrom('virtio-blk', 'virtio-scsi', 'nvme', 'sata', 'usb'))),
+  cache: maybe(mostly(fc.constantFrom('writeback', 'none', 'writethrough', 'directsync', 'unsafe'))),
+  aio: maybe(fc.constantFrom('threads', 'io_uring')),
+  discard: rarely(fc.constantFrom('unmap', 'ignore')),
+  ioThread: rarely(fc.boolean()),
+  serial: maybe(mostly(fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/))),
+  readOnly: rarely(fc.boolean()),
+  throttle: maybe(fc.option(limits)),
 })
 const cdrom = fc.record({
   device: fc.constant('cdrom'),
   id: maybe(id),
   image: maybe(fc.constantFrom(null, ISO_ID)),
   port: maybe(fc.integer({ min: 0, max: 5 })),
+  bus: maybe(mostly(fc.constantFrom('sata', 'virtio-scsi', 'usb'))),
 })
-const card = fc.record({
+const network = fc.oneof(
+  fc.constant({}),
+  fc.constant({ network: 'none' }),
+  fc.record({
+    network: mostly(fc.constant('bridge')),
+    bridge: mostly(fc.stringMatching(/^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$/)),
+  }),
+)
+const anyCard = fc.record({
   id: maybe(id),
   mac: maybe(mostly(fc.stringMatching(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/))),
-  restrict: maybe(fc.boolean()),
+  restrict: rarely(fc.boolean()),
+  model: maybe(mostly(fc.constantFrom('virtio-net', 'e1000e', 'e1000', 'rtl8139', 'vmxnet3', 'usb-net'))),
+  link: maybe(fc.boolean()),
+  mtu: rarely(fc.integer({ min: 576, max: 65_535 })),
+  queues: rarely(fc.integer({ min: 1, max: 16 })),
   forwards: maybe(
     fc.array(
       fc.record({
@@ -90,6 +123,7 @@ const card = fc.record({
     ),
   ),
 })
+const card = fc.tuple(anyCard, network).map(([one, other]) => ({ ...one, ...other }))
 const anyInput = fc.record({
   name: text,
   description: maybe(text),
@@ -97,7 +131,7 @@ const anyInput = fc.record({
   guest: maybe(fc.constantFrom('linux', 'windows', 'bsd', 'other')),
   cpus: maybe(fc.integer({ min: 1, max: 255 })),
   cpuModel: maybe(mostly(fc.constantFrom('auto', 'qemu64', 'max'))),
-  memoryMiB: maybe(fc.integer({ min: 16, max: 16_777_216 })),
+  memoryMiB: maybe(fc.integer({ min: 16, max: 1_000_000 })),
   machine: maybe(mostly(fc.constantFrom('pc-q35-7.2', 'pc-q35-6.0'))),
   firmware: maybe(fc.constantFrom('bios', 'uefi')),
   disks: maybe(fc.array(fc.oneof(disk, cdrom), { maxLength: 6 })),
@@ -125,6 +159,8 @@ function compiled(input: unknown, directory = '/run/g'): { spec: VmSpec; plan: L
   return result.ok ? { spec, plan: result.plan } : null
 }
 
+const isUsb = (name: string) => name === 'usb' || name === 'usb-net'
+
 /** What makes the number of arguments: which devices there are, never what they are called. */
 function expectedLength(spec: VmSpec): number {
   const blank = compiled({
@@ -146,12 +182,21 @@ function expectedLength(spec: VmSpec): number {
     ...spec.networks.map((n) => n.rootPort),
   ].filter((port) => port !== null)
   const rootPorts = Math.min(32, Math.max(Math.max(-1, ...ports) + 1, ports.length + spec.spareRootPorts))
-  const perDrive = spec.disks.map((d): number => (d.device === 'disk' || d.image !== null ? 4 : 2))
+  const perDrive = spec.disks.map((d): number => {
+    if (d.device === 'cdrom') return (d.image === null ? 2 : 4) + (d.bus === 'usb' ? 2 : 0)
+    return 4 + (d.throttle === null ? 0 : 4) + (d.ioThread && d.bus === 'virtio-blk' ? 2 : 0)
+  })
+  const onScsi = spec.disks.filter((d) => d.bus === 'virtio-scsi')
+  const controllers =
+    (onScsi.length > 0 ? 2 : 0) +
+    (onScsi.some((d) => d.device === 'disk' && d.ioThread) ? 2 : 0) +
+    (!spec.usbInput && [...spec.disks.map((d) => d.bus), ...spec.networks.map((n) => n.model)].some(isUsb) ? 2 : 0)
   return (
     flattenArgv(blank.plan).args.length +
     2 * rootPorts +
     perDrive.reduce((sum, n) => sum + n, 0) +
-    4 * spec.networks.length
+    controllers +
+    spec.networks.reduce((sum, n) => sum + (n.network === 'none' ? 2 : 4), 0)
   )
 }
 
@@ -165,7 +210,7 @@ describe('injection', () => {
         accepted += 1
         expect(flattenArgv(result.plan).args).toHaveLength(expectedLength(result.spec))
       }),
-      { numRuns: 600 },
+      { numRuns: 1500 },
     )
     // Otherwise the property says little.
     expect(accepted).toBeGreaterThan(100)
@@ -186,7 +231,7 @@ describe('injection', () => {
           }
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 600 },
     )
   })
 
