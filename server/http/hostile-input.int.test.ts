@@ -96,6 +96,67 @@ function fieldsOf(schema: z.ZodType): Set<string> {
 
 const fieldName = (path: Path) => path.filter((part) => typeof part === 'string').join('.')
 
+/** What a plain definition leaves out: one of every device and every table. */
+const EVERYTHING = (spec: { [key: string]: Json }): { [key: string]: Json } => {
+  const [disk, ...drives] = spec.disks as { [key: string]: Json }[]
+  const [card, ...cards] = spec.networks as { [key: string]: Json }[]
+  const text = 'x'
+  return {
+    smbios: {
+      manufacturer: text,
+      product: text,
+      version: text,
+      serial: text,
+      sku: text,
+      family: text,
+      oemStrings: [text],
+    },
+    directKernel: { kernel: '/boot/vmlinuz', initrd: '/boot/initrd', commandLine: 'quiet' },
+    topology: { sockets: 1, cores: 1, threads: 1 },
+    cpuFlags: [{ name: 'avx2', enabled: false }],
+    pinning: [{ vcpu: 0, hostCpus: '0' }],
+    numa: [{ cpus: '0', memoryMiB: 1024, hostNodes: '0' }],
+    dimms: [{ id: 'dimm0', sizeMiB: 128 }],
+    memoryMaxMiB: 4096,
+    virtioMem: { sizeMiB: 512, requestedMiB: 0 },
+    disks: [
+      {
+        ...disk,
+        throttle: {
+          bytesPerSecond: 1,
+          readBytesPerSecond: 1,
+          writeBytesPerSecond: 1,
+          iops: 1,
+          readIops: 1,
+          writeIops: 1,
+          bytesPerSecondMax: 1,
+          iopsMax: 1,
+          burstSeconds: 1,
+        },
+      },
+      ...drives,
+    ],
+    networks: [
+      { ...card, network: 'bridge', bridge: 'br0', forwards: [], rateLimit: { inKBps: 1, outKBps: 1 } },
+      ...cards,
+    ],
+    displayResolution: { width: 1024, height: 768 },
+    inputs: [{ id: 'input0', type: 'mouse', bus: 'usb', rootPort: null, port: 5 }],
+    channels: [{ id: 'port0', device: 'virtserialport', name: text, backend: 'log', port: 5 }],
+    vsock: { cid: 3 },
+    watchdog: { model: 'i6300esb', action: 'reset' },
+    shares: [{ id: 'share0', driver: '9p', tag: text, source: '/srv', readOnly: true, rootPort: 9 }],
+    hostDevices: [
+      { id: 'host0', type: 'usb-id', vendor: '1234', product: 'abcd', port: 6 },
+      { id: 'host1', type: 'usb-port', hostBus: 1, hostPort: '1.1', port: 7 },
+      { id: 'host2', type: 'pci', address: '0000:99:00.0', rootPort: 10 },
+      { id: 'host3', type: 'mdev', uuid: '01234567-89ab-cdef-0123-456789abcdef', rootPort: 11 },
+    ],
+    properties: { disk0: { 'queue-size': 64 } },
+    rawArgs: ['-d'],
+  }
+}
+
 interface Attack {
   readonly what: string
   readonly method: string
@@ -156,17 +217,25 @@ test('no value in any field of any operation breaks anything', { timeout: 90_000
   // Its own address and ports, so that what passes the schema meets the checks behind it too.
   const forwards = [{ protocol: 'tcp', hostPort: 22_223, guestPort: 22 }]
   const fresh = { ...spec, networks: [{ ...spec.networks[0], mac: '52:54:00:00:00:01', forwards }] }
-  /** For each operation with a body, one that names every field. */
-  const bodies: Record<string, Json> = {
+  const everything = { ...fresh, ...EVERYTHING(spec) }
+  /** For each operation with a body, some that name every field between them; a field is tried in the first that has it. */
+  const bodies: Record<string, Json | Json[]> = {
     setupCreate: { code: 'AAAA-BBBB-CCCC', name: 'eve', password: 'correct horse' },
     sessionCreate: { name: 'ann', password: 'wrong horse' },
     passwordChange: { current: 'wrong horse', next: 'correct horse' },
     tokenCreate: { label: 'x', expiresInDays: 1 },
     userCreate: { name: 'ann', password: 'correct horse', role: 'viewer' },
     userUpdate: { role: 'viewer', password: 'correct horse', disabled: false },
-    vmCreate: { ...fresh, name: 'created' },
-    vmPreview: { ...fresh, name: 'created' },
-    vmUpdate: spec,
+    vmCreate: [
+      { ...fresh, name: 'created' },
+      { ...everything, name: 'created' },
+    ],
+    vmPreview: [
+      { ...fresh, name: 'created' },
+      { ...everything, name: 'created' },
+    ],
+    vmUpdate: [spec, everything],
+    vmChangePreview: [spec, everything],
     vmConsoleTicketCreate: { kind: 'vnc', mode: 'view' },
     imageRegister: { path: '/nowhere/x.iso', name: 'x' },
   }
@@ -180,17 +249,23 @@ test('no value in any field of any operation breaks anything', { timeout: 90_000
       .replace(':id', param)
       .replace(':type', 'e1000')
     if (operation.body !== undefined) {
-      const base = bodies[id]
-      if (base === undefined) throw new Error(`no body for ${id}: add one that names all its fields`)
-      const named = new Set([...placesOf(base)].map(fieldName))
+      const given = bodies[id]
+      if (given === undefined) throw new Error(`no body for ${id}: add one that names all its fields`)
+      const bases = Array.isArray(given) ? given : [given]
+      const named = new Set(bases.flatMap((base) => [...placesOf(base)].map(fieldName)))
       const known = fieldsOf(operation.body)
       expect(
         [...known].filter((field) => !named.has(field)),
         `fields of ${id} that are not tried`,
       ).toEqual([])
-      for (const place of placesOf(base)) {
-        for (const text of VALUES) {
-          attacks.push({ what: `${id} ${place.join('.')}`, method, path, body: withValue(base, place, text) })
+      const tried = new Set<string>()
+      for (const base of bases) {
+        const places = [...placesOf(base)].filter((place) => !tried.has(fieldName(place)))
+        for (const place of places) {
+          tried.add(fieldName(place))
+          for (const text of VALUES) {
+            attacks.push({ what: `${id} ${place.join('.')}`, method, path, body: withValue(base, place, text) })
+          }
         }
       }
     } else if (method !== 'GET' && operation.stream === undefined) {
