@@ -8,6 +8,7 @@ import type { ImageLibrary } from '#server/images/library.ts'
 import { flashFor } from '#server/spec/devices/firmware.ts'
 import { applyPatch, normalizeSpec } from '#server/spec/normalize.ts'
 import type { NormalizeFacts } from '#server/spec/types.ts'
+import { changeWarnings } from '#server/spec/warnings/change.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import type { NvramTemplate } from '#server/storage/nvram.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
@@ -359,10 +360,14 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       heldDisks(spec, before.spec, runtime.launchedSpec)
       const subject = { id, uid: before.uid, spec }
       const compile = await launcher.compiler({ ...subject, spec: before.spec }, null)
+      const commandLine = await launcher.explain(subject, compile(before.spec))
       return {
         spec,
         changes: pendingOf(spec, runtime, canUnplugCpus(known.capabilities, runtime)),
-        commandLine: await launcher.explain(subject, compile(before.spec)),
+        commandLine: {
+          ...commandLine,
+          warnings: [...changeWarnings(before.spec, spec), ...commandLine.warnings],
+        },
       }
     },
     async resetFirmware(id) {

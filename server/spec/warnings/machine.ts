@@ -33,6 +33,10 @@ function boardWarnings({ spec, capabilities }: CompileInput): string[] {
     )
   if (familyOf(spec.machine) === 'pc' && spec.guest !== 'other')
     warnings.push('The machine “pc” is a PC of 1996: take q35 unless the guest is older than PCI Express.')
+  if (familyOf(spec.machine) === 'microvm' && spec.directKernel === null)
+    warnings.push(
+      'The firmware of microvm starts from virtio disks only in newer releases (SeaBIOS 1.17 does, that of Debian 12 does not); with an older one give the VM its kernel directly.',
+    )
   if (!spec.ps2 && spec.display !== 'none' && !spec.usbInput && spec.inputs.every((input) => input.type !== 'keyboard'))
     warnings.push('There is no keyboard: neither PS/2 nor USB nor virtio.')
   return warnings
