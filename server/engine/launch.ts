@@ -191,7 +191,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     user,
     tools,
     startSeconds,
-    host: readLaunchHost(),
+    host: readLaunchHost(user),
     nvram: subject.spec.firmware === 'uefi' ? readNvramOrigin(data, subject.id) : null,
   })
 

@@ -14,7 +14,7 @@ export function networkWarnings({ spec, host }: CompileInput): string[] {
   for (const card of spec.networks) {
     if (card.vhost && !host.vhostNet)
       warnings.push(
-        `The host has no /dev/vhost-net, so that packets of ${card.id} go through QEMU, which costs more CPU time. Load the kernel module vhost_net.`,
+        `/dev/vhost-net is missing on the host or closed to QEMU's user, so that packets of ${card.id} go through QEMU, which costs more CPU time. Load the kernel module vhost_net.`,
       )
     if (card.network === 'user' && card.mtu !== null && card.mtu > USER_MTU)
       warnings.push(`The user network carries ${USER_MTU} bytes a packet; a larger MTU of ${card.id} may lose packets.`)
