@@ -23,7 +23,7 @@ function checkFirmware(spec: VmSpec): SpecProblem[] {
 }
 
 /** Boot positions are shared by drives and network cards. */
-export function checkBootOrder(spec: VmSpec): SpecProblem[] {
+function checkBootOrder(spec: VmSpec): SpecProblem[] {
   const claim = claims<number>()
   return [
     ...spec.disks.map((drive, n) => ({ index: drive.bootIndex, field: `disks.${n}.bootIndex` })),

@@ -74,7 +74,7 @@ function acceleratorOption({ spec, accelerator }: CompileInput): PlannedOption {
  * QEMU's default cache may take 1 GiB whatever the guest's size. 256 MiB is as fast for a Linux boot and takes half
  * the memory; small guests get less, in proportion.
  */
-export function translationCacheMiB(memoryMiB: number): number {
+function translationCacheMiB(memoryMiB: number): number {
   if (memoryMiB < 128) return 32
   if (memoryMiB < 512) return 64
   if (memoryMiB < 1024) return 128

@@ -8,15 +8,12 @@ import { slotPlace } from '../bus.ts'
 import { QEMU_IDS } from '../ids.ts'
 import { type Json, jsonOption, option } from '../option.ts'
 import type { CompileInput, PlannedCommand, PlannedOption } from '../types.ts'
+import { needsSharedMemory } from './shares.ts'
 
 /** Slots for DIMMs, the same for every VM with room for memory, so that one more DIMM never changes the machine. */
-export const DIMM_SLOTS = 16
+const DIMM_SLOTS = 16
 
 export const HUGE_PAGE_MIB = { '2M': 2, '1G': 1024 } as const
-
-/** Whether other processes map the guest's memory: file servers of virtiofs do. */
-export const needsSharedMemory = (spec: Pick<VmSpec, 'shares'>): boolean =>
-  spec.shares.some((share) => share.driver === 'virtiofs')
 
 /**
  * Memory of the guest as QEMU's object, for `-object` and `object-add`.
@@ -96,10 +93,10 @@ export function backendReason(spec: Pick<VmSpec, 'shares' | 'hugePages'>): strin
 }
 
 /** Backend of a DIMM as QEMU's object id. */
-export const dimmBackendId = (id: string): string => `${id}.ram`
+const dimmBackendId = (id: string): string => `${id}.ram`
 
-/** A DIMM's object and device, for the command line and for hot-add. */
-export function dimmParts(
+/** A DIMM's object and device. */
+function dimmParts(
   spec: Pick<VmSpec, 'shares' | 'hugePages'>,
   dimm: Dimm,
 ): { readonly backend: { readonly [key: string]: Json }; readonly device: { readonly [key: string]: Json } } {
