@@ -64,7 +64,7 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
 
   const noClipboard = !vm.spec.clipboard
     ? t('clipboard.off')
-    : vm.pending.some((change) => change.path === 'clipboard')
+    : vm.pending.some((change) => change.path === '/clipboard')
       ? t('clipboard.pending')
       : cannotSend
 

@@ -2,7 +2,7 @@
  * For tests: the whole engine on a real store, a real supervisor and real QEMU under TCG; only the accelerator verdict is
  * given. Importing it creates a data directory and cleans up after every test; each test file gets its own.
  */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -29,7 +29,9 @@ import type { Caller } from './types.ts'
 export const isRoot = process.getuid?.() === 0
 const root = mkdtempSync(join(tmpdir(), 'gd-eng-'))
 export const imageDir = join(root, 'isos')
-export const shareDir = join(root, 'shares')
+/** Guests' users may pass it, which they may not pass what is the dashboard's own. */
+export const shareDir = mkdtempSync(join(tmpdir(), 'gd-share-'))
+chmodSync(shareDir, 0o755)
 export const data = dataPaths(join(root, 'data'))
 const config = readConfig(
   {
@@ -150,7 +152,7 @@ afterEach(async () => {
 })
 afterAll(async () => {
   await stop(now)
-  rmSync(root, { recursive: true, force: true })
+  for (const dir of [root, shareDir]) rmSync(dir, { recursive: true, force: true })
 })
 
 export const create = (who: Caller, input: unknown) => now.engine.vms.create(who, VmSpecInput.parse(input))

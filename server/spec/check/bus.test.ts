@@ -153,6 +153,26 @@ describe('watchdogs, vsock, shares', () => {
     expect(launchProblems(share('9p'), without)).toEqual([])
   })
 
+  it('the C daemon is told to confine itself, and a read-only folder is mounted so', () => {
+    const { tools } = compileInput(normalize({}), capabilities)
+    const input = compileInput(
+      normalize({ shares: [{ source: '/srv/a,b' }, { source: '/srv/w', readOnly: false }] }),
+      capabilities,
+    )
+    const c = { path: '/usr/lib/qemu/virtiofsd', dialect: 'c' as const }
+    const result = compile({ ...input, tools: { ...tools, virtiofsd: c } })
+    if (!result.ok) throw new Error(JSON.stringify(result.problems))
+    const [readOnly, written] = result.plan.helpers.map((helper) => helper.option.argv)
+    expect(readOnly?.slice(-3)).toEqual([
+      `--socket-path=${input.paths.dir}/fs1.sock`,
+      '-o',
+      'source=/srv/a\\,b,sandbox=chroot',
+    ])
+    expect(readOnly?.join(' ')).toContain('remount,bind,ro')
+    expect(written?.join(' ')).not.toContain('remount')
+    for (const argv of [readOnly, written]) expect(argv?.slice(0, 2)).toEqual(['/usr/bin/unshare', '--user'])
+  })
+
   it.each(['/srv/../etc', '/srv/./x', '/srv//x', '/srv/', '/'])('a shared directory is not named %s', (source) => {
     expect(fieldsOf({ shares: [{ source }] })).toEqual(['shares.0.source'])
   })

@@ -110,8 +110,13 @@ export function shareHelpers({ spec, paths, tools }: CompileInput): PlannedHelpe
   })
 }
 
-/** Makes the directory a read-only mount of its own before the daemon runs; the C daemon has no such option. */
-const BIND_READ_ONLY = 'mount --bind -- "$1" "$1" && mount -o remount,bind,ro -- "$1" && shift && exec "$@"'
+/**
+ * The C daemon keeps a lock in this directory of root's, whoever it runs as (tools/virtiofsd/fuse_virtio.c): it gets an
+ * empty one of its own.
+ */
+const OWN_LOCKS = '{ [ ! -d /run/virtiofsd ] || mount -t tmpfs tmpfs /run/virtiofsd; }'
+/** It has no read-only mode either: the directory becomes a read-only mount before the daemon runs. */
+const READ_ONLY = 'mount --bind -- "$1" "$1" && mount -o remount,bind,ro -- "$1"'
 
 /**
  * The daemon enters a user namespace whose root is QEMU's user, so that it may confine itself to the directory without
@@ -128,7 +133,6 @@ function daemon({ path, dialect }: NonNullable<CompileInput['tools']['virtiofsd'
   // libfuse's option parser: a backslash keeps the comma that follows.
   const escaped = source.replaceAll(/[\\,]/g, (mark) => `\\${mark}`)
   const program = [path, '-f', `--socket-path=${socket}`, '-o', `source=${escaped},sandbox=chroot`]
-  return readOnly
-    ? [...namespaces, '--mount', '--', '/bin/sh', '-c', BIND_READ_ONLY, 'sh', source, ...program]
-    : [...namespaces, '--', ...program]
+  const script = [OWN_LOCKS, ...(readOnly ? [READ_ONLY] : []), 'shift', 'exec "$@"'].join(' && ')
+  return [...namespaces, '--mount', '--', '/bin/sh', '-c', script, 'sh', source, ...program]
 }

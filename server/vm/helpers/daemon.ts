@@ -66,7 +66,7 @@ export async function startDaemon(
   const stderr = createAppendOnly(log)
   let child: SpawnedProcess
   try {
-    const [program = '', ...args] = [...context.wrapper.flatMap((part) => part.argv), ...helper.option.argv]
+    const [program = '', ...args] = [...wrapperOf(helper, context), ...helper.option.argv]
     child = await spawnDetached(program, args, stderr)
   } catch (error) {
     throw new HostFault(explainSpawn(helper, errorCode(error)), { cause: error })
@@ -82,6 +82,20 @@ export async function startDaemon(
   throw new HostFault(explainStart(helper, words, exit === 'late' ? null : exit), { stderr: words })
 }
 
+/**
+ * QEMU's own, but for virtiofsd: the C daemon insists on dropping its supplementary groups, which it may not do in the
+ * namespace it has entered by then. So it has none, and its one group is the guests', which opens the way to the socket.
+ */
+function wrapperOf(helper: PlannedHelper, { wrapper, user }: HelperContext): string[] {
+  const argv = wrapper.flatMap((part) => part.argv)
+  const guests = user?.groups[0]
+  if (helper.kind !== 'virtiofsd' || guests === undefined) return argv
+  return argv.map((word) => {
+    if (word.startsWith('--groups=')) return '--clear-groups'
+    return word.startsWith('--regid=') ? `--regid=${guests}` : word
+  })
+}
+
 /** @throws the signal's reason */
 async function listens(
   socket: string,
@@ -95,7 +109,7 @@ async function listens(
   })
   for (;;) {
     if (exit !== null) return exit
-    if (isListening(socket)) return 'listens'
+    if (isListening(socket, child.pid)) return 'listens'
     if (performance.now() > deadline) return 'late'
     await sleep(POLL_MS, undefined, { signal })
   }

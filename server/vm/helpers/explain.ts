@@ -44,13 +44,24 @@ const RULES: readonly HelperRule[] = [
       ),
   },
   {
+    kind: 'virtiofsd',
+    // A limit of zero namespaces is "no space" in the kernel's words.
+    pattern: /unshare failed|uid_map|gid_map/,
+    explain: () =>
+      failed(
+        'virtiofsd cannot lock itself in: the host forbids user namespaces to ordinary users.',
+        'Allow them (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces above 0), or use 9p for this folder.',
+        'permission-denied',
+      ),
+  },
+  {
     pattern: /No space left on device/,
     explain: ({ program }) =>
       failed(`The host has no space left for ${program}.`, 'Free some space, then start again.'),
   },
   {
     kind: 'virtiofsd',
-    pattern: /local_state_dir|Failed to create directory \/(?:var\/)?run\/virtiofsd|fv_socket_lock/,
+    pattern: /fv_socket_lock/,
     explain: () =>
       failed(
         'virtiofsd cannot use its directory /run/virtiofsd.',
@@ -60,23 +71,18 @@ const RULES: readonly HelperRule[] = [
   },
   {
     kind: 'virtiofsd',
-    pattern: /unshare(?: failed)?[:(]|unshare\(.*\)|user namespace|uid_map|gid_map|newuidmap/i,
-    explain: () =>
+    pattern:
+      /failed to stat source .*No such file|mount point does not exist|special device .* does not exist|source is not a directory|shared[ _-]dir.*No such file/i,
+    explain: ({ what }) =>
       failed(
-        'virtiofsd cannot lock itself in: the host forbids user namespaces.',
-        'Allow them (sysctl kernel.unprivileged_userns_clone=1 or user.max_user_namespaces), or use 9p for this folder.',
-        'permission-denied',
+        `${what[0]?.toUpperCase()}${what.slice(1)} is a directory that the host does not have.`,
+        'Create it, or choose another.',
+        'host-resource',
       ),
   },
   {
-    kind: 'virtiofsd',
-    pattern:
-      /(?:source|shared[ _]dir|open|stat|chdir|mount|pivot_root|realpath).*(?:No such file|not found|does not exist)|No such file or directory/i,
-    explain: ({ what }) =>
-      failed(`The directory of ${what} does not exist on the host.`, 'Create it, or choose another.', 'host-resource'),
-  },
-  {
-    pattern: /Permission denied|Operation not permitted/,
+    // mount(8) has no words for a path that its user may not pass.
+    pattern: /Permission denied|Operation not permitted|mount: .* bind .* failed/,
     explain: ({ program, what }) =>
       failed(
         `The host denied ${program} something it needs for ${what}.`,
