@@ -1,6 +1,6 @@
 /** Drives and network cards, as real guests on the compiled command line see them. */
 import { execFileSync } from 'node:child_process'
-import { closeSync, constants, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, mkdtempSync, openSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -8,6 +8,7 @@ import { ensureDeviceGuest } from '#e2e/guests/build.ts'
 import type { GuestShell } from '#e2e/guests/guest-shell.ts'
 import { MIB } from '#lib/units.ts'
 import { CompiledGuest } from '#server/testing/compiled-guest.ts'
+import { throttleLimits } from './devices/throttle.ts'
 import { ISO_ID } from './test-support.ts'
 
 /** Software emulation on a busy machine: generous, and only ever waited for in full when something is wrong. */
@@ -218,14 +219,23 @@ describe('q35 with every drive bus and network card', () => {
     }
   })
 
-  it('freed space goes back: the guest may discard', async () => {
+  it('every disk of virtio, NVMe and SATA takes discards, and what is discarded goes back to the host', async () => {
     for (const n of [0, 1, 3, 4]) {
       const { name } = await disk(shell, n)
       expect(Number(await shell.output(`cat /sys/block/${name}/queue/discard_max_bytes`)), name).toBeGreaterThan(0)
     }
+    const { name } = await disk(shell, 3)
+    const path = guest.input.drives.find(({ id }) => id === 'disk3')?.chain[0]?.path ?? ''
+    const allocatedMiB = () => (statSync(path).blocks * 512) / MIB
+    const range = `-o ${4 * MIB} -l ${8 * MIB}`
+    await shell.output(`dd if=/dev/urandom of=/dev/${name} bs=1M seek=4 count=8 conv=fsync 2>/dev/null`)
+    const full = allocatedMiB()
+    expect(full).toBeGreaterThan(7)
+    await shell.output(`blkdiscard ${range} /dev/${name}`)
+    await expect.poll(allocatedMiB, { timeout: 20_000 }).toBeLessThan(full - 7)
   })
 
-  it('limits hold the disk, and lifting them frees it at once', async () => {
+  it('limits hold the disk; a burst may exceed them, and lifting them frees it at once', async () => {
     const { name } = await disk(shell, 6)
     const seconds = async (skipMiB: number) => {
       const now = 'read -r up _ </proc/uptime; echo $up'
@@ -236,12 +246,12 @@ describe('q35 with every drive bus and network card', () => {
     const held = await seconds(4)
     // 3 MiB at 1 MiB a second, of which a tenth of a second's worth is free.
     expect(held).toBeGreaterThan(1.5)
-    await guest.qmp.execute('qom-set', {
-      path: '/objects/disk6.tg',
-      property: 'limits',
-      value: { 'bps-total': 0 },
-    })
+    const limit = (value: Record<string, number>) =>
+      guest.qmp.execute('qom-set', { path: '/objects/disk6.tg', property: 'limits', value })
+    await limit(throttleLimits({ ...oneMiBps, bytesPerSecondMax: 100 * MIB }))
     expect(await seconds(8)).toBeLessThan(held / 2)
+    await limit(throttleLimits({ ...oneMiBps, bytesPerSecond: 0 }))
+    expect(await seconds(12)).toBeLessThan(held / 2)
   })
 
   it('CDs on SATA, SCSI and USB are read, and an empty drive says so', async () => {
