@@ -18,7 +18,7 @@ type Disk = Extract<Drive, { device: 'disk' }>
 type Properties = Readonly<Record<string, Json>>
 
 /** QEMU cuts virtio-blk serials at 20 bytes; a cut one could equal another, so longer ids go without. */
-export const SERIAL_MAX = 20
+const SERIAL_MAX = 20
 
 /** What the guest sees as the disk's serial number; null: none. */
 export const serialOf = (disk: Disk): string | null => disk.serial ?? (disk.id.length <= SERIAL_MAX ? disk.id : null)

@@ -6,7 +6,7 @@ import { jsonOption } from '../option.ts'
 import type { CompileInput, PlannedOption } from '../types.ts'
 
 /** Device id on each used port. */
-export function usedRootPorts(spec: VmSpec): Map<number, string> {
+function usedRootPorts(spec: VmSpec): Map<number, string> {
   const used = new Map<number, string>()
   for (const list of [spec.disks, spec.networks, spec.inputs, spec.shares, spec.hostDevices])
     for (const device of list)
@@ -19,7 +19,7 @@ export function usedRootPorts(spec: VmSpec): Map<number, string> {
  * A port whose device was removed counts as a spare one.
  * Only q35 has such ports; on pc a free slot of its bus is as good.
  */
-export function rootPortCount(spec: VmSpec): number {
+function rootPortCount(spec: VmSpec): number {
   if (familyOf(spec.machine) !== 'q35') return 0
   const used = usedRootPorts(spec)
   const highest = Math.max(-1, ...used.keys())
