@@ -34,7 +34,9 @@ export async function countCpus(guest: Guest): Promise<number> {
   return (await readCpuSlots(guest)).filter((slot) => slot.qomPath !== null).length
 }
 
-export const cpuId = (index: number): string => `cpu-${index}`
+/** Ids of CPUs begin with it; no device of the definition may be called so. */
+export const CPU_PREFIX = 'cpu-'
+const cpuId = (index: number): string => `${CPU_PREFIX}${index}`
 
 /** Plugs CPUs into the lowest free sockets until there are `wanted`. @throws QmpError */
 export async function plugCpus(guest: Guest, wanted: number, signal?: AbortSignal): Promise<void> {

@@ -14,7 +14,7 @@ import { EngineError } from '#server/engine/errors.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import type { QmpEvent } from '#server/qmp/types.ts'
 import type { Guest } from '../guest.ts'
-import { countCpus, cpuId } from './cpus.ts'
+import { CPU_PREFIX, countCpus } from './cpus.ts'
 import { refusedStep } from './explain.ts'
 import { liveFacts } from './facts.ts'
 import { partsOf } from './plan-change.ts'
@@ -88,6 +88,7 @@ export class Hotplug {
       this.#setAwaited(held)
     } catch (error) {
       if (signal.aborted) throw signal.reason
+      if (failed?.kind === 'cpus') await this.#countCpus().catch(() => {})
       await this.#takeBack(before, change, facts)
       throw failed === null ? error : refusedStep(error, failed.field, sentenceOf(failed))
     }
@@ -221,15 +222,17 @@ export class Hotplug {
   }
 
   #cpusLeft(): void {
-    if (![...this.#awaited.keys()].some((id) => id.startsWith('cpu-'))) return
-    this.#host.submit(async () => {
-      const now = this.#machine()
-      if (now === null) return
-      const cpus = await countCpus(this.#guest)
-      if (cpus === now.spec.cpus) return
-      this.#awaited = new Map([...this.#awaited].filter(([id]) => !id.startsWith(cpuId(0).slice(0, -1))))
-      this.#keep({ ...now, spec: { ...now.spec, cpus } })
-    })
+    if (![...this.#awaited.keys()].some((id) => id.startsWith(CPU_PREFIX))) return
+    this.#host.submit(() => this.#countCpus())
+  }
+
+  /** Some may have come or gone without a word of it. @throws QmpError */
+  async #countCpus(): Promise<void> {
+    const cpus = await countCpus(this.#guest)
+    const now = this.#machine()
+    if (now === null || cpus === now.spec.cpus) return
+    this.#awaited = new Map([...this.#awaited].filter(([id]) => !id.startsWith(CPU_PREFIX)))
+    this.#keep({ ...now, spec: { ...now.spec, cpus } })
   }
 }
 

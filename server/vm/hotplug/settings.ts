@@ -30,27 +30,33 @@ async function setForwards(guest: Guest, { id, before, forwards }: Step<'forward
   const key = (forward: (typeof forwards)[number]) => `${forwardRule(forward)}-:${Math.trunc(forward.guestPort)}`
   const wanted = new Set(forwards.map(key))
   const present = new Set(before.map(key))
-  const run = (commandLine: string) => ask(guest, 'human-monitor-command', { 'command-line': commandLine })
+  const run = async (commandLine: string): Promise<string> => {
+    const answer = await ask(guest, 'human-monitor-command', { 'command-line': commandLine })
+    return typeof answer === 'string' ? answer.trim() : ''
+  }
+  // One that fails does not keep the others: taking a change back goes through here as well.
+  let fault: EngineError | null = null
   for (const forward of before) {
     if (wanted.has(key(forward))) continue
     const answer = await run(`hostfwd_remove ${netdevId(id)} ${forwardRule(forward)}`)
     // "… removed", or "… not found" when it went before.
-    if (typeof answer === 'string' && /removed|not found/.test(answer)) continue
-    throw new EngineError('conflict', `The forward of host port ${forward.hostPort} could not be taken away.`, {
-      details: { qemu: String(answer).trim().slice(0, 200) },
+    if (/removed|not found/.test(answer)) continue
+    fault ??= new EngineError('conflict', `The forward of host port ${forward.hostPort} could not be taken away.`, {
+      details: { qemu: answer.slice(0, 200) },
     })
   }
   for (const forward of forwards) {
     if (present.has(key(forward))) continue
     const answer = await run(`hostfwd_add ${netdevId(id)} ${key(forward)}`)
     // Silence is success.
-    if (typeof answer !== 'string' || answer.trim() === '') continue
-    throw new EngineError(
+    if (answer === '') continue
+    fault ??= new EngineError(
       'port_in_use',
       `Host port ${forward.protocol} ${forward.hostPort} could not be forwarded: another program on the host has it.`,
-      { details: { qemu: answer.trim().slice(0, 200) } },
+      { details: { qemu: answer.slice(0, 200) } },
     )
   }
+  if (fault !== null) throw fault
 }
 
 const Blocks = z.array(
@@ -171,13 +177,16 @@ async function changeMedium(
   await removeBackends(guest, old ?? [])
   try {
     await insert(guest, id, fresh ?? [])
+    await ask(guest, 'blockdev-close-tray', { id })
   } catch (error) {
-    await removeBackends(guest, fresh ?? []).catch(() => {})
-    await insert(guest, id, old ?? []).catch(() => {})
-    await ask(guest, 'blockdev-close-tray', { id }).catch(() => {})
+    // The old one goes back in; the error that led here is the one to tell.
+    const quietly = async (work: Promise<unknown>) => void (await work.catch(() => null))
+    await quietly(ask(guest, 'blockdev-remove-medium', { id }))
+    await quietly(removeBackends(guest, fresh ?? []))
+    await quietly(insert(guest, id, old ?? []))
+    await quietly(ask(guest, 'blockdev-close-tray', { id }))
     throw error
   }
-  await ask(guest, 'blockdev-close-tray', { id })
   return null
 }
 

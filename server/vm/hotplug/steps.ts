@@ -1,15 +1,16 @@
 /** One step of a live change, carried out on QEMU. */
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
-import { applyStep } from '#lib/vm/live.ts'
+import { applyStep, planLive } from '#lib/vm/live.ts'
 import type { LiveStep } from '#lib/vm/live-types.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 import type { Guest } from '../guest.ts'
 import { ask } from './ask.ts'
 import { countCpus, plugCpus, unplugCpus } from './cpus.ts'
+import { liveFacts } from './facts.ts'
 import { addedCommands, partsOf, withChange } from './plan-change.ts'
 import type { PlugPart } from './qmp-of-option.ts'
-import { applySetting, hasThrottleGroup } from './settings.ts'
+import { applySetting, hasThrottleGroup, isSetting, type SettingStep } from './settings.ts'
 import { removeBackends, type UnplugOutcome, unplugDevice } from './unplug.ts'
 
 /** The machine as it runs. */
@@ -48,10 +49,27 @@ export async function runStep(step: LiveStep, now: Machine, context: StepContext
       return await changeCpus(step, now, context)
     default: {
       const after = () => context.compile(applyStep(now.spec, step))
-      const words = await applySetting(context.guest, step, now.plan, after)
+      let words: string | null
+      try {
+        words = await applySetting(context.guest, step, now.plan, after)
+      } catch (error) {
+        await setBack(step, now, context)
+        throw error
+      }
       if (words !== null && step.kind === 'medium') return { machine: now, held: new Map([[step.id, words]]) }
       return { machine: advanced(now, step, context.compile), held: NONE }
     }
+  }
+}
+
+/** Some settings take several commands, of which the first may have been taken. Best effort. */
+async function setBack(step: SettingStep, now: Machine, { guest, signal }: StepContext): Promise<void> {
+  if (signal?.aborted) return
+  const made = applyStep(now.spec, step)
+  const { steps } = planLive(made, now.spec, liveFacts(now.spec, now.plan, true, NONE))
+  for (const back of steps.filter(isSetting)) {
+    // The medium sees to itself.
+    if (back.kind !== 'medium') await applySetting(guest, back, now.plan, () => now.plan).catch(() => null)
   }
 }
 
