@@ -14,7 +14,7 @@ import { displayOptions } from './devices/display.ts'
 import { driveControllerOptions } from './devices/drive-controllers.ts'
 import { firmwareOptions, smbiosOptions } from './devices/firmware.ts'
 import { balloonOptions, rngOptions } from './devices/helpers.ts'
-import { hostDeviceOptions } from './devices/host-devices.ts'
+import { hostDeviceOptions, lockedMemoryOptions } from './devices/host-devices.ts'
 import { inputOptions } from './devices/input.ts'
 import { iommuOptions } from './devices/iommu.ts'
 import { clockOptions, machineOptions, pvpanicOptions, sleepOptions, transportOptions } from './devices/machine.ts'
@@ -52,7 +52,7 @@ export function compile(input: CompileInput): CompileResult {
     ok: true,
     plan: {
       binary: input.capabilities.binary,
-      wrapper: wrapperOptions(input),
+      wrapper: [...lockedMemoryOptions(input), ...wrapperOptions(input)],
       options: [...options, ...monitorOptions(input), ...rawOptions(input)],
       helpers: [...tpmHelpers(input), ...shareHelpers(input)],
       taps: plannedTaps(input),

@@ -1,5 +1,6 @@
 /** Things worth saying before a start, as sentences for the operator. */
 import type { CompileInput } from './types.ts'
+import { busWarnings } from './warnings/bus.ts'
 import { driveWarnings } from './warnings/drives.ts'
 import { machineWarnings } from './warnings/machine.ts'
 import { networkWarnings } from './warnings/networks.ts'
@@ -25,6 +26,7 @@ export function planWarnings(input: CompileInput): string[] {
     warnings.push("Without the USB tablet the guest's pointer drifts away from the browser's.")
   warnings.push(...driveWarnings(input))
   warnings.push(...machineWarnings(input))
+  warnings.push(...busWarnings(input))
   if (!capabilities.seccomp)
     warnings.push(
       'This QEMU was built without seccomp: it runs without the sandbox that confines a guest that breaks out.',

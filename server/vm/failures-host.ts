@@ -93,7 +93,8 @@ function busyOrDenied(why: string, what: string, path: string): Pick<VmExit, 'co
     return {
       code,
       summary: `QEMU may not open ${path}, which ${what} needs.`,
-      advice: `Guests run as users of their own: give the group kvm, or everybody, access to it by a udev rule.`,
+      advice:
+        'Guests run as users of their own: give their group access to it by a udev rule (see the operator’s guide).',
     }
   if (/busy/.test(why))
     return { code, summary: `Another program has ${what}.`, advice: 'End that program or guest, then start again.' }

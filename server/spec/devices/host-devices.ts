@@ -4,7 +4,7 @@
  */
 import type { HostDevice, VmSpec } from '#lib/schema/vm-spec.ts'
 import { socketName, socketPlace } from '../bus.ts'
-import { jsonOption } from '../option.ts'
+import { jsonOption, option } from '../option.ts'
 import type { CompileInput, PlannedOption } from '../types.ts'
 import { USB_BUS } from './usb.ts'
 
@@ -68,4 +68,18 @@ export function hostDeviceOptions({ spec }: CompileInput): PlannedOption[] {
       field: `/hostDevices/${index}`,
     }),
   )
+}
+
+/** Before the privileges that allow it are gone: VFIO counts all of the guest's memory against this limit. */
+export function lockedMemoryOptions({ spec, user }: CompileInput): PlannedOption[] {
+  if (user === null || !spec.hostDevices.some((device) => hostDeviceDriver(device) === 'vfio-pci')) return []
+  return [
+    option(['/bin/sh', '-c', 'ulimit -l unlimited 2>/dev/null; exec "$@"', 'sh'], {
+      group: 'process',
+      what: 'Lets QEMU keep all of the guest’s memory in RAM, as far as the host allows it.',
+      why: 'A real device reads and writes that memory by itself, so none of it may be swapped out.',
+      origin: 'plumbing',
+      field: '/hostDevices',
+    }),
+  ]
 }
