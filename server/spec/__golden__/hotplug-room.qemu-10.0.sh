@@ -45,7 +45,7 @@
   -device '{"driver":"virtserialport","id":"agent0","bus":"vser0.0","nr":1,"chardev":"agent0.sock","name":"org.qemu.guest_agent.0"}' \
   -object '{"qom-type":"rng-random","id":"rng0.source","filename":"/dev/urandom"}' \
   -device '{"driver":"virtio-rng-pci","id":"rng0","bus":"pcie.0","addr":"0xa","rng":"rng0.source"}' \
-  -device '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pcie.0","addr":"0x9","deflate-on-oom":true,"free-page-reporting":true}' \
+  -device '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pcie.0","addr":"0x9","deflate-on-oom":true,"free-page-reporting":false}' \
   -object '{"qom-type":"memory-backend-ram","id":"vmem0.ram","size":4294967296,"reserve":false}' \
   -device '{"driver":"virtio-mem-pci","id":"vmem0","bus":"pcie.0","addr":"0xc","memdev":"vmem0.ram","requested-size":268435456,"block-size":2097152,"node":0}' \
   -object '{"qom-type":"memory-backend-memfd","id":"dimm0.ram","size":536870912,"share":false}' \

@@ -49,12 +49,14 @@ export function balloonOptions({ spec }: CompileInput): PlannedOption[] {
         id: QEMU_IDS.balloon,
         ...slotPlace(spec, 'balloon'),
         'deflate-on-oom': true,
-        'free-page-reporting': true,
+        'free-page-reporting': spec.freePageReporting,
       },
       {
         group: 'balloon',
         what: 'Tells the host which memory the guest does not use, and how much it has left.',
-        why: 'Freed memory goes back to the host, and the memory figures shown here come from it. Given up before the guest would run out.',
+        why: spec.freePageReporting
+          ? 'Freed memory goes back to the host, and the memory figures shown here come from it. Given up before the guest would run out.'
+          : 'The memory figures shown here come from it, and memory can be asked back. Given up before the guest would run out.',
         origin: 'default',
         field: '/balloon',
       },
