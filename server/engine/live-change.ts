@@ -26,6 +26,11 @@ export function pendingOf(spec: VmSpec, runtime: VmRuntime, unplugsCpus: boolean
   return pendingChanges(launchedSpec, spec, liveFacts(launchedSpec, launchedPlan, unplugsCpus, awaited))
 }
 
+/** Devices of the running guest, which it may have although the definition has them no more. */
+export function deviceIdsOf({ launchedSpec }: VmRuntime): ReadonlySet<string> {
+  return new Set(DEVICE_LISTS.flatMap((list) => launchedSpec?.[list].map((device) => device.id) ?? []))
+}
+
 /** New devices on places that the running machine has and that are free there. */
 export function placed(spec: VmSpec, before: VmSpec, patch: VmSpecPatch, runtime: VmRuntime): VmSpec {
   const { launchedSpec, launchedPlan } = runtime

@@ -93,7 +93,7 @@ test('a running guest takes and gives back devices as its definition changes, an
   // And back.
   changed = await update(ADMIN, id, { disks: [first], networks: [card] })
   expect(changed.pending).toEqual([])
-  await shell.until('ls /sys/block', /^(?![^]*vdb)/)
+  await shell.until('ls /sys/block | grep -c vdb', /^0$/)
   await until(
     () => existsSync(file(vm, 'disk1')),
     (there) => !there,
@@ -127,8 +127,8 @@ test('a running guest takes and gives back devices as its definition changes, an
   await shell.until('ls /dev/virtio-ports', /org\.example\.port/)
   changed = await update(ADMIN, id, { inputs: [], channels: [] })
   expect(changed.pending).toEqual([])
-  await shell.until('lsusb', /^(?![^]*Mouse)/)
-  await shell.until('ls /dev/virtio-ports', /^(?![^]*org\.example)/)
+  await shell.until('lsusb | grep -c Mouse', /^0$/)
+  await shell.until('ls /dev/virtio-ports | grep -c example', /^0$/)
 
   // Settings.
   changed = await update(ADMIN, id, { networks: [{ id: card?.id, link: false }], balloonTargetMiB: 300 })
@@ -237,7 +237,7 @@ test('what needs no device to come or go changes in place; what fails leaves eve
   expect(changed.pending).toHaveLength(2)
   changed = await update(ADMIN, id, {})
   expect(changed.pending).toEqual([])
-  await shell.until('cat /sys/block/*/device/model', /QEMU HARDDISK[^]*QEMU HARDDISK/)
+  await shell.until('cat /sys/block/*/device/model | grep -c HARDDISK', /^2$/)
   await shell.until('dd if=/dev/sr1 bs=32k 2>/dev/null | wc -c', /^65536$/)
 
   // QEMU's own view of all this, linked to the definition.
@@ -262,5 +262,5 @@ test('what needs no device to come or go changes in place; what fails leaves eve
   // All of it goes again.
   changed = await update(ADMIN, id, { disks: before.spec.disks })
   expect(changed.pending).toEqual([])
-  await shell.until('ls /sys/block', /^(?![^]*sdb)/)
+  await shell.until('ls /sys/block | grep -c sdb', /^0$/)
 })

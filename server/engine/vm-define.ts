@@ -20,7 +20,7 @@ import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
-import { canUnplugCpus, fieldsToApply, heldDisks, pendingOf, placed } from './live-change.ts'
+import { canUnplugCpus, deviceIdsOf, fieldsToApply, heldDisks, pendingOf, placed } from './live-change.ts'
 import { scaleDownPng } from './png.ts'
 import type { Caller } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
@@ -134,7 +134,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
 
   /** @throws EngineError bad_input */
   const changed = (before: VmSpec, patch: VmSpecPatch, known: NormalizeFacts, runtime: VmRuntime): VmSpec => {
-    const spec = placed(applyPatch(before, patch, known), before, patch, runtime)
+    const spec = placed(applyPatch(before, patch, { ...known, heldIds: deviceIdsOf(runtime) }), before, patch, runtime)
     refuseGrowth(before, spec)
     return spec
   }
@@ -320,6 +320,8 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         holds.defer(pinImages(spec))
         await using undo = new AsyncDisposableStack()
         const present = { ...before.spec, disks: [...before.spec.disks, ...held] }
+        // A dashboard that ended in the middle of a change may have left files.
+        await sweep(before)
         await createFiles(before, spec, present, undo, (diskId) => isInUse(id, diskId))
         await launcher.explain({ id, uid: before.uid, spec }, null)
         await files.settle(id)

@@ -141,6 +141,7 @@ export function completeDevices(
   for (const list of Object.values(known)) {
     if (Array.isArray(list)) for (const device of list) if (hasId(device)) places.ids.add(device.id)
   }
+  for (const id of facts.heldIds ?? []) places.ids.add(id)
   for (const list of [drives, cards, inputs, dimms, channels, shares, hostDevices])
     for (const device of list) if (device.id !== undefined) places.ids.add(device.id)
   for (const drive of drives) {

@@ -156,4 +156,6 @@ export interface NormalizeFacts {
   >
   /** One fresh unicast MAC per call. */
   readonly nextMac: () => string
+  /** Ids no new device gets: a running guest still has devices of these names. */
+  readonly heldIds?: ReadonlySet<string>
 }
