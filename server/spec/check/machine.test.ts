@@ -97,6 +97,23 @@ describe('machine families', () => {
     expect(refused({ machine: 'microvm', ...spec })).toContain(field)
   })
 
+  it('boards older than 2.1 refuse what came with it', () => {
+    const smbios = {
+      manufacturer: 'x',
+      product: null,
+      version: null,
+      serial: null,
+      sku: null,
+      family: null,
+      oemStrings: [],
+    }
+    expect(refused({ machine: 'pc-i440fx-2.0', smbios, memoryMiB: 64, memoryMaxMiB: 128 })).toEqual([
+      'smbios',
+      'memoryMaxMiB',
+    ])
+    expect(refused({ machine: 'pc-i440fx-2.1', smbios, memoryMiB: 64, memoryMaxMiB: 128 })).toEqual([])
+  })
+
   it('pc refuses what only q35 has', () => {
     expect(refused({ machine: 'pc', iommu: 'intel' })).toEqual(['iommu'])
     expect(refused({ machine: 'pc', secureBoot: true })).toEqual(['secureBoot'])

@@ -10,11 +10,26 @@ export function checkMachine(spec: VmSpec): SpecProblem[] {
   const family = familyOf(spec.machine)
   const problems = [...checkFirmware(spec), ...checkBootOrder(spec)]
   if (family === 'microvm') problems.push(...checkMicrovm(spec))
+  if (isBefore21(spec.machine)) problems.push(...checkOldBoard(spec))
   if (family === 'pc' && spec.iommu === 'intel')
     problems.push(
       bad('iommu', "Intel's IOMMU is part of newer chipsets: it needs the machine q35. Virtio's works here."),
     )
   return problems
+}
+
+/** What QEMU's boards learned in 2.1 (`hw/i386/pc_piix.c`: `broken_reserved_end`, `smbios_legacy_mode`). */
+function checkOldBoard(spec: VmSpec): SpecProblem[] {
+  const message = (what: string) => `${spec.machine} is older than ${what}; choose a newer version of the machine.`
+  return [
+    ...(spec.smbios === null ? [] : [bad('smbios', message('these tables'))]),
+    ...(spec.memoryMaxMiB === null ? [] : [bad('memoryMaxMiB', message('hotplug of memory'))]),
+  ]
+}
+
+function isBefore21(machine: string): boolean {
+  const [, major, minor] = /-([0-9]+)\.([0-9]+)/.exec(machine) ?? []
+  return major !== undefined && (Number(major) < 2 || (Number(major) === 2 && Number(minor) < 1))
 }
 
 function checkFirmware(spec: VmSpec): SpecProblem[] {
