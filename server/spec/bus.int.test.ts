@@ -102,7 +102,7 @@ describe('virtio-vga with two outputs, virtio and USB input, HD Audio, channels,
       { tag: 'nine', driver: '9p', source: dir('nine'), readOnly: false },
       { tag: 'nine-ro', driver: '9p', source: dir('nine, read-only') },
     ],
-    properties: { input0: { 'wheel-axis': false }, kbd0: { serial: 'set, by hand' } },
+    properties: { input0: { event_idx: false }, kbd0: { serial: 'set, by hand' } },
   }))
 
   it('the card has two outputs, the first with a monitor of the chosen size', async () => {
@@ -127,7 +127,7 @@ describe('virtio-vga with two outputs, virtio and USB input, HD Audio, channels,
   it('properties set by hand reach the device', async () => {
     expect(await shell().output('cat /sys/bus/usb/devices/1-2/serial')).toBe('set, by hand')
     const path = '/machine/peripheral/input0'
-    expect(await guest().qmp.execute('qom-get', { path, property: 'wheel-axis' })).toBe(false)
+    expect(await guest().qmp.execute('qom-get', { path, property: 'event_idx' })).toBe(false)
   })
 
   it('the sound card plays and records', async () => {
