@@ -10,7 +10,7 @@ import { placeForRunning } from '#server/spec/place-live.ts'
 import { liveFacts } from '#server/vm/hotplug/facts.ts'
 import { ownerOf } from '#server/vm/hotplug/plan-change.ts'
 import { plugPart } from '#server/vm/hotplug/qmp-of-option.ts'
-import type { FoundDevice } from '#server/vm/hotplug/tree.ts'
+import type { FoundDevice } from '#server/vm/hotplug/types.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
 import { EngineError } from './errors.ts'
 

@@ -32,3 +32,13 @@ export async function within<T, F>(promise: Promise<T>, ms: number, fallback: F)
     clearTimeout(timer)
   }
 }
+
+/** Rejects with the signal's reason as soon as it aborts; the work is left running. */
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}

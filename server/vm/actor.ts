@@ -6,32 +6,29 @@ import type { VmExit } from '#lib/schema/vm-state.ts'
 import type { SerialHubHandle } from '#server/console/types.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { VmRunPaths } from '#server/paths.ts'
-import { type Clock, within } from '#server/platform/clock.ts'
+import { type Clock, unlessAborted, within } from '#server/platform/clock.ts'
 import { readTail, removeTree } from '#server/platform/fs.ts'
-import { isAlive, type ProcessExit, readOomKills, readUid } from '#server/platform/process.ts'
-import { QmpCommandError } from '#server/qmp/errors.ts'
+import { type ProcessExit, readOomKills, readUid } from '#server/platform/process.ts'
 import { exitOf } from './exits.ts'
-import { type Explanation, launchErrorCode, STDERR_TAIL_BYTES } from './failures.ts'
+import { STDERR_TAIL_BYTES } from './failures.ts'
 import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } from './guest.ts'
-import { HostFault } from './helpers/fault.ts'
-import { setUpGuest } from './helpers/guest-setup.ts'
 import { Surroundings, type SurroundingsListener } from './helpers/surroundings.ts'
 import { Hotplug, type HotplugHost } from './hotplug/hotplug.ts'
 import type { LiveChange } from './hotplug/types.ts'
 import { LaunchFailure, launch } from './launch.ts'
 import { Mailbox } from './mailbox.ts'
+import { commandError, launchError, unresponsive } from './refusals.ts'
+import { RECONNECT_MS, Revival, takeHold } from './revival.ts'
 import type { RunRecord } from './run-record.ts'
 import { describeRuntime, isSameModel, type Observed } from './runtime-view.ts'
 import { GuestSampler, type Sampled, type SamplerClock } from './sampler.ts'
 import { Screenshots } from './screenshot.ts'
-import { askToShutDown, endProcess, LADDER, type LadderTimes } from './stop.ts'
+import { askToShutDown, endAfterGuest, endProcess, LADDER, type LadderTimes } from './stop.ts'
 import { decide, initialModel, reduce, type VmEvent, type VmModel } from './transitions.ts'
 import type { PreparedLaunch, VmRuntime } from './types.ts'
 
 /** How long a guest may take to obey a shutdown request. Milliseconds. */
 export const SHUTDOWN_PATIENCE_MS = 90_000
-const REVIVE_MS = 2000
-const RECONNECT_MS = 2000
 /** What QEMU said on its monitor just before it ended may still be on its way. Milliseconds. */
 const LAST_WORDS_MS = 50
 
@@ -74,7 +71,6 @@ export class VmActor {
   #over = Promise.withResolvers<void>()
   #cleaning: Promise<void> = Promise.resolve()
   #patience: NodeJS.Timeout | undefined
-  #revival: NodeJS.Timeout | undefined
   #detached = false
 
   constructor(vmId: string, paths: VmRunPaths, lastExit: VmExit | null, deps: ActorDeps) {
@@ -132,7 +128,7 @@ export class VmActor {
         await askToShutDown(guest, signal, this.#ladder)
       } catch (error) {
         if (this.#model.wish === wish) this.#apply({ type: 'wish-void' })
-        throw this.#translate(error)
+        throw commandError(error)
       }
       clearTimeout(this.#patience)
       this.#patience = setTimeout(() => {
@@ -163,7 +159,7 @@ export class VmActor {
     if (guest && !(await endProcess(guest, wasSilent, this.#ladder))) {
       const detail = 'Its QEMU process does not end, not even by SIGKILL: it waits for the host, often for storage.'
       this.#apply({ type: 'poweroff-failed', detail })
-      this.#reviveLater()
+      this.#revival.later()
       throw new EngineError('unresponsive', detail)
     }
     await over
@@ -213,11 +209,11 @@ export class VmActor {
   async look<T>(read: (guest: Guest) => Promise<T>): Promise<T> {
     const guest = this.#attached?.guest
     if (!guest) throw new EngineError('wrong_state', 'The guest is off.')
-    if (this.#model.state === 'unmanageable') throw this.#unresponsive()
+    if (this.#model.state === 'unmanageable') throw unresponsive()
     try {
       return await read(guest)
     } catch (error) {
-      throw this.#translate(error)
+      throw commandError(error)
     }
   }
 
@@ -225,7 +221,7 @@ export class VmActor {
   async screenshot(): Promise<Buffer> {
     const guest = this.#attached?.guest
     if (!guest) throw new EngineError('wrong_state', 'The guest is off, so there is no screen to show.')
-    if (this.#model.state === 'unmanageable') throw this.#unresponsive()
+    if (this.#model.state === 'unmanageable') throw unresponsive()
     return await this.#screenshots.take(guest, this.#deps.clock.monotonicMs())
   }
 
@@ -245,7 +241,7 @@ export class VmActor {
     })
     try {
       await guest.reconnect(RECONNECT_MS)
-      await this.#takeHold(guest)
+      await takeHold(guest, this.#warn)
       this.#attach(guest, surroundings)
       this.#apply({ type: 'launched', runState: guest.runState })
       this.#keepStartTime(record)
@@ -257,7 +253,7 @@ export class VmActor {
         type: 'found-silent',
         detail: 'Its QEMU process was found running, but its monitor does not answer. Its power can be cut.',
       })
-      this.#reviveLater()
+      this.#revival.later()
       return 'unmanageable'
     }
     if (!this.#model.ending) return 'adopted'
@@ -271,7 +267,7 @@ export class VmActor {
       .submit(async () => {
         if (this.#attached?.guest === guest && guest.qmp !== null) await this.#attached.hotplug.reconcile()
       })
-      .catch((error) => this.#deps.warn(`VM ${this.vmId}: its devices could not be compared with its record`, error))
+      .catch((error) => this.#warn('its devices could not be compared with its record', error))
   }
 
   /** A running guest has run since its launch, not since the dashboard found it; pauses while we were away are unknown. */
@@ -291,7 +287,7 @@ export class VmActor {
   async detach(): Promise<void> {
     this.#detached = true
     clearTimeout(this.#patience)
-    clearTimeout(this.#revival)
+    this.#revival.close()
     this.#mailbox.interrupt(new EngineError('busy', 'The dashboard is closing.'))
     if (this.#launching)
       await within(
@@ -342,22 +338,10 @@ export class VmActor {
         const [, runState] = await Promise.all([run(guest, signal), guest.readRunState()])
         this.#apply({ type: 'run-state', runState })
       } catch (error) {
-        throw this.#translate(error)
+        throw commandError(error)
       }
       return this.#runtime
     })
-  }
-
-  #unresponsive(cause?: unknown): EngineError {
-    return new EngineError('unresponsive', 'Its QEMU process does not answer; its power can be cut.', { cause })
-  }
-
-  #translate(error: unknown): unknown {
-    if (error instanceof EngineError) return error
-    if (error instanceof QmpCommandError) {
-      return new EngineError('wrong_state', `QEMU refused: ${error.desc}`, { cause: error })
-    }
-    return this.#unresponsive(error)
   }
 
   async #launch(by: string, prepare: () => Promise<PreparedLaunch>, signal: AbortSignal): Promise<void> {
@@ -412,25 +396,27 @@ export class VmActor {
     return exit
   }
 
-  /** After a (re)connection: the truth by query, the console, and a guest that was never let go. @throws QmpError */
-  async #takeHold(guest: Guest): Promise<void> {
-    await guest.resync()
-    if (guest.hasSerial) await within(guest.openSerial(), RECONNECT_MS, undefined)
-    if (guest.runState === 'prelaunch') {
-      // The dashboard went away between the spawn and the guest's first instruction: finish what was asked for.
-      await setUpGuest(guest).catch((error: unknown) => {
-        if (!(error instanceof HostFault)) throw error
-        this.#deps.warn(`VM ${this.vmId}: its start was cut short and could not be finished whole`, error)
-      })
-      await Promise.all([guest.ask('cont'), guest.readRunState()])
-    }
-  }
-
   /** The words are read from the surroundings themselves, once they are attached. */
   readonly #surroundingsListener: SurroundingsListener = {
     onTroubles: () => this.#publish(null),
     warn: (message, error) => this.#deps.warn(message, error),
   }
+
+  readonly #warn = (message: string, error: unknown) => this.#deps.warn(`VM ${this.vmId}: ${message}`, error)
+
+  readonly #revival = new Revival({
+    guest: () => (this.#detached ? null : (this.#attached?.guest ?? null)),
+    onReconnected: (guest) => this.#reconcile(guest),
+    onAnswer: (runState) => {
+      this.#apply({ type: 'answers', runState })
+      this.#apply({ type: 'run-state', runState })
+    },
+    onSilent: (error) => {
+      if (this.#model.state !== 'unmanageable') this.#warn('its monitor was lost', error)
+      this.#apply({ type: 'silent', detail: 'Its QEMU process runs, but its monitor does not answer.' })
+    },
+    warn: this.#warn,
+  })
 
   readonly #hotplugHost: HotplugHost = {
     changed: () => this.#publish(null),
@@ -440,7 +426,7 @@ export class VmActor {
         .submit(async () => {
           if (this.#attached) await turn()
         })
-        .catch((error) => this.#deps.warn(`VM ${this.vmId}: a device that left could not be cleared away`, error))
+        .catch((error) => this.#warn('a device that left could not be cleared away', error))
     },
   }
 
@@ -476,7 +462,7 @@ export class VmActor {
     this.#deps.samplers.remove(attached.sampled)
     guest.release()
     clearTimeout(this.#patience)
-    clearTimeout(this.#revival)
+    this.#revival.cancel()
     this.#screenshots.clear()
     this.#cleaning = attached.surroundings
       .clear()
@@ -513,77 +499,21 @@ export class VmActor {
         if (isCurrent()) this.#attached?.hotplug.onEvent(event)
       },
       onMonitorLost: () => {
-        if (isCurrent()) void this.#monitorLost()
+        if (isCurrent()) void this.#revival.monitorLost()
       },
       onSilence: () => {
         if (!isCurrent()) return
         this.#apply({ type: 'silent', detail: 'QEMU has not answered for 5 seconds. Its power can be cut.' })
-        this.#reviveLater()
+        this.#revival.later()
       },
     }
-  }
-
-  /** The monitor's connection ended: because the process did, or else it is taken up again. */
-  async #monitorLost(): Promise<void> {
-    const guest = this.#attached?.guest
-    if (!guest) return
-    if (
-      await within(
-        guest.process.exited.then(() => true),
-        100,
-        false,
-      )
-    )
-      return
-    await this.#revive()
-  }
-
-  #reviveLater(): void {
-    clearTimeout(this.#revival)
-    if (this.#detached) return
-    this.#revival = setTimeout(() => void this.#revive(), REVIVE_MS).unref()
-  }
-
-  /** Tries to reach a silent QEMU again, until it answers or is gone. */
-  async #revive(): Promise<void> {
-    const guest = this.#attached?.guest
-    if (!guest || this.#detached || !isAlive(guest.process.identity)) return
-    try {
-      if (guest.qmp) {
-        await guest.readRunState()
-      } else {
-        await guest.reconnect(RECONNECT_MS)
-        await this.#takeHold(guest)
-        this.#reconcile(guest)
-      }
-    } catch (error) {
-      if (this.#attached?.guest !== guest || this.#detached) return
-      if (this.#model.state !== 'unmanageable') this.#deps.warn(`VM ${this.vmId}: its monitor was lost`, error)
-      this.#apply({ type: 'silent', detail: 'Its QEMU process runs, but its monitor does not answer.' })
-      this.#reviveLater()
-      return
-    }
-    if (this.#attached?.guest !== guest) return
-    this.#apply({ type: 'answers', runState: guest.runState })
-    this.#apply({ type: 'run-state', runState: guest.runState })
   }
 
   /** The guest has ended inside a process that lives on (`-no-shutdown`): end the process, for good. */
   async #finish(): Promise<void> {
     const guest = this.#attached?.guest
     if (!guest || this.#model.wish?.how === 'poweroff') return
-    if (this.#model.ending?.kind === 'host-signal') {
-      // QEMU is on its way out already.
-      if (
-        await within(
-          guest.process.exited.then(() => true),
-          this.#ladder.terminate,
-          false,
-        )
-      )
-        return
-    }
-    if (!(await endProcess(guest, false, this.#ladder))) {
+    if (!(await endAfterGuest(guest, this.#model.ending?.kind === 'host-signal', this.#ladder))) {
       this.#deps.warn(`VM ${this.vmId}: its process does not end although its guest has`)
     }
   }
@@ -609,22 +539,4 @@ export class VmActor {
   #describe(): VmRuntime {
     return describeRuntime(this.#model, this.#version, this.#since, this.#attached)
   }
-}
-
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    if (signal.aborted) onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
-}
-
-function launchError(exit: VmExit & Explanation, cause: unknown): EngineError {
-  const message = exit.advice === '' ? exit.summary : `${exit.summary} ${exit.advice}`
-  const { code, exitCode, signal, stderrTail } = exit
-  return new EngineError(launchErrorCode(exit.code), message, {
-    details: { reason: code, exitCode, signal, stderrTail },
-    cause,
-  })
 }

@@ -57,7 +57,7 @@ export interface GuestFacts {
 const Status = z.object({ status: z.string() })
 const Kvm = z.object({ enabled: z.boolean() })
 const Accelerators = z.object({ enabled: z.string() })
-const Memory = z.object({ 'base-memory': z.coerce.number() })
+const Memory = z.object({ 'base-memory': z.coerce.number(), 'plugged-memory': z.coerce.number().default(0) })
 const Chardevs = z.array(z.object({ filename: z.string(), 'frontend-open': z.boolean() }))
 
 /** Milliseconds a command may take before QEMU counts as silent. */
@@ -66,6 +66,8 @@ const REOPEN_SERIAL_MS = 500
 const RESCUE_AFTER_MS = 400
 /** A guest that stops and goes on faster than this is asked about in vain; the next event tells. */
 const STATE_ATTEMPTS = 4
+
+const sizeOf = (memory: z.output<typeof Memory>) => memory['base-memory'] + memory['plugged-memory']
 
 export class Guest {
   readonly vmId: string
@@ -220,7 +222,7 @@ export class Guest {
       qemuVersion: `${major}.${minor}.${micro}`,
       machine: typeof machine === 'string' ? machine.replace(/-machine$/, '') : (this.record?.spec?.machine ?? ''),
       vcpus: Array.isArray(cpus) ? cpus.length : (this.record?.spec?.cpus ?? 1),
-      memoryMiB: base.success ? Math.round(base.data['base-memory'] / 1048576) : (this.record?.spec?.memoryMiB ?? 0),
+      memoryMiB: base.success ? Math.round(sizeOf(base.data) / 1048576) : (this.record?.spec?.memoryMiB ?? 0),
       accelerator: isKvm ? 'kvm' : 'tcg',
     }
     const list = Chardevs.safeParse(chardevs)
@@ -307,6 +309,7 @@ export class Guest {
         return
       case 'DEVICE_DELETED':
       case 'ACPI_DEVICE_OST':
+      case 'MEMORY_DEVICE_SIZE_CHANGE':
         this.#listener.onDevice(event)
         return
     }

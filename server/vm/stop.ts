@@ -84,3 +84,13 @@ export async function killProcess(target: GuestProcess, vmId: string, times: Lad
   }
   return !isAlive(target.identity)
 }
+
+/**
+ * The guest has ended inside a process that lives on (`-no-shutdown`): ends the process, for good.
+ * @param isEnding QEMU is on its way out already, and gets the time for it
+ */
+export async function endAfterGuest(guest: Guest, isEnding: boolean, times: LadderTimes = LADDER): Promise<boolean> {
+  const gone = guest.process.exited.then(() => true)
+  if (isEnding && (await within(gone, times.terminate, false))) return true
+  return await endProcess(guest, false, times)
+}

@@ -3,8 +3,7 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmExit, VmLive, VmState } from '#lib/schema/vm-state.ts'
 import type { ConsoleSources } from '#server/console/types.ts'
 import type { LaunchPlan, LaunchUser } from '#server/spec/types.ts'
-import type { FoundDevice } from './hotplug/tree.ts'
-import type { LiveChange } from './hotplug/types.ts'
+import type { FoundDevice, LiveChange } from './hotplug/types.ts'
 
 /** Everything one start needs, resolved beforehand by the engine. */
 export interface PreparedLaunch {

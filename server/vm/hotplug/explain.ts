@@ -1,6 +1,7 @@
 /** QEMU's refusals of a live change in words for people. Pure. */
 import type { ErrorCode } from '#lib/schema/error.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { errorCode } from '#server/platform/fs.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import { redact } from '../failures.ts'
 
@@ -44,6 +45,12 @@ const KNOWN: readonly Known[] = [
 export function refusedStep(error: unknown, field: string, what: string): EngineError {
   if (error instanceof EngineError) {
     return error.field === undefined ? new EngineError(error.code, error.message, { field, cause: error }) : error
+  }
+  if (errorCode(error) === 'ENOSPC' || errorCode(error) === 'EDQUOT') {
+    return new EngineError('no_space', `${what}: the host has no space left for the record of what runs.`, {
+      field,
+      cause: error,
+    })
   }
   if (!(error instanceof QmpCommandError)) {
     return new EngineError('unresponsive', `${what}: QEMU did not answer in time. Nothing was stored.`, {

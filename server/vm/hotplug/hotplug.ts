@@ -10,6 +10,7 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { applyStep, planLive } from '#lib/vm/live.ts'
 import { DEVICE_LISTS } from '#lib/vm/live-places.ts'
 import type { DeviceList, LiveFacts, LiveStep } from '#lib/vm/live-types.ts'
+import { same } from '#lib/vm/same.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import type { QmpEvent } from '#server/qmp/types.ts'
@@ -93,6 +94,8 @@ export class Hotplug {
       throw failed === null ? error : refusedStep(error, failed.field, sentenceOf(failed))
     }
     if (asksQemu) this.#guest.keepRecord({ change: null })
+    const { spec } = this.#guest.record ?? { spec: null }
+    if (spec !== null && (spec.cpus !== before.spec.cpus || !same(spec.dimms, before.spec.dimms))) this.#resized()
   }
 
   /** What QEMU has counts: puts the record right after a time without events. @throws QmpError */
@@ -116,6 +119,8 @@ export class Hotplug {
     } else if (event.event === 'ACPI_DEVICE_OST') {
       const slotType = typeof event.data.info === 'object' && event.data.info !== null ? event.data.info : {}
       if ('slot-type' in slotType && slotType['slot-type'] === 'CPU') this.#cpusLeft()
+    } else if (event.event === 'MEMORY_DEVICE_SIZE_CHANGE') {
+      this.#resized()
     }
   }
 
@@ -205,6 +210,15 @@ export class Hotplug {
     }
     // Without a connection nobody knows how far it came: the note of it stays for the next one.
     if (!isLost && this.#guest.qmp !== null) this.#guest.keepRecord({ change: null })
+  }
+
+  /** The numbers of CPUs and of memory shown are read anew. QEMU tells of it once a second at most. */
+  #resized(): void {
+    this.#guest.resync().then(
+      () => this.#host.changed(),
+      // The next look at the guest shows what is wrong with it.
+      () => {},
+    )
   }
 
   /** A device has left outside a change: late, or because the guest ejected it by itself. */

@@ -1,12 +1,9 @@
 /** The hardware of a running guest, put together from what QEMU tells of its buses. Reads only. */
 import * as z from 'zod'
-import type { GuestDevice } from '#lib/schema/vm-devices.ts'
 import type { QmpJson } from '#server/qmp/types.ts'
 import type { Guest } from '../guest.ts'
 import { ask } from './ask.ts'
-
-/** Without what only the definition knows. */
-export type FoundDevice = Omit<GuestDevice, 'field' | 'state'>
+import type { FoundDevice } from './types.ts'
 
 const Int = z.union([z.number(), z.bigint()])
 const Region = z.object({

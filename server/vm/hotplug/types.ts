@@ -1,4 +1,5 @@
 /** A change of a running guest as the engine hands it to the supervisor. */
+import type { GuestDevice } from '#lib/schema/vm-devices.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 
@@ -13,3 +14,6 @@ export interface LiveChange {
   /** Stores the definition. Called when all steps are done; when it throws they are taken back. */
   readonly commit: () => void
 }
+
+/** A device as QEMU has it, without what only the definition knows. */
+export type FoundDevice = Omit<GuestDevice, 'field' | 'state'>
