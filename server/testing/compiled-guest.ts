@@ -13,6 +13,7 @@ import { Line } from '#e2e/guests/plain-qemu.ts'
 import { VmSpecInput } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { connectUnix } from '#server/platform/sockets.ts'
+import { isListening } from '#server/platform/unix-sockets.ts'
 import { connectQmp } from '#server/qmp/client.ts'
 import type { QmpClient, QmpEvent } from '#server/qmp/types.ts'
 import { compile, flattenArgv } from '#server/spec/compile.ts'
@@ -95,11 +96,11 @@ export class CompiledGuest implements AsyncDisposable {
       for (const dir of helper.dirs) mkdirSync(dir, { recursive: true, mode: 0o700 })
       const [file = '', ...args] = helper.option.argv
       const { child, stderr } = run(file, args, cleanups)
-      await until(() => existsSync(helper.socket), child, stderr)
+      await until(() => isListening(helper.socket, child.pid ?? 0), child, stderr)
     }
     const { file, args } = flattenArgv(plan)
     const { child, stderr } = run(file, args, cleanups)
-    await until(() => existsSync(input.paths.qmp), child, stderr)
+    await until(() => isListening(input.paths.qmp, child.pid ?? 0), child, stderr)
     const qmp = await connectQmp(input.paths.qmp, { timeoutMs: START_TIMEOUT_MS }).catch(async (cause: unknown) => {
       await sleep(100)
       throw new Error(`QEMU did not start: ${stderr()}`, { cause })
