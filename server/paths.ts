@@ -18,6 +18,9 @@ export interface DataPaths {
   readonly uploadsDir: string
   image(id: string): string
   upload(id: string): string
+  readonly sharedDir: string
+  /** Disk that several VMs of one owner write to. */
+  sharedDisk(ownerId: string, serial: string): string
   readonly vmsDir: string
   vmDir(vmId: string): string
   disk(vmId: string, deviceId: string): string
@@ -40,6 +43,8 @@ export function dataPaths(dataDir: string): DataPaths {
     uploadsDir: join(root, 'uploads'),
     image: (id) => join(root, 'images', id),
     upload: (id) => join(root, 'uploads', `${id}.part`),
+    sharedDir: join(root, 'shared'),
+    sharedDisk: (ownerId, serial) => join(root, 'shared', `${ownerId}.${serial}.raw`),
     vmsDir: join(root, 'vms'),
     vmDir: (vmId) => join(root, 'vms', vmId),
     disk: (vmId, deviceId) => join(root, 'vms', vmId, `${deviceId}.qcow2`),

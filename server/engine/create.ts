@@ -14,6 +14,7 @@ import { createMetrics } from '#server/metrics/metrics.ts'
 import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
 import { createQemuImg } from '#server/storage/qemu-img.ts'
 import { createToolSandbox } from '#server/storage/sandbox.ts'
+import { createSharedDisks } from '#server/storage/shared-disks.ts'
 import { createSpaceLedger } from '#server/storage/space.ts'
 import { createVmFiles } from '#server/storage/vm-files.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
@@ -75,6 +76,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     sandbox.level === 'full' ? '' : ' Helper tools that read disks run without a namespace sandbox; install bubblewrap.'
   const space = createSpaceLedger(data.root, deps.minimumReserveBytes)
   const files = createVmFiles(data, createQemuImg(sandbox))
+  const shared = createSharedDisks(data, identity.readersGid)
   const records = createVmRecords(store, warn)
   const journal = createJournal(store, hub)
   const locks = createKeyedLock()
@@ -191,6 +193,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     supervisor,
     library,
     files,
+    shared,
     space,
     identity,
     capabilities: { current: learnCapabilities },

@@ -41,6 +41,7 @@ export interface LaunchDeps {
 /** The part of a VM a launch depends on. */
 interface LaunchSubject {
   readonly id: string
+  readonly ownerId: string
   readonly uid: number | null
   readonly spec: VmSpec
 }
@@ -131,13 +132,16 @@ export function createLauncher(deps: LaunchDeps): Launcher {
 
   /** @param files filled with every file of the chain and what to call it in a message */
   const resolveDrive = (
-    vmId: string,
+    { id: vmId, ownerId }: LaunchSubject,
     drive: VmSpec['disks'][number],
     index: number,
     files: Map<string, string>,
   ): ResolvedDrive => {
     const chain: ResolvedDrive['chain'][number][] = []
-    if (drive.device === 'disk') {
+    if (drive.device === 'disk' && drive.shared && drive.serial !== null) {
+      // Not among the files to be looked at: another QEMU may well be writing to it.
+      chain.push({ path: data.sharedDisk(ownerId, drive.serial), format: 'raw', readOnly: false })
+    } else if (drive.device === 'disk') {
       const path = data.disk(vmId, drive.id)
       chain.push({ path, format: 'qcow2', readOnly: false })
       files.set(path, `the disk “${drive.id}”`)
@@ -187,7 +191,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     capabilities,
     accelerator,
     paths: launchPaths(subject.id),
-    drives: subject.spec.disks.map((drive, index) => resolveDrive(subject.id, drive, index, files)),
+    drives: subject.spec.disks.map((drive, index) => resolveDrive(subject, drive, index, files)),
     user,
     tools,
     startSeconds,

@@ -71,6 +71,7 @@ export function checkAgainstOthers(spec: VmSpec, context: CheckContext): void {
         field: 'vsock.cid',
       })
     }
+    if (other.ownerId === context.ownerId) checkSharedDisks(spec, other, who)
     for (const card of other.spec.networks) {
       const macField = macs.get(card.mac)
       if (macField !== undefined) {
@@ -93,4 +94,20 @@ export function checkAgainstOthers(spec: VmSpec, context: CheckContext): void {
       }
     }
   }
+}
+
+/** One shared disk has one size, whichever VM names it. @throws EngineError conflict */
+function checkSharedDisks(spec: VmSpec, other: VmClaim, who: string): void {
+  spec.disks.forEach((disk, index) => {
+    if (disk.device !== 'disk' || !disk.shared) return
+    for (const theirs of other.spec.disks) {
+      if (theirs.device !== 'disk' || !theirs.shared || theirs.serial !== disk.serial) continue
+      if (theirs.sizeGiB === disk.sizeGiB) continue
+      throw new EngineError(
+        'conflict',
+        `${who} has the shared disk ${theirs.serial} with ${theirs.sizeGiB} GiB; give the same size, or another serial number.`,
+        { field: `disks.${index}.sizeGiB` },
+      )
+    }
+  })
 }

@@ -11,6 +11,7 @@ import type { NormalizeFacts } from '#server/spec/types.ts'
 import { changeWarnings } from '#server/spec/warnings/change.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import type { NvramTemplate } from '#server/storage/nvram.ts'
+import { type SharedDisks, sharedDisksOf } from '#server/storage/shared-disks.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
 import type { BackingFile, VmFiles } from '#server/storage/vm-files.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
@@ -69,6 +70,7 @@ export interface DefineDeps {
   readonly supervisor: Supervisor
   readonly library: ImageLibrary
   readonly files: VmFiles
+  readonly shared: SharedDisks
   readonly space: SpaceLedger
   readonly identity: GuestIdentity
   readonly capabilities: CapabilitySource
@@ -89,7 +91,7 @@ export interface DefineDeps {
 const freshMac = (): string => `52:54:00:${[...randomBytes(3)].map((b) => b.toString(16).padStart(2, '0')).join(':')}`
 
 export function createVmDefiner(deps: DefineDeps): VmDefiner {
-  const { records, supervisor, library, files, space, identity, launcher, journal, locks, authority } = deps
+  const { records, supervisor, library, files, shared, space, identity, launcher, journal, locks, authority } = deps
   const now = () => (deps.now ?? (() => new Date()))().toISOString()
 
   const facts = async (): Promise<NormalizeFacts> => {
@@ -164,7 +166,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
 
   /** Creates what `spec` has and `before` had not. Every file made is registered with `undo` at once. */
   const createFiles = async (
-    vm: { id: string; uid: number | null },
+    vm: { id: string; ownerId: string; uid: number | null },
     spec: VmSpec,
     before: VmSpec | null,
     undo: AsyncDisposableStack,
@@ -178,7 +180,12 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     if (newFiles === 0) return
     const reservation = await space.reserve(newFiles * BYTES_PER_NEW_FILE, 'The VM')
     try {
+      for (const disk of sharedDisksOf({ disks: fresh })) {
+        const made = await shared.ensure(vm.ownerId, disk)
+        if (made) undo.defer(() => sweepShared(vm.ownerId, { disks: [disk] }, vm.id))
+      }
       for (const disk of fresh) {
+        if (disk.shared) continue
         await files.createDisk(vm.id, vm.uid, disk, backingOf(disk.image))
         // One that a guest did not give back goes when it does.
         undo.defer(async () => {
@@ -209,6 +216,24 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     // A guest whose disks are not on record may have any of them.
     if (launchedSpec === null && !isOff(id)) return
     await files.sweepDisks(id, { ...spec, disks: [...spec.disks, ...(launchedSpec?.disks ?? [])] })
+  }
+
+  /**
+   * Removes the shared disks of `was` that no VM of the owner has, in its definition or its running machine.
+   * @param failed VM whose change is being undone: only what is stored of it counts
+   */
+  const sweepShared = async (ownerId: string, was: Pick<VmSpec, 'disks'>, failed?: string): Promise<void> => {
+    const left = new Set(sharedDisksOf(was).map((disk) => disk.serial))
+    for (const claim of records.claims()) {
+      if (claim.ownerId !== ownerId || left.size === 0) continue
+      const stored = records.get(claim.id)
+      const wanted = claim.id === failed ? stored?.spec : claim.spec
+      // One that is being created runs nothing yet.
+      const running = stored === null ? null : supervisor.runtime(claim.id).launchedSpec
+      for (const spec of [wanted, running])
+        for (const disk of sharedDisksOf(spec ?? { disks: [] })) left.delete(disk.serial)
+    }
+    for (const serial of left) await shared.remove(ownerId, serial)
   }
 
   const requireRecord = (id: string): VmRecord => {
@@ -300,7 +325,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       await authority.assertHostPaths(spec)
       check(spec, caller, caller.userId, null)
       const uid = identity.allocate(records.uids)
-      return { spec, commandLine: await launcher.explain({ id: PREVIEW_ID, uid, spec }, null) }
+      return { spec, commandLine: await launcher.explain({ id: PREVIEW_ID, ownerId: caller.userId, uid, spec }, null) }
     },
     async update(caller, id, patch, expectedRevision, apply) {
       return locks.run(id, async () => {
@@ -323,7 +348,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         // A dashboard that ended in the middle of a change may have left files.
         await sweep(before)
         await createFiles(before, spec, present, undo, (diskId) => isInUse(id, diskId))
-        await launcher.explain({ id, uid: before.uid, spec }, null)
+        await launcher.explain({ ...before, spec }, null)
         await files.settle(id)
         let record: VmRecord | null = null
         const commit = () => {
@@ -338,7 +363,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
             next: spec,
             ...fieldsToApply(before.spec, spec, patch),
             canUnplugCpus: canUnplugCpus(known.capabilities, runtime),
-            compile: await launcher.compiler({ id, uid: before.uid, spec }, runtime.accelerator),
+            compile: await launcher.compiler({ ...before, spec }, runtime.accelerator),
             commit,
           })
         }
@@ -347,6 +372,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         auditRawArgs(caller, stored, before.spec)
         deps.onChange(stored, false)
         await sweep(stored)
+        await sweepShared(before.ownerId, before.spec)
         return stored
       })
     },
@@ -360,7 +386,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       await assertHost(id, caller, before.spec, spec)
       check(spec, caller, before.ownerId, id)
       heldDisks(spec, before.spec, runtime.launchedSpec)
-      const subject = { id, uid: before.uid, spec }
+      const subject = { ...before, spec }
       const compile = await launcher.compiler({ ...subject, spec: before.spec }, null)
       const commandLine = await launcher.explain(subject, compile(before.spec))
       return {
@@ -409,6 +435,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         }
         deps.onChange(record, true)
         await files.remove(id)
+        await sweepShared(record.ownerId, record.spec)
       })
     },
     async afterRelease(id) {

@@ -163,6 +163,18 @@ function checkKeptDisks(before: VmSpec, after: VmSpec): SpecProblem[] {
           field: `disks.${index}.image`,
           message: 'What a disk was made from cannot change; remove the disk and add a new one.',
         })
+      if (drive.shared !== old.shared)
+        problems.push({
+          code: 'bad_input',
+          field: `disks.${index}.shared`,
+          message: 'Whether a disk is shared is decided when it is made; remove the disk and add a new one.',
+        })
+      else if (drive.shared && drive.serial !== old.serial)
+        problems.push({
+          code: 'bad_input',
+          field: `disks.${index}.serial`,
+          message: 'The serial number of a shared disk says which disk it is; remove the disk and add another.',
+        })
       if (drive.sizeGiB < old.sizeGiB)
         problems.push({
           code: 'bad_input',

@@ -79,6 +79,11 @@ export function compileInput(spec: VmSpec, capabilities: QemuCapabilities, optio
           id: drive.id,
           chain: image.map((id) => ({ path: `${data}/images/${id}`, format: 'raw' as const, readOnly: true })),
         }
+      if (drive.shared)
+        return {
+          id: drive.id,
+          chain: [{ path: `${data}/shared/${drive.serial}.raw`, format: 'raw' as const, readOnly: false }],
+        }
       return {
         id: drive.id,
         chain: [

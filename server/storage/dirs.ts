@@ -40,6 +40,7 @@ export async function prepareDataDirs(data: DataPaths, readersGid: number | null
   const notes = await openPathForGuests(data.root, readersGid)
   await ensureDir(data.imagesDir, readersGid)
   await ensureDir(data.vmsDir, readersGid)
+  await ensureDir(data.sharedDir, readersGid)
   await ensureDir(data.uploadsDir, null)
   return notes
 }

@@ -70,6 +70,13 @@ describe('drives', () => {
       'disks.0.werror',
       /NVMe/,
     ],
+    ['a shared disk without serial number', { disks: [disk({ shared: true })] }, 'disks.0.serial', /serial/],
+    [
+      'a shared disk from an image',
+      { disks: [disk({ shared: true, serial: 'x', image: '01890000-0000-7000-8000-00000000d15c' })] },
+      'disks.0.image',
+      /empty/,
+    ],
     [
       'one serial number twice',
       { disks: [disk({ serial: 'x' }), disk({ bus: 'sata', serial: 'x' })] },

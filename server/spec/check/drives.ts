@@ -1,6 +1,7 @@
 /**
  * Rules of disks and CD drives. That no image is written by two guests (one image twice, or in two VMs) needs none: a
- * disk made from an image writes to a file of its own VM, and the image below is opened read-only.
+ * disk made from an image writes to a file of its own VM, and the image below is opened read-only. Only shared disks are
+ * written by several guests, which is what they are for; no VM has one twice, as no two disks have one serial number.
  */
 import type { Drive, Throttle, VmSpec } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
@@ -106,13 +107,12 @@ function checkIo(disk: Disk, at: string, spec: VmSpec): SpecProblem[] {
     problems.push(
       bad(`${at}.werror`, 'An NVMe disk tells the guest of every error; QEMU cannot pause the guest. Choose "report".'),
     )
-  if (disk.shared)
+  if (disk.shared && disk.serial === null)
     problems.push(
-      bad(
-        `${at}.shared`,
-        'The disks of a VM are qcow2 files of its own, which QEMU lets one guest at a time write to. Share a directory instead.',
-      ),
+      bad(`${at}.serial`, 'A shared disk needs a serial number: disks of your VMs with the same one are one disk.'),
     )
+  if (disk.shared && disk.image !== null)
+    problems.push(bad(`${at}.image`, 'A shared disk starts empty; take one that is not shared to start from an image.'))
   return problems
 }
 

@@ -102,11 +102,10 @@ export function diskOptions(disk: Disk, pointer: string, drive: ResolvedDrive, s
   return [
     jsonOption('-blockdev', diskNode(disk, drive), {
       group: disk.id,
-      what:
-        layers > 1
-          ? `Opens the disk file: changes go to a qcow2 file of this VM, unchanged blocks are read from the image below it (${layers} layers, all named here).`
-          : `Opens the disk file of this VM${disk.readOnly ? ', read-only' : ''}.${disk.discard === 'unmap' ? ' Freed space goes back to the host' : ' Freed space stays taken on the host'}${ZEROES[disk.detectZeroes]}.${CACHE_WORDS[disk.cache]}`,
-      why: 'Formats and layers are spelled out, so that nothing a guest writes into its disk can make QEMU open another file. The lock keeps two guests from writing to one disk.',
+      what: disk.shared ? sharedWords(disk) : fileWords(disk, layers),
+      why: disk.shared
+        ? 'Raw, because a qcow2 file can have one writer only; what a guest writes into it can not make QEMU open another file.'
+        : 'Formats and layers are spelled out, so that nothing a guest writes into its disk can make QEMU open another file. The lock keeps two guests from writing to one disk.',
       origin: disk.image === null ? 'default' : 'choice',
       field: disk.image === null ? `${pointer}/sizeGiB` : `${pointer}/image`,
     }),
@@ -137,6 +136,7 @@ export function diskOptions(disk: Disk, pointer: string, drive: ResolvedDrive, s
         ...(disk.bootIndex === null ? {} : { bootindex: disk.bootIndex }),
         ...policy,
         ...(writeCache ? {} : { 'write-cache': 'off' }),
+        ...(disk.shared ? { 'share-rw': true } : {}),
         ...bus.extra,
       },
       {
@@ -149,6 +149,16 @@ export function diskOptions(disk: Disk, pointer: string, drive: ResolvedDrive, s
     ),
   ]
 }
+
+function fileWords(disk: Disk, layers: number): string {
+  if (layers > 1)
+    return `Opens the disk file: changes go to a qcow2 file of this VM, unchanged blocks are read from the image below it (${layers} layers, all named here).`
+  const freed = disk.discard === 'unmap' ? 'Freed space goes back to the host' : 'Freed space stays taken on the host'
+  return `Opens the disk file of this VM${disk.readOnly ? ', read-only' : ''}. ${freed}${ZEROES[disk.detectZeroes]}.${CACHE_WORDS[disk.cache]}`
+}
+
+const sharedWords = (disk: Disk): string =>
+  `Opens the shared disk ${disk.serial}, which other VMs of the same owner may write to at the same time.${CACHE_WORDS[disk.cache]}`
 
 const ZEROES: Readonly<Record<Disk['detectZeroes'], string>> = {
   off: '',

@@ -202,11 +202,11 @@ export const devicesStorage = defineMessages('devicesStorage', {
   },
   shared: {
     name: 'Shared',
-    what: 'Other VMs may open the same disk at the same time.',
+    what: 'Several of your VMs write to one disk: those with the same serial number. It starts empty.',
     choices: {
       on: {
         name: 'Shared between VMs',
-        what: 'QEMU does not lock the file for itself.',
+        what: 'A raw file that every VM with this disk may write to at the same time.',
         needs: 'A cluster file system in all guests.',
         cost: 'Any other file system is destroyed by it.',
       },

@@ -1,0 +1,52 @@
+/usr/bin/setpriv --reuid=64055 --regid=64055 --groups=103 --no-new-privs --bounding-set=-all --inh-caps=-all -- \
+  /bin/sh -c 'umask 077; ulimit -c 0; ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"' sh \
+  /usr/bin/qemu-system-x86_64 \
+  -name guest=01890000-0000-7000-8000-000000000001,debug-threads=on \
+  -uuid 01890000-0000-7000-8000-000000000001 \
+  -no-user-config \
+  -nodefaults \
+  -S \
+  -no-shutdown \
+  -action reboot=reset,shutdown=pause,panic=pause \
+  -pidfile /run/guestdeck/01890000-0000-7000-8000-000000000001/pid \
+  -msg timestamp=on \
+  -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+  -machine pc-q35-11.1,usb=off,vmport=off,dump-guest-core=off,mem-merge=off,memory-backend=ram0 \
+  -accel tcg,tb-size=256 \
+  -rtc base=utc,driftfix=slew \
+  -global ICH9-LPC.disable_s3=1 \
+  -global ICH9-LPC.disable_s4=1 \
+  -boot strict=on \
+  -cpu max \
+  -smp cpus=1,sockets=1,cores=1,threads=1 \
+  -m 1024M \
+  -object '{"qom-type":"memory-backend-memfd","id":"ram0","size":1073741824,"share":false}' \
+  -overcommit mem-lock=off \
+  -device '{"driver":"pcie-root-port","id":"rp0","bus":"pcie.0","addr":"0x2.0x0","multifunction":true,"chassis":1,"slot":1}' \
+  -device '{"driver":"pcie-root-port","id":"rp1","bus":"pcie.0","addr":"0x2.0x1","chassis":2,"slot":2}' \
+  -device '{"driver":"pcie-root-port","id":"rp2","bus":"pcie.0","addr":"0x2.0x2","chassis":3,"slot":3}' \
+  -device '{"driver":"pcie-root-port","id":"rp3","bus":"pcie.0","addr":"0x2.0x3","chassis":4,"slot":4}' \
+  -device '{"driver":"pcie-root-port","id":"rp4","bus":"pcie.0","addr":"0x2.0x4","chassis":5,"slot":5}' \
+  -device '{"driver":"pcie-root-port","id":"rp5","bus":"pcie.0","addr":"0x2.0x5","chassis":6,"slot":6}' \
+  -device '{"driver":"VGA","id":"video0","bus":"pcie.0","addr":"0x1"}' \
+  -display none \
+  -vnc unix:/run/guestdeck/01890000-0000-7000-8000-000000000001/vnc.sock,id=vnc0,display=video0,share=ignore \
+  -device '{"driver":"qemu-xhci","id":"usb","bus":"pcie.0","addr":"0xb","p2":15,"p3":15}' \
+  -device '{"driver":"usb-tablet","id":"tablet0","bus":"usb.0","port":"1"}' \
+  -device '{"driver":"usb-kbd","id":"kbd0","bus":"usb.0","port":"2"}' \
+  -blockdev '{"driver":"qcow2","node-name":"disk0.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","backing":null,"file":{"driver":"file","node-name":"disk0.0f","filename":"/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/disk0.qcow2","read-only":false,"locking":"on","discard":"unmap"}}' \
+  -device '{"driver":"virtio-blk-pci","id":"disk0","bus":"rp0","addr":"0x0","drive":"disk0.0","serial":"disk0","bootindex":1,"werror":"stop","rerror":"report"}' \
+  -blockdev '{"driver":"raw","node-name":"disk1.0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","cache":{"direct":true,"no-flush":false},"file":{"driver":"file","node-name":"disk1.0f","filename":"/var/lib/guestdeck/shared/QUORUM-1.raw","read-only":false,"locking":"on","discard":"unmap","cache":{"direct":true,"no-flush":false}}}' \
+  -device '{"driver":"virtio-blk-pci","id":"disk1","bus":"rp1","addr":"0x0","drive":"disk1.0","serial":"QUORUM-1","bootindex":2,"werror":"stop","rerror":"report","share-rw":true}' \
+  -chardev socket,id=serial0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/ser.sock,server=on,wait=off \
+  -device '{"driver":"isa-serial","id":"serial0","chardev":"serial0.sock","index":0}' \
+  -chardev socket,id=agent0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qga.sock,server=on,wait=off \
+  -device '{"driver":"virtio-serial-pci","id":"vser0","bus":"pcie.0","addr":"0x8"}' \
+  -device '{"driver":"virtserialport","id":"agent0","bus":"vser0.0","nr":1,"chardev":"agent0.sock","name":"org.qemu.guest_agent.0"}' \
+  -object '{"qom-type":"rng-random","id":"rng0.source","filename":"/dev/urandom"}' \
+  -device '{"driver":"virtio-rng-pci","id":"rng0","bus":"pcie.0","addr":"0xa","rng":"rng0.source"}' \
+  -device '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pcie.0","addr":"0x9","deflate-on-oom":true,"free-page-reporting":true}' \
+  -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
+  -object '{"qom-type":"monitor-qmp","id":"mon0.qmp","chardev":"mon0"}' \
+  -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \
+  -object '{"qom-type":"monitor-qmp","id":"mon1.qmp","chardev":"mon1"}'
