@@ -184,7 +184,7 @@ export const FAMILIES = {
     sata: emulated(['ich9-ahci', 'ide-cd'], ALL),
     ide: emulated(['piix3-ide', 'ide-cd']),
     'virtio-scsi': paravirtual(['virtio-scsi-pci', 'scsi-cd']),
-    usb: emulated(['usb-storage']),
+    usb: emulated(['usb-bot', 'scsi-cd']),
   }),
   cache: family('storage', ['disks[].cache'], {
     writeback: setting(ALL),

@@ -25,7 +25,7 @@ export interface SharedDisks {
   /**
    * Makes the file, empty, unless it is there.
    * @returns whether it was made now
-   * @throws EngineError conflict when it is there with another size
+   * @throws EngineError conflict when it is there with another size, no_space
    */
   ensure(ownerId: string, disk: SharedDisk): Promise<boolean>
   /** The file and all that is on it. Idempotent. */
@@ -40,7 +40,10 @@ export function createSharedDisks(data: DataPaths, readersGid: number | null): S
       const sizeBytes = disk.sizeGiB * GIB
       const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
       const handle = await open(path, flags, 0o600).catch((error: unknown) => {
-        if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return null
+        const code = error instanceof Error && 'code' in error ? error.code : null
+        if (code === 'EEXIST') return null
+        if (code === 'ENOSPC' || code === 'EDQUOT')
+          throw new EngineError('no_space', 'There is no space left for the shared disk.', { cause: error })
         throw error
       })
       if (handle === null) {
