@@ -1,49 +1,21 @@
 /**
  * The clipboard between a viewer and a guest through everything real: RFB through the dashboard's filter, QEMU's VNC
- * server and its own vdagent, virtio-serial, the guest's kernel. In the guest a shell plays spice-vdagent with messages
- * written down here (spice-protocol, spice/vd_agent.h); the viewer speaks the extended clipboard (rfbproto).
+ * server and its own vdagent, virtio-serial, the guest's kernel. In the guest a shell plays spice-vdagent; the viewer
+ * speaks the extended clipboard (rfbproto).
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { deflateSync, inflateSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureDeviceGuest } from '#e2e/guests/build.ts'
-import type { GuestShell } from '#e2e/guests/guest-shell.ts'
+import { GuestClipboard } from '#e2e/guests/vdagent.ts'
 import { connectUnix } from '#server/platform/sockets.ts'
 import { CompiledGuest } from '#server/testing/compiled-guest.ts'
 import { createRfbFilter } from './rfb-filter.ts'
 
 const BOOT_TIMEOUT_MS = 170_000
 const WAIT_MS = 60_000
-const PORT = '/dev/virtio-ports/com.redhat.spice.0'
 const TEXT = 'Grüße, 世界 — over the wire'
-
-const AGENT = { clipboard: 4, capabilities: 6, grab: 7, request: 8 } as const
-const UTF8_TEXT = 1
-const CLIPBOARD_BY_DEMAND = 1 << 5
-
-const u32le = (...values: number[]) => {
-  const bytes = Buffer.alloc(4 * values.length)
-  for (const [n, value] of values.entries()) bytes.writeUInt32LE(value, 4 * n)
-  return bytes
-}
-/** A message of the agent in a chunk of its own: port and length, then protocol 1, type, an opaque word, length. */
-const agentMessage = (type: number, data: Buffer) => {
-  const message = Buffer.concat([u32le(1, type, 0, 0, data.length), data])
-  return Buffer.concat([u32le(1, message.length), message])
-}
-
-/** Messages in what came from the port. */
-function agentMessages(bytes: Buffer): { type: number; data: Buffer }[] {
-  const payload: Buffer[] = []
-  for (let at = 0; at + 8 <= bytes.length; at += 8 + bytes.readUInt32LE(at + 4))
-    payload.push(bytes.subarray(at + 8, at + 8 + bytes.readUInt32LE(at + 4)))
-  const all = Buffer.concat(payload)
-  const messages: { type: number; data: Buffer }[] = []
-  for (let at = 0; at + 20 <= all.length; at += 20 + all.readUInt32LE(at + 16))
-    messages.push({ type: all.readUInt32LE(at + 4), data: all.subarray(at + 20, at + 20 + all.readUInt32LE(at + 16)) })
-  return messages
-}
 
 const CUT = { caps: 1 << 24, request: 1 << 25, notify: 1 << 27, provide: 1 << 28, text: 1 } as const
 
@@ -148,7 +120,7 @@ const unpacked = (data: Buffer) => {
 
 describe('the clipboard', () => {
   let guest: CompiledGuest
-  let shell: GuestShell
+  let inside: GuestClipboard
   beforeAll(async () => {
     const { kernel, initrd, commandLine } = await ensureDeviceGuest()
     guest = await CompiledGuest.start({
@@ -160,46 +132,20 @@ describe('the clipboard', () => {
       clipboard: true,
       directKernel: { kernel, initrd, commandLine },
     })
-    shell = await guest.boot(BOOT_TIMEOUT_MS)
-    await shell.until(`ls ${PORT}`, /^\/dev/)
-    // In the login shell itself: the port can be opened once, and what `run` starts inherits it.
-    shell.send(`exec 3<>${PORT}\n`)
-    await shell.until('readlink /proc/self/fd/3', /vport/)
-    await tell(AGENT.capabilities, u32le(0, CLIPBOARD_BY_DEMAND))
+    const shell = await guest.boot(BOOT_TIMEOUT_MS)
+    inside = await GuestClipboard.open(shell)
   }, BOOT_TIMEOUT_MS)
   afterAll(() => guest?.[Symbol.asyncDispose]())
-
-  const tell = (type: number, data: Buffer) => {
-    const octal = [...agentMessage(type, data)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')
-    return shell.output(`printf '${octal}' >&3`)
-  }
-  let heard = Buffer.alloc(0)
-  /** The first message of the type among those that come from QEMU from here on. */
-  const hear = async (type: number) => {
-    const deadline = Date.now() + WAIT_MS
-    for (;;) {
-      const found = agentMessages(heard).find((message) => message.type === type)
-      if (found !== undefined) {
-        heard = Buffer.alloc(0)
-        return found.data
-      }
-      if (Date.now() > deadline) throw new Error(`QEMU sent no ${type}, only ${heard.toString('hex')}`)
-      const { output } = await shell.run(`timeout 2 dd bs=4096 count=1 <&3 2>/dev/null | hexdump -v -e '1/1 "%02x"'`)
-      heard = Buffer.concat([heard, Buffer.from(output, 'hex')])
-    }
-  }
 
   it('text copied by who controls the guest is what the guest pastes', async () => {
     const viewer = await ClipboardViewer.connect(guest.input.paths.vnc, 'control')
     await viewer.until(CUT.caps)
     viewer.send(CUT.notify | CUT.text)
-    expect((await hear(AGENT.grab)).includes(u32le(UTF8_TEXT))).toBe(true)
-    await tell(AGENT.request, u32le(UTF8_TEXT))
-    await viewer.until(CUT.request)
-    viewer.send(CUT.provide | CUT.text, packed(TEXT))
-    const data = await hear(AGENT.clipboard)
-    expect(data.readUInt32LE(0)).toBe(UTF8_TEXT)
-    expect(data.subarray(4).toString().replace(/\0$/, '')).toBe(TEXT)
+    const pasted = await inside.paste(async () => {
+      await viewer.until(CUT.request)
+      viewer.send(CUT.provide | CUT.text, packed(TEXT))
+    })
+    expect(pasted).toBe(TEXT)
     viewer.close()
   })
 
@@ -207,11 +153,10 @@ describe('the clipboard', () => {
     const viewer = await ClipboardViewer.connect(guest.input.paths.vnc, 'control')
     const onlooker = await ClipboardViewer.connect(guest.input.paths.vnc, 'view')
     await viewer.until(CUT.caps)
-    await tell(AGENT.grab, u32le(UTF8_TEXT))
-    await viewer.until(CUT.notify)
-    viewer.send(CUT.request | CUT.text)
-    expect((await hear(AGENT.request)).readUInt32LE(0)).toBe(UTF8_TEXT)
-    await tell(AGENT.clipboard, Buffer.concat([u32le(UTF8_TEXT), Buffer.from(TEXT)]))
+    await inside.copy(TEXT, async () => {
+      await viewer.until(CUT.notify)
+      viewer.send(CUT.request | CUT.text)
+    })
     expect(unpacked((await viewer.until(CUT.provide)).data)).toBe(TEXT)
     expect(await onlooker.isSilent(1000)).toBe(true)
     // Nor may it put text there.
