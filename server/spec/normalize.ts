@@ -132,8 +132,9 @@ export function applyPatch(spec: VmSpec, patch: VmSpecPatch, facts: NormalizeFac
   const { usbController, usbPorts, usbInput } = { ...spec, ...given(patch) }
   const context = { guest, machine, usbController, usbPorts, usbInput }
   const devices = completeDevices({ ...spec, ...given(patch) }, spec, context, facts)
-  // CPUs beyond the former maximum raise it; one that was given is left for the check to refuse.
-  const maxCpus = patch.maxCpus ?? Math.max(patch.cpus ?? 0, spec.maxCpus)
+  // CPUs beyond the former maximum raise it; one that was given is left for the check to refuse. microvm has no room.
+  const kept = familyOf(machine) === 'microvm' ? (patch.cpus ?? spec.cpus) : spec.maxCpus
+  const maxCpus = patch.maxCpus ?? Math.max(patch.cpus ?? 0, kept)
   // The schema has parsed every scalar of the patch to the type of its field.
   const next = { ...spec, ...given(patch), machine, maxCpus, ...devices } as VmSpec
   throwFirst([...checkKeptDisks(spec, next), ...checkAll(next, facts)])

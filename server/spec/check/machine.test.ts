@@ -97,6 +97,12 @@ describe('machine families', () => {
     expect(refused({ machine: 'microvm', ...spec })).toContain(field)
   })
 
+  it('microvm has as many CPUs at most as it has', () => {
+    const spec = complete({ machine: 'microvm', cpus: 4 })
+    expect(applyPatch(spec, { cpus: 2 }, facts)).toMatchObject({ cpus: 2, maxCpus: 2 })
+    expect(applyPatch(complete({ cpus: 4 }), { cpus: 2 }, facts)).toMatchObject({ cpus: 2, maxCpus: 4 })
+  })
+
   it('boards older than 2.1 refuse what came with it', () => {
     const smbios = {
       manufacturer: 'x',
