@@ -135,14 +135,20 @@ describe('creating', () => {
         { device: 'disk', id: 'b', sizeGiB: 1 },
       ],
     }
-    // Somebody plants a file where the second disk would go.
+    // Somebody plants a file where the second disk would go; once, so as not to plant while all is removed.
+    const planted = new Set<string>()
     const planting = setInterval(() => {
       for (const id of readdirSync(data.vmsDir)) {
-        if (!existsSync(data.disk(id, 'b'))) writeFileSync(data.disk(id, 'b'), 'planted')
+        if (planted.has(id)) continue
+        planted.add(id)
+        writeFileSync(data.disk(id, 'b'), 'planted')
       }
     }, 1)
-    await expect(create(ANN, spec)).rejects.toMatchObject({ code: 'conflict' })
-    clearInterval(planting)
+    try {
+      await expect(create(ANN, spec)).rejects.toMatchObject({ code: 'conflict' })
+    } finally {
+      clearInterval(planting)
+    }
     nothingMade()
     expect((await now.engine.vms.list(ADMIN)).items).toEqual([])
   })
