@@ -123,6 +123,11 @@ function reachableCard(old: NetworkCard, next: NetworkCard, field: string): Reac
     })
     device.forwards = next.forwards
   }
+  const sameBridge = old.network === 'bridge' && next.network === 'bridge' && old.bridge === next.bridge
+  if (sameBridge && !same(old.rateLimit, next.rateLimit)) {
+    steps.push({ kind: 'rate-limit', field: `${field}.rateLimit`, id: old.id, rateLimit: next.rateLimit })
+    device.rateLimit = next.rateLimit
+  }
   if (canReorder(old, next)) device.bootIndex = next.bootIndex
   return { device, steps }
 }
@@ -178,7 +183,15 @@ function coldReason(list: DeviceList, live: AnyDevice, next: AnyDevice): string 
       return `The guest sees the new size of “${next.id}” at the next start.`
   }
   if (list === 'networks') {
-    const rest = { forwards: [], restrict: false, network: 'none', bridge: null, link: true, bootIndex: null } as const
+    const rest = {
+      forwards: [],
+      restrict: false,
+      network: 'none',
+      bridge: null,
+      link: true,
+      bootIndex: null,
+      rateLimit: null,
+    } as const
     if (same({ ...live, ...rest }, { ...next, ...rest }))
       return `The network behind “${next.id}” is set up anew at the next start.`
   }

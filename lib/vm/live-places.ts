@@ -1,5 +1,5 @@
 /** Where a device sits in the running machine, and whether something can be plugged in there now. Pure. */
-import type { Channel, Drive, HostDevice, InputDevice, NetworkCard, VmSpec } from '../schema/vm-spec.ts'
+import type { Channel, Drive, HostDevice, InputDevice, NetworkCard, Share, VmSpec } from '../schema/vm-spec.ts'
 import type { AnyDevice, DeviceList, DeviceOf, LiveFacts } from './live-types.ts'
 
 /** Where a device goes: a place of which there is one each, behind a controller that must be there. */
@@ -47,6 +47,12 @@ function placeOfChannel(channel: Channel): Place | Fixed {
   return { key: `virtio-serial:${channel.port}`, controller: 'vser0', socket: null }
 }
 
+function placeOfShare(share: Share): Place | Fixed {
+  // QEMU's monitor has no command for what stands behind it.
+  if (share.driver === '9p') return { fixed: 'Folders shared by 9p are connected when the guest is powered on.' }
+  return socket(share.rootPort)
+}
+
 function placeOfHostDevice(device: HostDevice): Place {
   return device.type === 'usb-id' || device.type === 'usb-port' ? usb(device.port) : socket(device.rootPort)
 }
@@ -65,7 +71,7 @@ function placeOf(list: DeviceList, device: AnyDevice): Place | Fixed {
     case 'hostDevices':
       return placeOfHostDevice(device as DeviceOf<'hostDevices'>)
     case 'shares':
-      return { fixed: 'Shared folders are connected when the guest is powered on.' }
+      return placeOfShare(device as DeviceOf<'shares'>)
     case 'dimms':
       return { key: null, controller: null, socket: null }
   }
@@ -123,7 +129,7 @@ export function judgePlug(
   leaving: ReadonlySet<string>,
 ): PlugVerdict {
   const no = (reason: string): PlugVerdict => ({ ok: false, reason })
-  const special = refusalOf(list, device, live)
+  const special = refusalOf(list, live, facts)
   if (special !== null) return no(special)
   const place = placeOf(list, device)
   if ('fixed' in place) return no(place.fixed)
@@ -143,14 +149,14 @@ export function judgePlug(
 }
 
 /** What a family in itself cannot do while the guest runs. */
-function refusalOf(list: DeviceList, device: AnyDevice, live: VmSpec): string | null {
+function refusalOf(list: DeviceList, live: VmSpec, facts: LiveFacts): string | null {
   if (list === 'dimms') {
     return live.memoryMaxMiB === null
       ? 'The guest was started without room for more memory; set a maximum first.'
       : null
   }
-  if (list === 'networks' && (device as NetworkCard).network === 'bridge')
-    return 'A card is connected to a bridge when the guest is powered on.'
+  if (list === 'shares' && !facts.sharedMemory)
+    return 'The memory of the running guest is its own; virtiofs needs memory that is shared from the start.'
   return null
 }
 

@@ -23,6 +23,7 @@ export type LiveStep = { readonly field: string } & (
   | { readonly kind: 'medium'; readonly id: string; readonly image: string | null }
   | { readonly kind: 'throttle'; readonly id: string; readonly throttle: Throttle | null }
   | { readonly kind: 'link'; readonly id: string; readonly link: boolean }
+  | { readonly kind: 'rate-limit'; readonly id: string; readonly rateLimit: NetworkCard['rateLimit'] }
   | { readonly kind: 'forwards'; readonly id: string; readonly before: Forwards; readonly forwards: Forwards }
   /** All positions that change, at once: two devices never share one. */
   | {
@@ -51,6 +52,8 @@ export interface LiveFacts {
   readonly has: (id: string) => boolean
   /** False under TCG of a QEMU that corrupts its memory when a CPU is taken away. */
   readonly canUnplugCpus: boolean
+  /** Whether other processes can serve its memory, as virtiofs needs. */
+  readonly sharedMemory: boolean
   /** What the guest was asked to let go of and has not, by device id, with its words where it refused. */
   readonly awaited: ReadonlyMap<string, string | null>
 }

@@ -241,6 +241,7 @@ const someFacts: fc.Arbitrary<LiveFacts> = fc.record({
   sockets: fc.nat(6),
   has: fc.boolean().map((has) => () => has),
   canUnplugCpus: fc.boolean(),
+  sharedMemory: fc.boolean(),
   awaited: fc.constant(new Map()),
 })
 const byId = (spec: VmSpec): VmSpec => {

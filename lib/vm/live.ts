@@ -17,6 +17,7 @@ export interface LivePlan {
 const ORDER: readonly LiveStep['kind'][] = [
   'note',
   'link',
+  'rate-limit',
   'throttle',
   'forwards',
   'boot-order',
@@ -77,6 +78,8 @@ export function applyStep(live: VmSpec, step: LiveStep): VmSpec {
       return edit(live, 'disks', step.id, { throttle: step.throttle })
     case 'link':
       return edit(live, 'networks', step.id, { link: step.link })
+    case 'rate-limit':
+      return edit(live, 'networks', step.id, { rateLimit: step.rateLimit })
     case 'forwards':
       return edit(live, 'networks', step.id, { forwards: step.forwards })
     case 'boot-order':

@@ -8,7 +8,13 @@ import { ruleOn } from './live-rules.ts'
 import type { LiveFacts } from './live-types.ts'
 
 /** A machine with every controller and a free port, for where nothing is known of the real one. */
-export const ROOMY: LiveFacts = { sockets: 32, has: () => true, canUnplugCpus: true, awaited: new Map() }
+export const ROOMY: LiveFacts = {
+  sockets: 32,
+  has: () => true,
+  canUnplugCpus: true,
+  sharedMemory: true,
+  awaited: new Map(),
+}
 
 /**
  * @param live what the running QEMU has

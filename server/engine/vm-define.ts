@@ -363,6 +363,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
             next: spec,
             ...fieldsToApply(before.spec, spec, patch),
             canUnplugCpus: canUnplugCpus(known.capabilities, runtime),
+            user: identity.launchUser(before.uid, null),
             compile: await launcher.compiler({ ...before, spec }, runtime.accelerator),
             commit,
           })

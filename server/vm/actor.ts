@@ -436,7 +436,7 @@ export class VmActor {
     this.#attached = {
       guest,
       surroundings,
-      hotplug: new Hotplug(guest, this.#hotplugHost, this.#deps.unplugMs),
+      hotplug: new Hotplug(guest, surroundings, this.#hotplugHost, this.#deps.unplugMs),
       sampler,
       sampled,
       uid: readUid(guest.process.identity.pid) ?? -1,

@@ -116,7 +116,7 @@ export class Guest {
   }
 
   /** Changes the record, in memory and in the run directory. @throws Error ENOSPC … */
-  keepRecord(change: Partial<Pick<RunRecord, 'spec' | 'plan' | 'change'>>): void {
+  keepRecord(change: Partial<Pick<RunRecord, 'spec' | 'plan' | 'change' | 'helpers'>>): void {
     if (this.#record === null) return
     this.#record = { ...this.#record, ...change }
     replaceFile(this.paths.launch, formatRecord(this.#record))

@@ -1,9 +1,11 @@
 /** QEMU's refusals of a live change in words for people. Pure. */
 import type { ErrorCode } from '#lib/schema/error.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { NetworkFault } from '#server/network/fault.ts'
 import { errorCode } from '#server/platform/fs.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import { redact } from '../failures.ts'
+import { HostFault } from '../helpers/fault.ts'
 
 interface Known {
   readonly words: RegExp
@@ -45,6 +47,10 @@ const KNOWN: readonly Known[] = [
 export function refusedStep(error: unknown, field: string, what: string): EngineError {
   if (error instanceof EngineError) {
     return error.field === undefined ? new EngineError(error.code, error.message, { field, cause: error }) : error
+  }
+  if (error instanceof HostFault || error instanceof NetworkFault) {
+    const { summary, advice } = error instanceof HostFault ? error.known : error
+    return new EngineError('conflict', `${what}: ${summary} ${advice}`.trim(), { field, cause: error })
   }
   if (errorCode(error) === 'ENOSPC' || errorCode(error) === 'EDQUOT') {
     return new EngineError('no_space', `${what}: the host has no space left for the record of what runs.`, {

@@ -8,7 +8,11 @@ import { plugPart } from './qmp-of-option.ts'
 interface PlanFacts {
   readonly ids: ReadonlySet<string>
   readonly rootPorts: number
+  readonly sharedMemory: boolean
 }
+
+/** Memory the guest has from power-on, one back end for each NUMA node. */
+const RAM = /^ram\d+$/
 
 /** Plans are never changed, and views ask often. */
 const known = new WeakMap<LaunchPlan, PlanFacts>()
@@ -16,10 +20,14 @@ const known = new WeakMap<LaunchPlan, PlanFacts>()
 function factsOfPlan(plan: LaunchPlan): PlanFacts {
   let facts = known.get(plan)
   if (facts === undefined) {
-    const devices = plan.options.flatMap((option) => plugPart(option) ?? []).filter((part) => part.kind === 'device')
+    const parts = plan.options.flatMap((option) => plugPart(option) ?? [])
+    const devices = parts.filter((part) => part.kind === 'device')
     facts = {
       ids: new Set(devices.map((part) => part.id)),
       rootPorts: devices.filter((part) => part.add.arguments.driver === 'pcie-root-port').length,
+      sharedMemory: parts.some(
+        ({ kind, id, add }) => kind === 'object' && RAM.test(id) && add.arguments.share === true,
+      ),
     }
     known.set(plan, facts)
   }
@@ -33,9 +41,9 @@ export function liveFacts(
   canUnplugCpus: boolean,
   awaited: ReadonlyMap<string, string | null>,
 ): LiveFacts {
-  if (plan === null) return { sockets: 0, has: () => false, canUnplugCpus, awaited }
-  const { ids, rootPorts } = factsOfPlan(plan)
+  if (plan === null) return { sockets: 0, has: () => false, canUnplugCpus, sharedMemory: false, awaited }
+  const { ids, rootPorts, sharedMemory } = factsOfPlan(plan)
   const family = familyOf(spec.machine)
   const sockets = family === 'q35' ? rootPorts : family === 'pc' ? SOCKETS.pc : 0
-  return { sockets, has: (id) => ids.has(id), canUnplugCpus, awaited }
+  return { sockets, has: (id) => ids.has(id), canUnplugCpus, sharedMemory, awaited }
 }

@@ -15,7 +15,7 @@ import { Guest } from '../guest.ts'
 import { type RunRecord, readRecord } from '../run-record.ts'
 import { QemuModel } from '../testing/qemu-model.ts'
 import { liveFacts } from './facts.ts'
-import { Hotplug } from './hotplug.ts'
+import { Hotplug, type HotplugSurroundings } from './hotplug.ts'
 import { partsOf } from './plan-change.ts'
 
 const capabilities = capabilitiesOf('7.2')
@@ -64,6 +64,15 @@ const next = applyPatch(
   },
   facts,
 )
+
+/** None of these devices has any. */
+const NO_SURROUNDINGS: HotplugSurroundings = {
+  identities: [],
+  makeTap: () => Promise.reject(new Error('no tap was wanted')),
+  removeTap: () => Promise.reject(new Error('no tap was made')),
+  startHelper: () => Promise.reject(new Error('no helper was wanted')),
+  stopHelper: () => Promise.reject(new Error('no helper was started')),
+}
 
 interface Rig {
   readonly model: QemuModel
@@ -124,6 +133,7 @@ async function rig(): Promise<Rig> {
     })
     const hotplug = new Hotplug(
       guest,
+      NO_SURROUNDINGS,
       { submit: (turn) => void turns.push(turn()), changed: nothing, warn: nothing },
       300,
     )
@@ -143,7 +153,10 @@ async function rig(): Promise<Rig> {
         return open(read)
       },
       change: (wanted, commit = nothing) =>
-        hotplug.change({ next: wanted, canUnplugCpus: true, compile: compiled, commit }, AbortSignal.timeout(20_000)),
+        hotplug.change(
+          { next: wanted, canUnplugCpus: true, user: null, compile: compiled, commit },
+          AbortSignal.timeout(20_000),
+        ),
     }
   }
   return open(record)

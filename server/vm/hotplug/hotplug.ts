@@ -12,20 +12,32 @@ import { DEVICE_LISTS } from '#lib/vm/live-places.ts'
 import type { DeviceList, LiveFacts, LiveStep } from '#lib/vm/live-types.ts'
 import { same } from '#lib/vm/same.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { setRateLimit } from '#server/network/rate-limit.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import type { QmpEvent } from '#server/qmp/types.ts'
+import type { LaunchUser } from '#server/spec/types.ts'
 import type { Guest } from '../guest.ts'
+import type { Surroundings } from '../helpers/surroundings.ts'
 import { CPU_PREFIX, countCpus } from './cpus.ts'
 import { refusedStep } from './explain.ts'
 import { liveFacts } from './facts.ts'
 import { partsOf } from './plan-change.ts'
 import { reconcileMachine } from './reconcile.ts'
-import { type Machine, runStep, type StepContext, takeOut, withoutDevice } from './steps.ts'
-import type { LiveChange } from './types.ts'
+import { clearSurroundings, type Machine, runStep, type StepContext, takeOut, withoutDevice } from './steps.ts'
+import type { HostSide, LiveChange } from './types.ts'
 import { removeBackends } from './unplug.ts'
 
 /** How long a guest is waited for to release a device. Milliseconds. */
 export const UNPLUG_MS = 5000
+
+/** How long a helper program may take to listen. Milliseconds. */
+const HELPER_MS = 20_000
+
+/** What of the VM's surroundings devices come and go with. */
+export type HotplugSurroundings = Pick<
+  Surroundings,
+  'identities' | 'makeTap' | 'removeTap' | 'startHelper' | 'stopHelper'
+>
 
 export interface HotplugHost {
   /** Runs work as a turn of the VM's mailbox. */
@@ -39,14 +51,16 @@ type Held = ReadonlyMap<string, string | null>
 
 export class Hotplug {
   readonly #guest: Guest
+  readonly #surroundings: HotplugSurroundings
   readonly #host: HotplugHost
   readonly #unplugMs: number
   #awaited: Map<string, string | null> = new Map()
   /** Devices that a change under way takes out itself. */
   readonly #leaving = new Set<string>()
 
-  constructor(guest: Guest, host: HotplugHost, unplugMs: number = UNPLUG_MS) {
+  constructor(guest: Guest, surroundings: HotplugSurroundings, host: HotplugHost, unplugMs: number = UNPLUG_MS) {
     this.#guest = guest
+    this.#surroundings = surroundings
     this.#host = host
     this.#unplugMs = unplugMs
   }
@@ -69,7 +83,13 @@ export class Hotplug {
     }
     const facts = this.#facts(before, change.canUnplugCpus)
     const { steps } = planLive(before.spec, change.next, facts, change.fields)
-    const context: StepContext = { guest: this.#guest, compile: change.compile, unplugMs: this.#unplugMs, signal }
+    const context: StepContext = {
+      guest: this.#guest,
+      compile: change.compile,
+      unplugMs: this.#unplugMs,
+      host: this.#hostSide(change.user),
+      signal,
+    }
     const asksQemu = steps.some((step) => step.kind !== 'note')
     // Should the dashboard end in between, the next one learns from this where the change was going.
     if (asksQemu) {
@@ -103,7 +123,7 @@ export class Hotplug {
     const { record } = this.#guest
     const machine = this.#machine()
     if (machine === null || record === null) return
-    const after = await reconcileMachine(this.#guest, machine, record.change)
+    const after = await reconcileMachine({ guest: this.#guest, host: this.#hostSide(null) }, machine, record.change)
     if (after !== machine || record.change !== null) {
       this.#guest.keepRecord({ spec: after.spec, plan: after.plan, change: null })
       this.#host.changed()
@@ -125,6 +145,25 @@ export class Hotplug {
   }
 
   // ── private ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #hostSide(user: LaunchUser | null): HostSide {
+    const around = this.#surroundings
+    const record = () => this.#guest.keepRecord({ helpers: around.identities })
+    return {
+      makeTap: (tap) => around.makeTap(tap, user),
+      removeTap: (name) => around.removeTap(name),
+      limitTap: setRateLimit,
+      startHelper: async (helper) => {
+        const wrapper = this.#guest.record?.plan?.wrapper ?? []
+        const context = { paths: this.#guest.paths, wrapper, user, signal: AbortSignal.timeout(HELPER_MS) }
+        await around.startHelper(helper, context, record)
+      },
+      stopHelper: async (id) => {
+        await around.stopHelper(id)
+        record()
+      },
+    }
+  }
 
   #machine(): Machine | null {
     const { record } = this.#guest
@@ -198,7 +237,12 @@ export class Hotplug {
       ...facts,
       ...liveFacts(now.spec, now.plan, facts.canUnplugCpus, this.#awaited),
     })
-    const context: StepContext = { guest: this.#guest, compile: change.compile, unplugMs: this.#unplugMs }
+    const context: StepContext = {
+      guest: this.#guest,
+      compile: change.compile,
+      unplugMs: this.#unplugMs,
+      host: this.#hostSide(change.user),
+    }
     let isLost = false
     for (const batch of batches(steps)) {
       try {
@@ -231,6 +275,7 @@ export class Hotplug {
       const now = this.#machine()
       if (now === null || listOf(now.spec, deviceId) === null) return
       await removeBackends(this.#guest, partsOf(now.plan.options, deviceId))
+      await clearSurroundings(this.#hostSide(null), now.plan, deviceId)
       this.#forget(list, deviceId)
     })
   }
@@ -278,6 +323,7 @@ function sentenceOf(step: LiveStep): string {
     case 'forwards':
       return `The port forwards of “${step.id}” could not be changed`
     case 'link':
+    case 'rate-limit':
     case 'throttle':
       return `“${step.id}” could not be changed`
     case 'boot-order':

@@ -77,5 +77,12 @@ export function withChange(
     ...now,
     options: rebase(now.options, before.options, after.options, optionKey, mine),
     commands: rebase(now.commands, before.commands, after.commands, commandKey, () => true),
+    ...(deviceId !== null && {
+      taps: [...now.taps.filter((tap) => tap.card !== deviceId), ...after.taps.filter((tap) => tap.card === deviceId)],
+      helpers: [
+        ...now.helpers.filter((helper) => helper.id !== deviceId),
+        ...after.helpers.filter((helper) => helper.id === deviceId),
+      ],
+    }),
   }
 }

@@ -12,8 +12,14 @@ import { countCpus } from './cpus.ts'
 import { liveFacts } from './facts.ts'
 import { partsOf, withChange } from './plan-change.ts'
 import { applySetting, isSetting } from './settings.ts'
-import { type Machine, withoutDevice } from './steps.ts'
+import { clearSurroundings, type Machine, withoutDevice } from './steps.ts'
+import type { HostSide } from './types.ts'
 import { readPeripherals, removeBackends } from './unplug.ts'
+
+export interface ReconcileContext {
+  readonly guest: Guest
+  readonly host: HostSide
+}
 
 /**
  * @param machine on record
@@ -21,7 +27,12 @@ import { readPeripherals, removeBackends } from './unplug.ts'
  * @returns what runs; `machine` itself when the record was right
  * @throws QmpError
  */
-export async function reconcileMachine(guest: Guest, machine: Machine, goal: Machine | null): Promise<Machine> {
+export async function reconcileMachine(
+  context: ReconcileContext,
+  machine: Machine,
+  goal: Machine | null,
+): Promise<Machine> {
+  const { guest, host } = context
   const present = await readPeripherals(guest)
   let now = machine
   for (const list of DEVICE_LISTS) {
@@ -30,10 +41,11 @@ export async function reconcileMachine(guest: Guest, machine: Machine, goal: Mac
       const device = parts.find((part) => part.kind === 'device')
       if (device === undefined || present.has(device.id)) continue
       await removeBackends(guest, parts)
+      await clearSurroundings(host, machine.plan, id)
       now = withoutDevice(now, list, id)
     }
   }
-  if (goal !== null) now = await settle(guest, now, goal, present)
+  if (goal !== null) now = await settle(context, now, goal, present)
   const cpus = await countCpus(guest).catch((error: unknown) => {
     // A machine type without CPU hotplug has no such list.
     if (error instanceof QmpCommandError) return now.spec.cpus
@@ -46,7 +58,13 @@ export async function reconcileMachine(guest: Guest, machine: Machine, goal: Mac
  * A change that nobody saw end: devices it has brought stay and count as running; what else it may have set goes back to
  * what is on record, because the definition was not stored.
  */
-async function settle(guest: Guest, machine: Machine, goal: Machine, present: ReadonlySet<string>): Promise<Machine> {
+async function settle(
+  context: ReconcileContext,
+  machine: Machine,
+  goal: Machine,
+  present: ReadonlySet<string>,
+): Promise<Machine> {
+  const { guest, host } = context
   let now = machine
   const { steps } = planLive(machine.spec, goal.spec, liveFacts(machine.spec, machine.plan, true, new Map()))
   for (const step of steps) {
@@ -55,12 +73,15 @@ async function settle(guest: Guest, machine: Machine, goal: Machine, present: Re
     const parts = partsOf(goal.plan.options, id)
     const device = parts.find((part) => part.kind === 'device')
     if (device !== undefined && present.has(device.id)) now = withDevice(now, step, goal)
-    else await removeBackends(guest, parts)
+    else {
+      await removeBackends(guest, parts)
+      await clearSurroundings(host, goal.plan, id)
+    }
   }
   const back = planLive(goal.spec, now.spec, liveFacts(now.spec, now.plan, true, new Map())).steps.filter(isSetting)
   for (const step of back) {
     try {
-      await applySetting(guest, step, goal.plan, () => now.plan)
+      await applySetting(context, step, goal.plan, () => now.plan)
     } catch (error) {
       // Half of these are as they were, which QEMU may refuse to hear again.
       if (!(error instanceof QmpCommandError || error instanceof EngineError)) throw error

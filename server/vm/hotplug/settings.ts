@@ -10,6 +10,7 @@ import type { LaunchPlan } from '#server/spec/types.ts'
 import type { Guest } from '../guest.ts'
 import { ask } from './ask.ts'
 import { partsOf } from './plan-change.ts'
+import type { HostSide } from './types.ts'
 import { removeBackends } from './unplug.ts'
 
 type Step<K extends LiveStep['kind']> = Extract<LiveStep, { kind: K }>
@@ -198,7 +199,7 @@ async function insert(guest: Guest, id: string, parts: ReturnType<typeof partsOf
 
 /** Steps that bring or take no device. */
 export type SettingStep = Step<
-  'link' | 'forwards' | 'throttle' | 'boot-order' | 'watchdog' | 'balloon' | 'virtio-mem' | 'medium'
+  'link' | 'rate-limit' | 'forwards' | 'throttle' | 'boot-order' | 'watchdog' | 'balloon' | 'virtio-mem' | 'medium'
 >
 
 export const isSetting = (step: LiveStep): step is SettingStep =>
@@ -210,7 +211,7 @@ export const isSetting = (step: LiveStep): step is SettingStep =>
  * @throws QmpError; EngineError
  */
 export async function applySetting(
-  guest: Guest,
+  { guest, host }: { readonly guest: Guest; readonly host: HostSide },
   step: SettingStep,
   before: LaunchPlan,
   after: () => LaunchPlan,
@@ -220,6 +221,9 @@ export async function applySetting(
       return await changeMedium(guest, step, before, after())
     case 'link':
       await setLink(guest, step)
+      return null
+    case 'rate-limit':
+      for (const tap of before.taps) if (tap.card === step.id) await host.limitTap(tap.name, step.rateLimit)
       return null
     case 'forwards':
       await setForwards(guest, step)

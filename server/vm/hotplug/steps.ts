@@ -11,6 +11,7 @@ import { liveFacts } from './facts.ts'
 import { addedCommands, partsOf, withChange } from './plan-change.ts'
 import type { PlugPart } from './qmp-of-option.ts'
 import { applySetting, hasThrottleGroup, isSetting, type SettingStep } from './settings.ts'
+import type { HostSide } from './types.ts'
 import { removeBackends, type UnplugOutcome, unplugDevice } from './unplug.ts'
 
 /** The machine as it runs. */
@@ -24,6 +25,7 @@ export interface StepContext {
   /** @throws EngineError bad_input */
   readonly compile: (spec: VmSpec) => LaunchPlan
   readonly unplugMs: number
+  readonly host: HostSide
   readonly signal?: AbortSignal
 }
 
@@ -51,7 +53,7 @@ export async function runStep(step: LiveStep, now: Machine, context: StepContext
       const after = () => context.compile(applyStep(now.spec, step))
       let words: string | null
       try {
-        words = await applySetting(context.guest, step, now.plan, after)
+        words = await applySetting(context, step, now.plan, after)
       } catch (error) {
         await setBack(step, now, context)
         throw error
@@ -63,20 +65,20 @@ export async function runStep(step: LiveStep, now: Machine, context: StepContext
 }
 
 /** Some settings take several commands, of which the first may have been taken. Best effort. */
-async function setBack(step: SettingStep, now: Machine, { guest, signal }: StepContext): Promise<void> {
+async function setBack(step: SettingStep, now: Machine, { guest, host, signal }: StepContext): Promise<void> {
   if (signal?.aborted) return
   const made = applyStep(now.spec, step)
   const { steps } = planLive(made, now.spec, liveFacts(now.spec, now.plan, true, NONE))
   for (const back of steps.filter(isSetting)) {
     // The medium sees to itself.
-    if (back.kind !== 'medium') await applySetting(guest, back, now.plan, () => now.plan).catch(() => null)
+    if (back.kind !== 'medium') await applySetting({ guest, host }, back, now.plan, () => now.plan).catch(() => null)
   }
 }
 
 /** `now` with the step made, and its plan with what a start with that would differ in. */
 export function advanced(now: Machine, step: LiveStep, compile: StepContext['compile']): Machine {
   const spec = applyStep(now.spec, step)
-  const deviceId = step.kind === 'plug' ? step.device.id : step.kind === 'throttle' ? step.id : null
+  const deviceId = step.kind === 'plug' ? step.device.id : 'id' in step ? step.id : null
   // Limits come and go without the objects that a start would make for them.
   if (step.kind === 'throttle' && (step.throttle === null || !hasThrottleGroup(now.plan, step.id)))
     return { spec, plan: now.plan }
@@ -91,8 +93,11 @@ async function plug(step: Extract<LiveStep, { kind: 'plug' }>, now: Machine, con
   if (!parts.some((part) => part.kind === 'device'))
     throw new EngineError('conflict', `“${id}” cannot be plugged in while the guest runs; leave it for the next start.`)
   const made: PlugPart[] = []
+  const { taps, helpers } = surroundingsOf(machine.plan, id)
   const { signal } = context
   try {
+    for (const tap of taps) await context.host.makeTap(tap)
+    for (const helper of helpers) await context.host.startHelper(helper)
     for (const part of parts) {
       await ask(guest, part.add.execute, part.add.arguments, signal)
       made.push(part)
@@ -111,10 +116,25 @@ async function plug(step: Extract<LiveStep, { kind: 'plug' }>, now: Machine, con
       )
     }
   } catch (error) {
-    if (context.signal?.aborted !== true) await takeBack(guest, made, context.unplugMs)
+    if (context.signal?.aborted !== true) {
+      await takeBack(guest, made, context.unplugMs)
+      await clearSurroundings(context.host, machine.plan, id)
+    }
     throw error
   }
   return machine
+}
+
+const surroundingsOf = (plan: LaunchPlan, id: string) => ({
+  taps: plan.taps.filter((tap) => tap.card === id),
+  helpers: plan.helpers.filter((helper) => helper.id === id),
+})
+
+/** What stood beside QEMU for a device that has gone. Never throws: what is left goes with the guest. */
+export async function clearSurroundings(host: HostSide, plan: LaunchPlan, id: string): Promise<void> {
+  const { taps, helpers } = surroundingsOf(plan, id)
+  for (const { name } of taps) await host.removeTap(name).catch(() => {})
+  for (const helper of helpers) await host.stopHelper(helper.id)
 }
 
 /** Best effort: the error that led here is the one to tell. */
@@ -135,7 +155,10 @@ export async function takeOut(id: string, plan: LaunchPlan, context: StepContext
   // The first is the outermost: a bridge takes what hangs on it along.
   const outermost = parts.find((part) => part.kind === 'device')?.id ?? id
   const outcome = await unplugDevice(guest, outermost, { timeoutMs: unplugMs, ...(signal && { signal }) })
-  if (outcome.kind === 'gone') await removeBackends(guest, parts)
+  if (outcome.kind === 'gone') {
+    await removeBackends(guest, parts)
+    await clearSurroundings(context.host, plan, id)
+  }
   return outcome
 }
 
@@ -160,7 +183,13 @@ export function withoutDevice(now: Machine, list: Extract<LiveStep, { kind: 'unp
   const commands = now.plan.commands.filter((command) => !isOfDevice(command.field.split('/').slice(0, 3).join('/')))
   return {
     spec: applyStep(now.spec, { kind: 'unplug', field: list, list, id }),
-    plan: { ...now.plan, options, commands },
+    plan: {
+      ...now.plan,
+      options,
+      commands,
+      taps: now.plan.taps.filter((tap) => tap.card !== id),
+      helpers: now.plan.helpers.filter((helper) => helper.id !== id),
+    },
   }
 }
 
