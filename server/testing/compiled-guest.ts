@@ -6,7 +6,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GuestShell } from '#e2e/guests/guest-shell.ts'
 import { Line } from '#e2e/guests/plain-qemu.ts'
@@ -151,6 +151,7 @@ function makeFiles(input: CompileInput, images: ReadonlyMap<string, string>): vo
   // Last layer first: the one above is made on top of it.
   for (const { chain } of input.drives)
     for (const { path, format } of chain.toReversed()) {
+      mkdirSync(dirname(path), { recursive: true })
       const image = images.get(path.slice(path.lastIndexOf('/') + 1))
       if (image !== undefined) execFileSync('cp', ['--reflink=auto', '--', image, path])
       else if (!existsSync(path)) execFileSync('qemu-img', ['create', '-q', '-f', format, '--', path, '64M'])
