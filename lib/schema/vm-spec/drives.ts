@@ -51,7 +51,10 @@ export const DiskDevice = z.strictObject({
     .regex(/^[A-Za-z0-9._-]{1,20}$/, 'letters, digits, . _ - (up to 20)')
     .nullable(),
   readOnly: z.boolean(),
-  /** Other VMs may open the same disk; only for cluster file systems. */
+  /**
+   * Shared disks of one owner with the same `serial` are one raw disk that several VMs write to at once; only for
+   * cluster file systems. Decided when the disk is made.
+   */
   shared: z.boolean(),
   throttle: Throttle.nullable(),
   /** When the host cannot write: pause the guest, tell it, or (only when full) pause. */
