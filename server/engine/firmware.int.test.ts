@@ -1,5 +1,6 @@
 /** UEFI variables through the whole engine: their template follows Secure Boot, and they can be reset. */
 import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { ADMIN, ANN, BEN, create, data, EYE, isRoot, now, update } from './test-rig.ts'
 
@@ -50,3 +51,24 @@ it('a reset is for those who may change the VM, when it is off and has UEFI', as
   const bios = await create(ANN, { name: 'bios', firmware: 'bios' })
   await expect(now.engine.vms.resetFirmware(ANN, bios.id)).rejects.toMatchObject({ code: 'wrong_state' })
 })
+
+it.runIf(existsSync('/usr/bin/swtpm'))(
+  'a VM with a TPM keeps what the chip knows from one start to the next',
+  async () => {
+    const vm = await create(ANN, { name: 'tpm', tpm: 'tpm-crb', memoryMiB: 64 })
+    const state = join(data.vmDir(vm.id), 'tpm', 'tpm2-00.permall')
+    await now.engine.vms.start(ANN, vm.id)
+    const { items } = await now.engine.vms.commandLine(ANN, vm.id, { of: 'running' }).then(({ options }) => ({
+      items: options.map((option) => option.argv.join(' ')),
+    }))
+    expect(items).toContain('-tpmdev emulator,id=tpm0.emu,chardev=tpm0.sock')
+    expect(statSync(state).mode & 0o777).toBe(0o600)
+    if (isRoot) expect(statSync(state).uid).toBe(statSync(data.vmDir(vm.id)).gid)
+    const before = readFileSync(state)
+    await now.engine.vms.poweroff(ANN, vm.id)
+    await now.engine.vms.start(ANN, vm.id)
+    // Another chip would have keys of its own.
+    expect(readFileSync(state).length).toBe(before.length)
+    await now.engine.vms.poweroff(ANN, vm.id)
+  },
+)
