@@ -1,5 +1,6 @@
 /** What can change on a running guest changes at once: a real guest says what it has, after each change of its definition. */
-import { chmodSync, copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -11,7 +12,7 @@ import type { Vm } from '#lib/schema/vm-state.ts'
 import { vmRunPaths } from '#server/paths.ts'
 import { connectQmp } from '#server/qmp/client.ts'
 import { HubLine } from '#server/vm/testing/hub-line.ts'
-import { ADMIN, create, data, imageDir, now, runDir, until, update, upload } from './test-rig.ts'
+import { ADMIN, create, data, imageDir, isRoot, now, runDir, shareDir, until, update, upload } from './test-rig.ts'
 
 let directKernel: { kernel: string; initrd: string; commandLine: string }
 
@@ -109,6 +110,10 @@ test('a running guest takes and gives back devices as its definition changes, an
   })
   expect(changed.pending).toEqual([])
   await shell.until('cat /sys/devices/system/cpu/online', /^0-1$/)
+  await until(
+    () => now.supervisor.runtime(id).live,
+    (shown) => shown?.vcpus === 2 && shown.memoryMiB >= 384 + 256 + 256,
+  )
   const grown = await until(memoryMiB, (mib) => mib >= before + 500)
   changed = await update(ADMIN, id, { dimms: [], virtioMem: { sizeMiB: 512, requestedMiB: 0 } })
   await until(
@@ -263,4 +268,66 @@ test('what needs no device to come or go changes in place; what fails leaves eve
   changed = await update(ADMIN, id, { disks: before.spec.disks })
   expect(changed.pending).toEqual([])
   await shell.until('ls /sys/block | grep -c sdb', /^0$/)
+})
+
+test('a folder and a card on a bridge come and go, and what they need on the host comes and goes with them', async (context) => {
+  const bridge = `gdt${process.pid % 100_000}`
+  const ip = (...args: string[]) => spawnSync('ip', args, { encoding: 'utf8' })
+  const hasBridge = ip('link', 'add', bridge, 'type', 'bridge').status === 0
+  if (!hasBridge || !isRoot) return context.skip('this host lets us make no bridge')
+  ip('link', 'set', bridge, 'up')
+  // As most systems have it, for the time of the test: guests' users open their taps through it.
+  const tun = '/dev/net/tun'
+  const { mode } = statSync(tun)
+  chmodSync(tun, 0o666)
+  try {
+    for (const name of ['first', 'second']) {
+      mkdirSync(join(shareDir, name), { recursive: true })
+      writeFileSync(join(shareDir, name, 'who'), name)
+      chmodSync(join(shareDir, name), 0o777)
+    }
+    chmodSync(shareDir, 0o755)
+    const share = (name: string) => ({ tag: name, source: join(shareDir, name), driver: 'virtiofs', readOnly: false })
+    const { vm, shell } = await boot({ shares: [share('first')] })
+    const { id } = vm
+    const read = (tag: string) => `mkdir -p /mnt/${tag}; mount -t virtiofs ${tag} /mnt/${tag}; cat /mnt/${tag}/who`
+    await shell.until(read('first'), /^first$/)
+    const taps = () => JSON.parse(ip('-json', 'link', 'show', 'master', bridge).stdout || '[]') as { ifname: string }[]
+
+    const card = { network: 'bridge', bridge, rateLimit: { inKBps: 1000, outKBps: null } }
+    let changed = await update(ADMIN, id, {
+      shares: [...vm.spec.shares, share('second')],
+      networks: [...vm.spec.networks, card],
+    })
+    expect(changed.pending).toEqual([])
+    await shell.until(read('second'), /^second$/)
+    await shell.until('ls /sys/class/net', /eth1/)
+    const [tap] = taps()
+    expect(tap?.ifname).toMatch(/^gd/)
+    const limit = () => spawnSync('tc', ['qdisc', 'show', 'dev', tap?.ifname ?? ''], { encoding: 'utf8' }).stdout
+    expect(limit()).toMatch(/tbf.*rate 8Mbit/)
+
+    const cards = changed.spec.networks
+    changed = await update(ADMIN, id, {
+      networks: [cards[0], { ...cards[1], rateLimit: { inKBps: 2000, outKBps: null } }],
+    })
+    expect(changed.pending).toEqual([])
+    expect(limit()).toMatch(/tbf.*rate 16Mbit/)
+
+    // A bridge that is not there: nothing comes of it.
+    await expect(
+      update(ADMIN, id, { networks: [...changed.spec.networks, { network: 'bridge', bridge: 'gdnowhere' }] }),
+    ).rejects.toMatchObject({ field: 'networks.2' })
+    expect((await view(id)).pending).toEqual([])
+
+    await shell.output('umount /mnt/second')
+    changed = await update(ADMIN, id, { shares: vm.spec.shares, networks: vm.spec.networks })
+    expect(changed.pending).toEqual([])
+    expect(taps()).toEqual([])
+    expect(now.supervisor.runtime(id).launchedPlan).toMatchObject({ taps: [], helpers: [{ id: 'share0' }] })
+    await shell.until('cat /mnt/first/who', /^first$/)
+  } finally {
+    chmodSync(tun, mode)
+    ip('link', 'del', bridge)
+  }
 })
