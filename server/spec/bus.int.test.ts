@@ -12,6 +12,7 @@ import { channelSocket } from './devices/console.ts'
 
 /** Software emulation on a busy machine: generous, and only ever waited for in full when something is wrong. */
 const BOOT_TIMEOUT_MS = 170_000
+const TEST_TIMEOUT_MS = 240_000
 
 let kernel: { kernel: string; initrd: string; commandLine: string }
 beforeAll(async () => {
@@ -158,7 +159,7 @@ describe('virtio-vga with two outputs, virtio and USB input, HD Audio, channels,
   })
 
   it('a further virtio console carries a shell', async () => {
-    const second = await GuestShell.over(await socketOf('hvc'))
+    const second = await GuestShell.over(await socketOf('hvc'), 100_000)
     expect(await second.output('readlink /proc/$$/fd/0')).toBe('/dev/hvc0')
     second.close()
   })
@@ -300,43 +301,55 @@ describe('virtio-gpu, a virtio console for the serial line, a NEC controller, th
 })
 
 describe('screens for firmware and boot loaders', () => {
-  it('the standard card shows the chosen size, and has the memory for it', async () => {
-    await using guest = await CompiledGuest.start({
-      ...small(),
-      display: 'std',
-      displayResolution: { width: 1440, height: 900 },
-      displayMemoryMiB: 64,
-      usbController: 'uhci',
-    })
-    const shell = await guest.boot(BOOT_TIMEOUT_MS)
-    expect(await shell.output(CONNECTORS)).toMatch(/^card0-Virtual-1 connected 1440x900$/m)
-    expect(await screenSize(guest)).toEqual([1440, 900])
-    const pci = await shell.output('lspci')
-    expect(pci).toMatch(/:0b\.0 0c0300 8086:7020 .* uhci_hcd$/m)
-    const size = 'set -- $(sed -n 1p /sys/bus/pci/devices/0000:00:01.0/resource); echo $((($2 - $1 + 1) >> 20))'
-    expect(await shell.output(size)).toBe('64')
-    await shell.until('lsusb', /usbhid QEMU USB Tablet$/m)
-  })
+  it(
+    'the standard card shows the chosen size, and has the memory for it',
+    async () => {
+      await using guest = await CompiledGuest.start({
+        ...small(),
+        display: 'std',
+        displayResolution: { width: 1440, height: 900 },
+        displayMemoryMiB: 64,
+        usbController: 'uhci',
+      })
+      const shell = await guest.boot(BOOT_TIMEOUT_MS)
+      expect(await shell.output(CONNECTORS)).toMatch(/^card0-Virtual-1 connected 1440x900$/m)
+      expect(await screenSize(guest)).toEqual([1440, 900])
+      const pci = await shell.output('lspci')
+      expect(pci).toMatch(/:0b\.0 0c0300 8086:7020 .* uhci_hcd$/m)
+      const size = 'set -- $(sed -n 1p /sys/bus/pci/devices/0000:00:01.0/resource); echo $((($2 - $1 + 1) >> 20))'
+      expect(await shell.output(size)).toBe('64')
+      await shell.until('lsusb', /usbhid QEMU USB Tablet$/m)
+    },
+    TEST_TIMEOUT_MS,
+  )
 
-  it('the card without VGA is driven by its own driver', async () => {
-    await using guest = await CompiledGuest.start({
-      ...small(),
-      display: 'bochs',
-      displayResolution: { width: 800, height: 600 },
-      usbInput: false,
-    })
-    const shell = await guest.boot(BOOT_TIMEOUT_MS)
-    expect(await shell.output('lspci')).toMatch(/ 038000 1234:1111 .* bochs-drm$/m)
-    expect(await shell.output(CONNECTORS)).toMatch(/^card0-Virtual-1 connected 800x600$/m)
-    expect(await screenSize(guest)).toEqual([800, 600])
-  })
+  it(
+    'the card without VGA is driven by its own driver',
+    async () => {
+      await using guest = await CompiledGuest.start({
+        ...small(),
+        display: 'bochs',
+        displayResolution: { width: 800, height: 600 },
+        usbInput: false,
+      })
+      const shell = await guest.boot(BOOT_TIMEOUT_MS)
+      expect(await shell.output('lspci')).toMatch(/ 038000 1234:1111 .* bochs-drm$/m)
+      expect(await shell.output(CONNECTORS)).toMatch(/^card0-Virtual-1 connected 800x600$/m)
+      expect(await screenSize(guest)).toEqual([800, 600])
+    },
+    TEST_TIMEOUT_MS,
+  )
 
-  it('a frame buffer without any card shows what UEFI draws, and the guest takes it over', async () => {
-    await using guest = await CompiledGuest.start({ ...small(), display: 'ramfb', firmware: 'uefi', usbInput: false })
-    const shell = await guest.boot(BOOT_TIMEOUT_MS)
-    expect(await shell.output('lspci')).not.toMatch(/ 03[0-9a-f]{4} /)
-    expect(await shell.output('cat /proc/fb')).toMatch(/^0 /)
-    const [width = 0, height = 0] = (await screenSize(guest)) ?? []
-    expect(await shell.output('cat /sys/class/graphics/fb0/virtual_size')).toBe(`${width},${height}`)
-  })
+  it(
+    'a frame buffer without any card shows what UEFI draws, and the guest takes it over',
+    async () => {
+      await using guest = await CompiledGuest.start({ ...small(), display: 'ramfb', firmware: 'uefi', usbInput: false })
+      const shell = await guest.boot(BOOT_TIMEOUT_MS)
+      expect(await shell.output('lspci')).not.toMatch(/ 03[0-9a-f]{4} /)
+      expect(await shell.output('cat /proc/fb')).toMatch(/^0 /)
+      const [width = 0, height = 0] = (await screenSize(guest)) ?? []
+      expect(await shell.output('cat /sys/class/graphics/fb0/virtual_size')).toBe(`${width},${height}`)
+    },
+    TEST_TIMEOUT_MS,
+  )
 })
