@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { refusedName, refusedProperty } from '#lib/devices/property-rules.ts'
 import { VmSpecInput } from '#lib/schema/vm-spec.ts'
 import { compile } from '../compile.ts'
 import { normalizeSpec } from '../normalize.ts'
 import { capabilitiesOf, compileInput, factsFor } from '../test-support.ts'
-import { refusedName, refusedProperty } from './property-rules.ts'
 
 const capabilities = capabilitiesOf('10.0')
 

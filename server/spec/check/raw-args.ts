@@ -2,11 +2,11 @@
  * Raw options: a list of what may be given, each with a rule for its value. What is not on it is refused, with the reason
  * where people are likely to ask. Options of QEMU 7.2 to current (docs/system/invocation.rst, qemu-options.hx).
  */
+import { refusedName } from '#lib/devices/property-rules.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { familyOf } from '../bus.ts'
 import { bad, type SpecProblem } from './problem.ts'
-import { refusedName } from './property-rules.ts'
 
 /** One option with its value: the index of its first argument, for messages. */
 export interface RawOption {

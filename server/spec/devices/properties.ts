@@ -2,10 +2,10 @@
  * Properties beyond the fields of the definition: merged into the options of the devices they belong to, after
  * everything else was compiled. Names, types and ranges as in QEMU's `device-list-properties`.
  */
+import { refusedProperty } from '#lib/devices/property-rules.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { bad, type SpecProblem } from '../check/problem.ts'
-import { refusedProperty } from '../check/property-rules.ts'
 import type { PlannedOption } from '../types.ts'
 
 type DeviceFields = Readonly<Record<string, unknown>> & { readonly id: string; readonly driver: string }

@@ -2,7 +2,7 @@
  * Which properties of devices may be set by hand, and to what. Names, types and ranges are those QEMU reports
  * (`device-list-properties`); refused are those the definition sets itself and those that reach out of the guest.
  */
-import type { DeviceProperty } from '#server/capabilities/types.ts'
+import type { DeviceProperty } from '../schema/host.ts'
 
 /** Set by the compiler: another value would take the device from its place or its back end. */
 const MANAGED: ReadonlySet<string> = new Set([
@@ -67,6 +67,26 @@ export function refusedName(name: string): string | null {
   return null
 }
 
+type Kind = 'choice' | 'switch' | 'number' | 'text'
+
+/** What a form offers for the property; null when its type may name something of the host. */
+export function kindOfProperty({ name, type, values }: Pick<DeviceProperty, 'name' | 'type' | 'values'>): Kind | null {
+  if (values !== null) return 'choice'
+  if (type === 'bool') return 'switch'
+  if (INTEGER.test(type)) return 'number'
+  return type === 'str' && HARMLESS_TEXTS.has(name) ? 'text' : null
+}
+
+/** Why the property cannot be set at all, whatever the value; null when it can. For forms: offer only the others. */
+export function refusedSetting(property: Pick<DeviceProperty, 'name' | 'type' | 'values'>): string | null {
+  return (
+    refusedName(property.name) ??
+    (kindOfProperty(property) === null
+      ? `Properties of the type ${property.type} cannot be set here: they may name something of the host.`
+      : null)
+  )
+}
+
 /**
  * Why the value cannot be given to the property; null when it can.
  * @param known QEMU's properties of the driver
@@ -78,24 +98,22 @@ export function refusedProperty(
 ): string | null {
   const property = known.find((candidate) => candidate.name === name)
   if (property === undefined) return 'This QEMU’s device has no such property.'
-  const refused = refusedName(name)
+  const refused = refusedSetting(property)
   if (refused !== null) return refused
-  if (property.values !== null)
-    return typeof value === 'string' && property.values.includes(value)
-      ? null
-      : `It takes one of ${property.values.join(', ')}.`
-  if (property.type === 'bool') return typeof value === 'boolean' ? null : 'It takes true or false.'
-  if (INTEGER.test(property.type)) {
-    const { min, max } = property
-    const range = min === null || max === null ? '' : ` from ${min} to ${max}`
-    return typeof value === 'number' &&
-      Number.isSafeInteger(value) &&
-      (min === null || value >= min) &&
-      (max === null || value <= max)
-      ? null
-      : `It takes a whole number${range}.`
+  const { min, max, values } = property
+  switch (kindOfProperty(property)) {
+    case 'choice':
+      return typeof value === 'string' && values?.includes(value) ? null : `It takes one of ${values?.join(', ')}.`
+    case 'switch':
+      return typeof value === 'boolean' ? null : 'It takes true or false.'
+    case 'number':
+      return typeof value === 'number' &&
+        Number.isSafeInteger(value) &&
+        (min === null || value >= min) &&
+        (max === null || value <= max)
+        ? null
+        : `It takes a whole number${min === null || max === null ? '' : ` from ${min} to ${max}`}.`
+    default:
+      return typeof value === 'string' && value.length <= 64 ? null : 'It takes a text of at most 64 characters.'
   }
-  if (property.type === 'str' && HARMLESS_TEXTS.has(name))
-    return typeof value === 'string' && value.length <= 64 ? null : 'It takes a text of at most 64 characters.'
-  return `Properties of the type ${property.type} cannot be set here: they may name something of the host.`
 }
