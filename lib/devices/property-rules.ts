@@ -67,10 +67,12 @@ export function refusedName(name: string): string | null {
   return null
 }
 
+/** As `device-list-properties` gives it. */
+type Property = Readonly<Omit<DeviceProperty, 'values'>> & { readonly values: readonly string[] | null }
 type Kind = 'choice' | 'switch' | 'number' | 'text'
 
 /** What a form offers for the property; null when its type may name something of the host. */
-export function kindOfProperty({ name, type, values }: Pick<DeviceProperty, 'name' | 'type' | 'values'>): Kind | null {
+export function kindOfProperty({ name, type, values }: Pick<Property, 'name' | 'type' | 'values'>): Kind | null {
   if (values !== null) return 'choice'
   if (type === 'bool') return 'switch'
   if (INTEGER.test(type)) return 'number'
@@ -78,7 +80,7 @@ export function kindOfProperty({ name, type, values }: Pick<DeviceProperty, 'nam
 }
 
 /** Why the property cannot be set at all, whatever the value; null when it can. For forms: offer only the others. */
-export function refusedSetting(property: Pick<DeviceProperty, 'name' | 'type' | 'values'>): string | null {
+export function refusedSetting(property: Pick<Property, 'name' | 'type' | 'values'>): string | null {
   return (
     refusedName(property.name) ??
     (kindOfProperty(property) === null
@@ -94,7 +96,7 @@ export function refusedSetting(property: Pick<DeviceProperty, 'name' | 'type' | 
 export function refusedProperty(
   name: string,
   value: boolean | number | string,
-  known: readonly DeviceProperty[],
+  known: readonly Property[],
 ): string | null {
   const property = known.find((candidate) => candidate.name === name)
   if (property === undefined) return 'This QEMU’s device has no such property.'
