@@ -34,6 +34,30 @@ it.runIf(canSecureBoot)(
     expect(after.ino).not.toBe(before.ino)
     expect(after.mode & 0o777).toBe(0o600)
     if (isRoot) expect(after.uid).toBe(before.uid)
+    const { items } = await now.engine.vms.activity(ANN, vm.id, { limit: 10 })
+    expect(items.map((entry) => entry.what)).toContain('vmFirmwareReset')
+  },
+)
+
+it('a reset is for those who may change the VM, when it is off and has UEFI', async () => {
+  const vm = await create(ANN, { name: 'uefi', firmware: 'uefi', memoryMiB: 64 })
+  await expect(now.engine.vms.resetFirmware(EYE, vm.id)).rejects.toMatchObject({ code: 'forbidden' })
+  await expect(now.engine.vms.resetFirmware(BEN, vm.id)).rejects.toMatchObject({ code: 'not_found' })
+  await now.engine.vms.start(ANN, vm.id)
+  const before = statSync(data.nvram(vm.id)).ino
+  await expect(now.engine.vms.resetFirmware(ADMIN, vm.id)).rejects.toMatchObject({ code: 'wrong_state' })
+  expect(statSync(data.nvram(vm.id)).ino).toBe(before)
+  await now.engine.vms.poweroff(ANN, vm.id)
+  const bios = await create(ANN, { name: 'bios', firmware: 'bios' })
+  await expect(now.engine.vms.resetFirmware(ANN, bios.id)).rejects.toMatchObject({ code: 'wrong_state' })
+})
+
+it.runIf(existsSync('/usr/bin/swtpm'))(
+  'a VM with a TPM keeps what the chip knows from one start to the next',
+  async () => {
+    const vm = await create(ANN, { name: 'tpm', tpm: 'tpm-crb', memoryMiB: 64 })
+    const state = join(data.vmDir(vm.id), 'tpm', 'tpm2-00.permall')
+    await now.engine.vms.start(ANN, vm.id)
     const { options } = await now.engine.vms.commandLine(ANN, vm.id, { of: 'running' })
     expect(options.map((option) => option.argv.join(' '))).toContain('-tpmdev emulator,id=tpm0.emu,chardev=tpm0.sock')
     expect(statSync(state).mode & 0o777).toBe(0o600)
