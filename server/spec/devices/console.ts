@@ -16,12 +16,12 @@ export const AGENT_PORT_NAME = 'org.qemu.guest_agent.0'
 export const CLIPBOARD_PORT_NAME = 'com.redhat.spice.0'
 /** A virtio-serial controller has the ports 0 to 30 (`max_ports` 31); the highest is the clipboard's. */
 export const CLIPBOARD_PORT = 30
-export const VIRTIO_SERIAL_BUS = `${QEMU_IDS.virtioSerial}.0`
+const VIRTIO_SERIAL_BUS = `${QEMU_IDS.virtioSerial}.0`
 /** Back end `log`: QEMU keeps as many bytes, a power of two, whatever the guest sends. */
-export const CHANNEL_LOG_BYTES = 2 ** 20
+const CHANNEL_LOG_BYTES = 2 ** 20
 
 /** The back end of a channel. */
-export const channelChardev = (id: string): string => `${id}.chr`
+const channelChardev = (id: string): string => `${id}.chr`
 
 /** The socket of a channel with back end `socket`; a path of the run directory. */
 export const channelSocket = (paths: Pick<LaunchPaths, 'dir'>, channel: Pick<Channel, 'device' | 'port'>): string =>
@@ -191,8 +191,8 @@ function clipboardOptions({ spec }: CompileInput): PlannedOption[] {
   ]
 }
 
-/** `-device` of one channel; also what hot-adding it takes. */
-export function channelDevice(channel: Channel) {
+/** `-device` of one channel. */
+function channelDevice(channel: Channel) {
   const { id, device, port, name } = channel
   const chardev = channelChardev(id)
   return device === 'isa-serial'

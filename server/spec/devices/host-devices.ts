@@ -12,8 +12,8 @@ import { USB_BUS } from './usb.ts'
 export const hostDeviceDriver = (device: Pick<HostDevice, 'type'>): string =>
   device.type === 'usb-id' || device.type === 'usb-port' ? 'usb-host' : 'vfio-pci'
 
-/** `-device` of one host device; also what hot-adding it takes. */
-export function hostDevice(spec: Pick<VmSpec, 'machine'>, device: HostDevice) {
+/** `-device` of one host device. */
+function hostDevice(spec: Pick<VmSpec, 'machine'>, device: HostDevice) {
   const driver = hostDeviceDriver(device)
   const { id } = device
   switch (device.type) {

@@ -31,8 +31,8 @@ const WHY = {
   virtio: 'Costs less than USB: no controller has to be polled. The guest needs the virtio-input driver.',
 } as const
 
-/** `-device` of one further input device; also what hot-adding it takes. */
-export function inputDevice(spec: Pick<VmSpec, 'machine'>, device: InputDevice) {
+/** `-device` of one further input device. */
+function inputDevice(spec: Pick<VmSpec, 'machine'>, device: InputDevice) {
   return {
     driver: inputDriver(spec, device) ?? '',
     id: device.id,

@@ -11,7 +11,7 @@ import type { PlannedOption } from '../types.ts'
 type DeviceFields = Readonly<Record<string, unknown>> & { readonly id: string; readonly driver: string }
 
 /** The value of a `-device` option in JSON; null for every other option. */
-export function deviceFields(option: Pick<PlannedOption, 'argv'>): DeviceFields | null {
+function deviceFields(option: Pick<PlannedOption, 'argv'>): DeviceFields | null {
   if (option.argv[0] !== '-device') return null
   const fields: unknown = JSON.parse(option.argv[1] ?? 'null')
   return typeof fields === 'object' &&

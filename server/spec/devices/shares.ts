@@ -13,11 +13,11 @@ import type { CompileInput, LaunchPaths, PlannedHelper, PlannedOption } from '..
 export const needsSharedMemory = (spec: Pick<VmSpec, 'shares'>): boolean =>
   spec.shares.some((share) => share.driver === 'virtiofs')
 
-export const shareSocket = (paths: Pick<LaunchPaths, 'dir'>, share: Pick<Share, 'rootPort'>): string =>
+const shareSocket = (paths: Pick<LaunchPaths, 'dir'>, share: Pick<Share, 'rootPort'>): string =>
   `${paths.dir}/fs${share.rootPort}.sock`
 
 /** Chardev or fsdev of a share. */
-export const shareBackend = (id: string): string => `${id}.fs`
+const shareBackend = (id: string): string => `${id}.fs`
 
 /** QEMU's driver of a share. */
 export const shareDriver = (spec: Pick<VmSpec, 'machine'>, share: Pick<Share, 'driver'>): string =>
