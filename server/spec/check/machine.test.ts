@@ -187,6 +187,13 @@ describe('clock', () => {
 })
 
 describe('CPUs', () => {
+  it('numbers no machine has are refused by the schema', () => {
+    for (const spec of [{ cpus: 0 }, { cpus: -1 }, { cpus: 1000 }, { cpus: 1.5 }, { maxCpus: 256 }])
+      expect(VmSpecInput.safeParse({ name: 'demo', ...spec }).success, JSON.stringify(spec)).toBe(false)
+    for (const memoryMiB of [0, -1, 15, 64.5, 16_777_217, Number.MAX_SAFE_INTEGER])
+      expect(VmSpecInput.safeParse({ name: 'demo', memoryMiB }).success, String(memoryMiB)).toBe(false)
+  })
+
   it.each([
     ['fewer at most than at power-on', 'maxCpus', { cpus: 4, maxCpus: 2 }],
     ['an arrangement of another number', 'topology', { cpus: 4, topology: { sockets: 2, cores: 3, threads: 1 } }],
