@@ -36,6 +36,8 @@ export function checkCpu(spec: VmSpec): SpecProblem[] {
 
 /** Address bits of the CPUs before 64 bits (`target/i386/cpu.c`: 36 with PSE-36, otherwise 32). All others have 40 or more. */
 const SHORT_ADDRESSES: Readonly<Record<string, 32 | 36>> = {
+  // Nothing but what is switched on by flags.
+  base: 32,
   '486': 32,
   pentium: 32,
   pentium2: 36,
@@ -47,13 +49,16 @@ const SHORT_ADDRESSES: Readonly<Record<string, 32 | 36>> = {
   n270: 36,
 }
 
+const WITHOUT_APIC: ReadonlySet<string> = new Set(['base', '486'])
+
 /** The PCI hole of q35 (32 GiB) and a gibibyte of alignment for each of sixteen slots take addresses too. */
 const MAX_MIB = { 32: { fixed: 2048, room: 0 }, 36: { fixed: 24 * 1024, room: 12 * 1024 } } as const
 
 function checkOldModel(spec: VmSpec): SpecProblem[] {
   const model = spec.cpuModel.replace(/-v[0-9]+$/, '')
   const problems: SpecProblem[] = []
-  const isWithoutApic = model === '486' || spec.cpuFlags.some((flag) => flag.name === 'apic' && !flag.enabled)
+  const apic = spec.cpuFlags.find((flag) => flag.name === 'apic')?.enabled
+  const isWithoutApic = !(apic ?? !WITHOUT_APIC.has(model))
   if (isWithoutApic && familyOf(spec.machine) === 'q35')
     problems.push(
       bad('cpuModel', 'A CPU without APIC takes no interrupts of PCI Express; choose the machine pc or another CPU.'),

@@ -230,6 +230,9 @@ describe('CPUs', () => {
   it.each([
     ['486', { machine: 'q35' }, ['cpuModel']],
     ['486', { machine: 'pc' }, []],
+    ['base', { machine: 'q35' }, ['cpuModel']],
+    ['base', { machine: 'q35', cpuFlags: [{ name: 'apic', enabled: true }] }, []],
+    ['max', { machine: 'q35', cpuFlags: [{ name: 'apic', enabled: false }] }, ['cpuModel']],
     ['486', { machine: 'pc', cpus: 2 }, ['cpus']],
     ['pentium-v1', { memoryMiB: 4096 }, ['memoryMiB']],
     ['pentium', { memoryMiB: 64, memoryMaxMiB: 512 }, ['memoryMaxMiB']],
