@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { ADMIN, ANN, BEN, create, data, EYE, isRoot, now, update } from './test-rig.ts'
+import { ADMIN, ANN, BEN, create, data, EYE, isRoot, now, until, update } from './test-rig.ts'
 
 /** Name of the variable with the platform key, as it stands in a store that has one (UEFI: names are UCS-2). */
 const PLATFORM_KEY = Buffer.from('PK\0', 'utf16le')
@@ -72,3 +72,21 @@ it.runIf(existsSync('/usr/bin/swtpm'))(
     await now.engine.vms.poweroff(ANN, vm.id)
   },
 )
+
+it('time that passes does not make a clock with an offset look changed; another offset does', async () => {
+  const vm = await create(ANN, { name: 'clock', clockOffsetSeconds: 3600, memoryMiB: 64 })
+  await now.engine.vms.start(ANN, vm.id)
+  const startedAt = Math.floor(Date.now() / 1000)
+  const clock = async () => {
+    const { options } = await now.engine.vms.commandLine(ANN, vm.id, { of: 'next' })
+    return options.find((option) => option.argv[0] === '-rtc')
+  }
+  await until(
+    () => Math.floor(Date.now() / 1000),
+    (second) => second > startedAt,
+  )
+  expect(await clock()).toMatchObject({ changed: false })
+  await update(ANN, vm.id, { clockOffsetSeconds: 7200 })
+  expect(await clock()).toMatchObject({ changed: true })
+  await now.engine.vms.poweroff(ANN, vm.id)
+})
