@@ -69,6 +69,23 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
   }
   const mark = data.unfinished
 
+  /** All at once: a crash leaves the variables of before or the new ones, never half of them. */
+  const writeNvram = async (vmId: string, uid: number | null, template: NvramTemplate): Promise<void> => {
+    const path = data.nvram(vmId)
+    const fresh = `${path}.new`
+    try {
+      await rm(fresh, { force: true })
+      await qemuImg.convertToQcow2(template.path, template.format, fresh)
+      await own(fresh, uid)
+      await writeNvramOrigin(data, vmId, { secureBoot: template.secureBoot })
+      await rename(fresh, path)
+      await syncDir(data.vmDir(vmId))
+    } catch (error) {
+      await rm(fresh, { force: true })
+      throw error
+    }
+  }
+
   return {
     async createDir(vmId, uid) {
       const dir = data.vmDir(vmId)
@@ -114,24 +131,10 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
     },
     async createNvram(vmId, uid, template) {
       if (existsSync(data.nvram(vmId))) return false
-      await this.resetNvram(vmId, uid, template)
+      await writeNvram(vmId, uid, template)
       return true
     },
-    async resetNvram(vmId, uid, template) {
-      const path = data.nvram(vmId)
-      const fresh = `${path}.new`
-      try {
-        await rm(fresh, { force: true })
-        await qemuImg.convertToQcow2(template.path, template.format, fresh)
-        await own(fresh, uid)
-        await writeNvramOrigin(data, vmId, { secureBoot: template.secureBoot })
-        await rename(fresh, path)
-        await syncDir(data.vmDir(vmId))
-      } catch (error) {
-        await rm(fresh, { force: true })
-        throw error
-      }
-    },
+    resetNvram: writeNvram,
     async removeNvram(vmId) {
       await rm(data.nvram(vmId), { force: true })
       await rm(data.nvramOrigin(vmId), { force: true })
