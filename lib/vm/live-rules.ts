@@ -136,7 +136,7 @@ function cpus(context: RuleContext): Ruling {
   if (next.cpus > live.maxCpus)
     return wait(`The guest was started with room for ${live.maxCpus} CPUs; more need a restart.`)
   if (next.cpus < live.cpus && !facts.canUnplugCpus)
-    return wait('This QEMU cannot take CPUs from a guest under software emulation without harm.')
+    return wait('Under software emulation QEMU cannot take CPUs from a running guest without harm.')
   const asked = next.cpus < live.cpus && [...facts.awaited.keys()].find((id) => id.startsWith('cpu-'))
   return {
     steps: [{ kind: 'cpus', field: 'cpus', before: live.cpus, cpus: next.cpus }],

@@ -50,7 +50,7 @@ export interface LiveFacts {
   readonly sockets: number
   /** Whether QEMU has a device of this id: controllers such as `usb` and `scsi0`. */
   readonly has: (id: string) => boolean
-  /** False under TCG of a QEMU that corrupts its memory when a CPU is taken away. */
+  /** False under TCG, which does not survive that a CPU goes and comes back. */
   readonly canUnplugCpus: boolean
   /** Whether other processes can serve its memory, as virtiofs needs. */
   readonly sharedMemory: boolean

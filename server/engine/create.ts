@@ -7,7 +7,6 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import type { VmExit } from '#lib/schema/vm-state.ts'
-import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
@@ -91,22 +90,11 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     return name
   }
 
-  let knownCapabilities: QemuCapabilities | null = null
-  const learnCapabilities = async (): Promise<QemuCapabilities> => {
-    const found = await deps.capabilities.current()
-    if (found !== knownCapabilities) {
-      knownCapabilities = found
-      views.invalidate()
-    }
-    return found
-  }
-
   const views = createVmViews({
     supervisor,
     viewers: deps.viewers,
     accelerator: deps.accelerator,
     userName,
-    capabilities: () => knownCapabilities,
   })
   const unwatchUsers = store.watch('user', ({ key }) => {
     userNames.delete(key)
@@ -196,7 +184,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     shared,
     space,
     identity,
-    capabilities: { current: learnCapabilities },
+    capabilities: deps.capabilities,
     launcher,
     journal,
     locks,

@@ -40,6 +40,8 @@ const config = readConfig(
     GUESTDECK_IMAGE_DIRS: imageDir,
     GUESTDECK_SHARE_DIRS: shareDir,
     GUESTDECK_PORT: '18686',
+    // To run the same tests with another QEMU.
+    GUESTDECK_QEMU: process.env.GUESTDECK_QEMU,
   } as unknown as NodeJS.ProcessEnv,
   {},
   isRoot,

@@ -61,7 +61,6 @@ function rig() {
       onChange: () => () => {},
     },
     userName: () => 'ann',
-    capabilities: () => null,
   })
   const hub = new EventHub()
   const events: { kind: string; state: unknown; load: unknown }[] = []

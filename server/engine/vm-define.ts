@@ -362,7 +362,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
           await supervisor.change(id, {
             next: spec,
             ...fieldsToApply(before.spec, spec, patch),
-            canUnplugCpus: canUnplugCpus(known.capabilities, runtime),
+            canUnplugCpus: canUnplugCpus(runtime),
             user: identity.launchUser(before.uid, null),
             compile: await launcher.compiler({ ...before, spec }, runtime.accelerator),
             commit,
@@ -392,7 +392,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       const commandLine = await launcher.explain(subject, compile(before.spec))
       return {
         spec,
-        changes: pendingOf(spec, runtime, canUnplugCpus(known.capabilities, runtime)),
+        changes: pendingOf(spec, runtime),
         commandLine: {
           ...commandLine,
           warnings: [...changeWarnings(before.spec, spec), ...commandLine.warnings],

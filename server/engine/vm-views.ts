@@ -5,12 +5,11 @@
  */
 import type { Role } from '#lib/schema/user.ts'
 import type { Vm, VmAccelerator } from '#lib/schema/vm-state.ts'
-import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import type { ViewerCounts } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import { actionsFor } from './access.ts'
 import type { AcceleratorSource } from './deps.ts'
-import { canUnplugCpus, pendingOf } from './live-change.ts'
+import { pendingOf } from './live-change.ts'
 import type { VmRecord } from './vm-records.ts'
 
 type RoleName = Role
@@ -42,13 +41,11 @@ export interface VmViewDeps {
   readonly viewers: ViewerCounts
   readonly accelerator: AcceleratorSource
   readonly userName: (id: string) => string
-  /** As last found; null before. */
-  readonly capabilities: () => QemuCapabilities | null
 }
 
 const NOBODY = { vnc: 0, serial: 0 }
 
-export function createVmViews({ supervisor, viewers, accelerator, userName, capabilities }: VmViewDeps): VmViews {
+export function createVmViews({ supervisor, viewers, accelerator, userName }: VmViewDeps): VmViews {
   const cache = new Map<string, CacheEntry>()
   let surroundings = 0
 
@@ -110,7 +107,7 @@ export function createVmViews({ supervisor, viewers, accelerator, userName, capa
     ...(runtime.live !== null && {
       live: { ...runtime.live, viewers: { vnc: watching.vnc, serial: watching.serial } },
     }),
-    pending: pendingOf(record.spec, runtime, canUnplugCpus(capabilities(), runtime)),
+    pending: pendingOf(record.spec, runtime),
     lastExit: runtime.lastExit,
     owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
     actions: actionsFor(role, runtime.state),

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
+import { EngineError } from '#server/engine/errors.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import type { QmpJson } from '#server/qmp/types.ts'
 import type { Guest } from '../guest.ts'
@@ -38,12 +39,47 @@ export async function countCpus(guest: Guest): Promise<number> {
 export const CPU_PREFIX = 'cpu-'
 const cpuId = (index: number): string => `${CPU_PREFIX}${index}`
 
-/** Plugs CPUs into the lowest free sockets until there are `wanted`. @throws QmpError */
+const MIB = 2 ** 20
+
+/**
+ * Regions TCG divides its code cache into, of which every CPU takes one at a time (QEMU tcg/region.c, tcg_n_regions).
+ * Pure.
+ */
+export function codeRegions(cacheBytes: number, maxCpus: number): number {
+  if (maxCpus === 1) return 1
+  const regions = Math.floor(cacheBytes / (2 * MIB))
+  return regions <= maxCpus ? maxCpus : Math.min(regions, 8 * maxCpus)
+}
+
+/**
+ * Under TCG a CPU that is plugged in while every region of the code cache is in use makes QEMU abort
+ * (tcg_region_initial_alloc). How full it is says `info jit`; once full, QEMU empties it.
+ * @throws EngineError busy when there is no room for `added` more; QmpError
+ */
+async function assertRoomForCode(guest: Guest, plugged: number, added: number, maxCpus: number): Promise<void> {
+  const kind = guest.facts?.accelerator ?? guest.record?.accelerator.kind
+  if (kind === 'kvm') return
+  const answer = await ask(guest, 'human-monitor-command', { 'command-line': 'info jit' })
+  const [, used, size] = /gen code size\s+([\d,]+)\/([\d,]+)/.exec(typeof answer === 'string' ? answer : '') ?? []
+  const bytes = (text = '') => Number(text.replaceAll(',', ''))
+  const regions = codeRegions(bytes(size), maxCpus)
+  // Each CPU has at most one region that it has not filled.
+  const taken = Math.ceil((bytes(used) / bytes(size)) * regions) + plugged
+  if (taken + added <= regions) return
+  throw new EngineError(
+    'busy',
+    'QEMU has no room for the code of another CPU just now, which it needs under software emulation. Try again in a moment, or change the number while the guest is off.',
+  )
+}
+
+/** Plugs CPUs into the lowest free sockets until there are `wanted`. @throws QmpError; EngineError busy */
 export async function plugCpus(guest: Guest, wanted: number, signal?: AbortSignal): Promise<void> {
   const slots = await readCpuSlots(guest)
   const free = slots.filter((slot) => slot.qomPath === null)
-  const missing = wanted - (slots.length - free.length)
-  for (const slot of free.slice(0, Math.max(0, missing))) {
+  const plugged = slots.length - free.length
+  const missing = Math.max(0, wanted - plugged)
+  if (missing > 0) await assertRoomForCode(guest, plugged, missing, slots.length)
+  for (const slot of free.slice(0, missing)) {
     await ask(guest, 'device_add', { driver: slot.type, id: cpuId(slot.index), ...slot.props }, signal)
   }
 }

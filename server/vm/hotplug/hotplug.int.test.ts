@@ -280,6 +280,18 @@ describe('a change', () => {
     }
   })
 
+  it('that would make QEMU abort for want of room is refused before', async () => {
+    const the = await rig()
+    the.model.codeBytes = 255 * 2 ** 20
+    const failure = the.change({ ...live, cpus: 2 })
+    await expect(failure).rejects.toMatchObject({ code: 'busy', field: 'cpus' })
+    expect(the.model.cpus).toBe(1)
+    expectTruth(the)
+    the.model.codeBytes = 128 * 2 ** 20
+    await the.change({ ...live, cpus: 2 })
+    expect(the.model.cpus).toBe(2)
+  })
+
   it('that cannot be stored is taken back', async () => {
     const the = await rig()
     const before = the.model.snapshot()

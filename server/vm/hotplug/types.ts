@@ -7,7 +7,7 @@ export interface LiveChange {
   readonly next: VmSpec
   /** Only changes of these fields; all when left out. */
   readonly fields?: ReadonlySet<keyof VmSpec>
-  /** False under TCG of a QEMU that corrupts its memory when a CPU is taken away. */
+  /** False under TCG, which does not survive that a CPU goes and comes back. */
   readonly canUnplugCpus: boolean
   /** Who QEMU and its helpers run as. */
   readonly user: LaunchUser | null

@@ -37,6 +37,8 @@ export class QemuModel {
   readonly sticky = new Set<string>()
   readonly asked: string[] = []
   cpus = 1
+  /** Of TCG's cache of 256 MiB. */
+  codeBytes = 0
   maxCpus = 4
   #fault: Fault | null = null
   #count = 0
@@ -264,6 +266,7 @@ export class QemuModel {
   }
 
   #monitor(line: string): string {
+    if (line === 'info jit') return `gen code size       ${this.codeBytes}/268353536\r\n`
     const [command, , rule = ''] = line.split(' ')
     if (command === 'hostfwd_add') {
       this.forwards.add(rule)
