@@ -56,7 +56,8 @@ export function viewCapabilities(
       memoryMemfd: features.memoryMemfd,
       iommufd: features.iommufd,
       snapshotSave: features.snapshotSave,
-      cpuUnplug: auto === 'kvm' || features.cpuUnplugUnderTcgIsSafe,
+      // Under TCG the CPU could not come back: QEMU aborts then (tcg_register_thread).
+      cpuUnplug: auto === 'kvm',
     },
     // SeaBIOS is part of QEMU: it is what a q35 machine starts with when nothing else is said.
     firmware: {
