@@ -308,6 +308,27 @@ describe('changing', () => {
     )
     expect((await now.engine.vms.view(ANN, vm.id)).pending).toEqual([])
   })
+  it('a change that waits for the guest gives way when its power is cut, and nothing of it is stored', async () => {
+    const vm = await create(ANN, { name: 'cut', memoryMiB: 64, disks: [{ device: 'disk', id: 'a', sizeGiB: 1 }] })
+    await now.engine.vms.start(ANN, vm.id)
+    // No system in the guest: it lets go of nothing.
+    const waiting = update(ANN, vm.id, { disks: [{ device: 'disk', id: 'b', sizeGiB: 1 }] })
+    const refused = expect(waiting).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('ben') })
+    await until(
+      () => now.supervisor.runtime(vm.id).launchedSpec?.disks.some((disk) => disk.id === 'b'),
+      (plugged) => plugged === true,
+    )
+    await now.supervisor.poweroff(vm.id, 'ben')
+    await refused
+    const after = await now.engine.vms.view(ANN, vm.id)
+    expect(after).toMatchObject({ revision: vm.revision, state: 'off', pending: [] })
+    await until(
+      () => existsSync(data.disk(vm.id, 'b')),
+      (there) => !there,
+    )
+    expect(existsSync(data.disk(vm.id, 'a'))).toBe(true)
+    expect((await now.engine.vms.start(ANN, vm.id)).state).toBe('running')
+  })
 })
 
 describe('starting', () => {
