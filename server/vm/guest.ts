@@ -309,6 +309,8 @@ export class Guest {
         return
       case 'DEVICE_DELETED':
       case 'ACPI_DEVICE_OST':
+      case 'DEVICE_UNPLUG_GUEST_ERROR':
+      case 'MEM_UNPLUG_ERROR':
       case 'MEMORY_DEVICE_SIZE_CHANGE':
         this.#listener.onDevice(event)
         return

@@ -353,6 +353,18 @@ describe('a guest that holds on to a device', () => {
     expect(pending(the)).toMatchObject([{ waiting: 'guest', reason: expect.stringContaining('refused') }])
   })
 
+  it('and says so late is quoted all the same', async () => {
+    const the = await rig()
+    the.model.sticky.add('disk1')
+    await the.change(without)
+    the.model.say({
+      event: 'ACPI_DEVICE_OST',
+      data: { info: { device: 'disk1', source: 3, status: 1, slot: '1', 'slot-type': 'DIMM' } },
+      timestamp: { seconds: 1, microseconds: 0 },
+    })
+    await expect.poll(() => pending(the)[0]?.reason).toContain('in use')
+  })
+
   it('that has left while nobody listened is found gone at the next connection', async () => {
     const the = await rig()
     the.guest.release()

@@ -25,7 +25,7 @@ import { partsOf } from './plan-change.ts'
 import { reconcileMachine } from './reconcile.ts'
 import { clearSurroundings, type Machine, runStep, type StepContext, takeOut, withoutDevice } from './steps.ts'
 import type { HostSide, LiveChange } from './types.ts'
-import { removeBackends } from './unplug.ts'
+import { removeBackends, verdictOf } from './unplug.ts'
 
 /** How long a guest is waited for to release a device. Milliseconds. */
 export const UNPLUG_MS = 5000
@@ -88,6 +88,7 @@ export class Hotplug {
       compile: change.compile,
       unplugMs: this.#unplugMs,
       host: this.#hostSide(change.user),
+      onKept: this.#warnKept,
       signal,
     }
     const asksQemu = steps.some((step) => step.kind !== 'note')
@@ -139,12 +140,19 @@ export class Hotplug {
     } else if (event.event === 'ACPI_DEVICE_OST') {
       const slotType = typeof event.data.info === 'object' && event.data.info !== null ? event.data.info : {}
       if ('slot-type' in slotType && slotType['slot-type'] === 'CPU') this.#cpusLeft()
+      this.#refused(event)
+    } else if (event.event === 'DEVICE_UNPLUG_GUEST_ERROR' || event.event === 'MEM_UNPLUG_ERROR') {
+      this.#refused(event)
     } else if (event.event === 'MEMORY_DEVICE_SIZE_CHANGE') {
       this.#resized()
     }
   }
 
   // ── private ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  readonly #warnKept = (kept: readonly string[]): void => {
+    if (kept.length > 0) this.#host.warn(`VM ${this.#guest.vmId}: QEMU kept ${kept.join('; ')}`)
+  }
 
   #hostSide(user: LaunchUser | null): HostSide {
     const around = this.#surroundings
@@ -242,6 +250,7 @@ export class Hotplug {
       compile: change.compile,
       unplugMs: this.#unplugMs,
       host: this.#hostSide(change.user),
+      onKept: this.#warnKept,
     }
     let isLost = false
     for (const batch of batches(steps)) {
@@ -265,6 +274,14 @@ export class Hotplug {
     )
   }
 
+  /** A guest that took its time has said no. */
+  #refused(event: QmpEvent): void {
+    for (const [id, words] of this.#awaited) {
+      const verdict = verdictOf(event, id)
+      if (verdict?.kind === 'held' && verdict.words !== words) this.#setAwaited(new Map([[id, verdict.words]]))
+    }
+  }
+
   /** A device has left outside a change: late, or because the guest ejected it by itself. */
   #left(deviceId: string): void {
     const spec = this.#guest.record?.spec
@@ -274,7 +291,7 @@ export class Hotplug {
     this.#host.submit(async () => {
       const now = this.#machine()
       if (now === null || listOf(now.spec, deviceId) === null) return
-      await removeBackends(this.#guest, partsOf(now.plan.options, deviceId))
+      this.#warnKept(await removeBackends(this.#guest, partsOf(now.plan.options, deviceId)))
       await clearSurroundings(this.#hostSide(null), now.plan, deviceId)
       this.#forget(list, deviceId)
     })

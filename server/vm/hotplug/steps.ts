@@ -26,6 +26,8 @@ export interface StepContext {
   readonly compile: (spec: VmSpec) => LaunchPlan
   readonly unplugMs: number
   readonly host: HostSide
+  /** What QEMU would not let go of behind a device that has gone. */
+  readonly onKept: (kept: readonly string[]) => void
   readonly signal?: AbortSignal
 }
 
@@ -156,7 +158,7 @@ export async function takeOut(id: string, plan: LaunchPlan, context: StepContext
   const outermost = parts.find((part) => part.kind === 'device')?.id ?? id
   const outcome = await unplugDevice(guest, outermost, { timeoutMs: unplugMs, ...(signal && { signal }) })
   if (outcome.kind === 'gone') {
-    await removeBackends(guest, parts)
+    context.onKept(await removeBackends(guest, parts))
     await clearSurroundings(context.host, plan, id)
   }
   return outcome

@@ -29,7 +29,7 @@ export async function readPeripherals(guest: Guest): Promise<Set<string>> {
 }
 
 /** What an event says about the device's leaving; null when it says nothing. */
-function verdictOf(event: QmpEvent, deviceId: string): UnplugOutcome | null {
+export function verdictOf(event: QmpEvent, deviceId: string): UnplugOutcome | null {
   switch (event.event) {
     case 'DEVICE_DELETED':
       return event.data.device === deviceId ? { kind: 'gone' } : null
