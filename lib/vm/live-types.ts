@@ -1,5 +1,5 @@
 /** What a change of a running guest is made of. Pure data: the server carries it out, pages announce it. */
-import type { DeviceProperties, NetworkCard, Throttle, VmSpec, Watchdog } from '../schema/vm-spec.ts'
+import type { DeviceProperties, NetworkCard, Throttle, VmSpec } from '../schema/vm-spec.ts'
 import type { PendingChange } from '../schema/vm-state.ts'
 
 /** Fields of the spec that are lists of devices, compared by `id`. */
@@ -41,8 +41,6 @@ export type LiveStep = { readonly field: string } & (
   /** Known to the dashboard alone, so that nothing is asked of QEMU. */
   | { readonly kind: 'note'; readonly values: Partial<VmSpec> }
 )
-export type WatchdogAction = NonNullable<VmSpec['watchdog']>['action']
-export type { Watchdog }
 
 /** What decides whether a change can be made to this running machine. */
 export interface LiveFacts {

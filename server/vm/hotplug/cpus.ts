@@ -24,7 +24,7 @@ interface CpuSlot {
 }
 
 /** Sockets for CPUs, by number. QEMU lists the last one first. @throws QmpError */
-export async function readCpuSlots(guest: Guest): Promise<CpuSlot[]> {
+async function readCpuSlots(guest: Guest): Promise<CpuSlot[]> {
   return Slots.parse(await ask(guest, 'query-hotpluggable-cpus'))
     .toReversed()
     .map(({ type, props, 'qom-path': qomPath }, index) => ({ index, type, props, qomPath: qomPath ?? null }))

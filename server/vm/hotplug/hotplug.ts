@@ -28,7 +28,7 @@ import type { HostSide, LiveChange } from './types.ts'
 import { removeBackends, verdictOf } from './unplug.ts'
 
 /** How long a guest is waited for to release a device. Milliseconds. */
-export const UNPLUG_MS = 5000
+const UNPLUG_MS = 5000
 
 /** How long a helper program may take to listen. Milliseconds. */
 const HELPER_MS = 20_000

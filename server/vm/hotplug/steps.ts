@@ -78,7 +78,7 @@ async function setBack(step: SettingStep, now: Machine, { guest, host, signal }:
 }
 
 /** `now` with the step made, and its plan with what a start with that would differ in. */
-export function advanced(now: Machine, step: LiveStep, compile: StepContext['compile']): Machine {
+function advanced(now: Machine, step: LiveStep, compile: StepContext['compile']): Machine {
   const spec = applyStep(now.spec, step)
   const deviceId = step.kind === 'plug' ? step.device.id : 'id' in step ? step.id : null
   // Limits come and go without the objects that a start would make for them.
