@@ -308,6 +308,34 @@ describe('changing', () => {
     )
     expect((await now.engine.vms.view(ANN, vm.id)).pending).toEqual([])
   })
+  it('the boot order of a running guest changes at once and counts from its next reset', async () => {
+    const other = bootDisk()
+    // The letters of its boot sector: mov al, letter; out dx, al.
+    for (const [index, letter] of [...'Two'].entries()) other[4 + 3 * index] = letter.charCodeAt(0)
+    const [one, two] = [await upload(ANN, bootDisk()), await upload(ANN, other, 'two.img')]
+    const disks = [
+      { device: 'disk', id: 'one', image: one.id, bootIndex: 1 },
+      { device: 'disk', id: 'two', image: two.id, bootIndex: 2 },
+    ]
+    const vm = await create(ANN, { name: 'order', memoryMiB: 64, disks, networks: [] })
+    await now.engine.vms.start(ANN, vm.id)
+    const said = () => {
+      const history = now.supervisor.serialHub(vm.id)?.history()
+      return Buffer.concat([history?.head ?? Buffer.of(), history?.tail ?? Buffer.of()]).toString('latin1')
+    }
+    await until(said, (text) => text.includes('Gd!'))
+    const [first, second] = vm.spec.disks
+    const changed = await update(ANN, vm.id, {
+      disks: [
+        { ...first, bootIndex: 2 },
+        { ...second, bootIndex: 1 },
+      ],
+    })
+    expect(changed.pending).toEqual([])
+    expect(said()).not.toContain('Two')
+    await now.engine.vms.reset(ANN, vm.id)
+    await until(said, (text) => text.includes('Two'))
+  })
   it('a change that waits for the guest gives way when its power is cut, and nothing of it is stored', async () => {
     const vm = await create(ANN, { name: 'cut', memoryMiB: 64, disks: [{ device: 'disk', id: 'a', sizeGiB: 1 }] })
     await now.engine.vms.start(ANN, vm.id)
