@@ -74,6 +74,7 @@ describe('planLive', () => {
   it.each([
     ['no socket is left', { ...extra, rootPort: 4 }, {}, 'No free port'],
     ['the machine has none', extra, { sockets: 0 }, 'no sockets'],
+    ['its socket is held by one that stays', { ...extra, rootPort: 1 }, {}, 'held by “net0”'],
     [
       'its controller is missing',
       { ...extra, bus: 'virtio-scsi', rootPort: null, port: 0 },
