@@ -1,4 +1,4 @@
-/** Which unix sockets of this network namespace somebody listens on: from the kernel's list, without connecting. */
+/** Which unix sockets somebody listens on: from the kernel's list, without connecting. */
 import { readFileSync, statSync } from 'node:fs'
 
 /** `__SO_ACCEPTCON` of include/linux/net.h. */
@@ -13,13 +13,14 @@ export function listsListener(table: string, path: string): boolean {
 }
 
 /**
- * Whether a program listens there. For daemons that serve one client and then end, which a trial connection would
- * finish off. Where the kernel's list cannot be read, a socket that exists counts.
+ * Whether the process listens there. For daemons that serve one client and then end, which a trial connection would
+ * finish off. The list is that of the process's network namespace, which need not be ours. Where it cannot be read, a
+ * socket that exists counts.
  */
-export function isListening(path: string): boolean {
+export function isListening(path: string, pid: number): boolean {
   if (statSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return false
   try {
-    return listsListener(readFileSync('/proc/self/net/unix', 'utf8'), path)
+    return listsListener(readFileSync(`/proc/${pid}/net/unix`, 'utf8'), path)
   } catch {
     return true
   }
