@@ -268,6 +268,7 @@ describe('virtio-gpu, a virtio console for the serial line, a NEC controller, th
     usbController: 'nec-usb-xhci',
     usbPorts: 6,
     ps2: false,
+    iommu: 'virtio',
     watchdog: { model: 'itco', action: 'reset' },
   }))
 
@@ -282,6 +283,10 @@ describe('virtio-gpu, a virtio console for the serial line, a NEC controller, th
     expect(connectors).toMatch(/^card0-Virtual-1 connected 1600x900$/m)
     expect(connectors).toMatch(/^card0-Virtual-3 disconnected/m)
     expect(await screenSize(guest())).toEqual([1600, 900])
+  })
+
+  it('the paravirtual IOMMU is there', async () => {
+    expect(await shell().output('lspci')).toMatch(/^0000:00:\S+ 00ff00 1af4:1057 /m)
   })
 
   it('USB alone has a keyboard, on six ports', async () => {
@@ -324,16 +329,19 @@ describe('screens for firmware and boot loaders', () => {
   )
 
   it(
-    'the card without VGA is driven by its own driver',
+    'the card without VGA is driven by its own driver; a serial port on a PCI card carries the console',
     async () => {
       await using guest = await CompiledGuest.start({
         ...small(),
+        serialDevice: 'pci-serial',
         display: 'bochs',
         displayResolution: { width: 800, height: 600 },
         usbInput: false,
       })
       const shell = await guest.boot(BOOT_TIMEOUT_MS)
-      expect(await shell.output('lspci')).toMatch(/ 038000 1234:1111 .* bochs-drm$/m)
+      const pci = await shell.output('lspci')
+      expect(pci).toMatch(/ 038000 1234:1111 .* bochs-drm$/m)
+      expect(pci).toMatch(/ 070002 1b36:0002 .* serial$/m)
       expect(await shell.output(CONNECTORS)).toMatch(/^card0-Virtual-1 connected 800x600$/m)
       expect(await screenSize(guest)).toEqual([800, 600])
     },

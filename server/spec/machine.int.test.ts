@@ -130,6 +130,14 @@ describe('q35 with everything of the board, its CPUs and its memory', () => {
       .toBe(448)
   })
 
+  it('free pages are reported to the host', async () => {
+    // virtio 1.2, 5.5.3: VIRTIO_BALLOON_F_REPORTING is bit 5.
+    const features = await shell.output(
+      'for d in /sys/bus/virtio/drivers/virtio_balloon/virtio*; do head -c 6 $d/features; done',
+    )
+    expect(features).toMatch(/^[01]{5}1$/)
+  })
+
   it('firmware tells the strings, commas and all', async () => {
     const dmi = '/sys/class/dmi/id'
     expect(await shell.output(`cd ${dmi}; cat sys_vendor product_name product_serial product_family`)).toBe(
@@ -176,6 +184,7 @@ describe('other boards', () => {
       machine: 'pc',
       bootMenu: true,
       directKernel: directKernel(),
+      tpm: 'tpm-tis',
       pvpanic: true,
       disks: [{ device: 'disk' }],
       networks: [{}],
@@ -199,6 +208,8 @@ describe('other boards', () => {
       expect(pci).toMatch(line)
     expect(pci).not.toMatch(/1b36:000c/)
     expect(await shell.output('cat /sys/class/rtc/rtc0/name')).toMatch(/rtc_cmos/)
+    const tpm = '/sys/class/tpm/tpm0'
+    expect(await shell.output(`cat ${tpm}/tpm_version_major; readlink ${tpm}/device/driver`)).toMatch(/^2\n.*\/tpm_tis$/)
   }, 300_000)
 
   it('microvm boots without PCI, with disk, network, random numbers and console on its own bus', async () => {
