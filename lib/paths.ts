@@ -8,6 +8,10 @@ export const paths = {
   vm: (id: string) => `/vms/${id}`,
   vmConsole: (id: string) => `/vms/${id}/console`,
   vmConsoleWindow: (id: string) => `/window/${id}`,
+  vmDevices: (id: string, query: Readonly<Record<string, string>> = {}) => {
+    const search = new URLSearchParams(query).toString()
+    return `/vms/${id}/devices${search && `?${search}`}`
+  },
   vmDefinition: (id: string) => `/vms/${id}/definition`,
   vmActivity: (id: string) => `/vms/${id}/activity`,
   images: () => '/images',

@@ -19,7 +19,7 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   userDelete: ['userList'],
   vmCreate: ['vmList', 'imageList', 'hostView'],
   vmDelete: ['vmList', 'imageList', 'hostView'],
-  vmUpdate: ['vmCommandLine', 'imageList'],
+  vmUpdate: ['vmCommandLine', 'vmDevices', 'imageList'],
   imageUpload: ['imageList', 'hostView'],
   imageRegister: ['jobList', 'imageList', 'imageSources'],
   imageDelete: ['imageList', 'starterList', 'imageSources'],

@@ -1,6 +1,6 @@
 /** All server state that pages read. Keys are [operation, input], so that an event can find them without this file. */
-import { queryOptions } from '@tanstack/react-query'
-import { type CallInput, type CallOutput, call } from './api-client.ts'
+import { keepPreviousData, queryOptions } from '@tanstack/react-query'
+import { type ApiError, type CallInput, type CallOutput, call, toApiError } from './api-client.ts'
 import { connection } from './events.ts'
 
 type ReadOperation =
@@ -10,6 +10,7 @@ type ReadOperation =
   | 'vmList'
   | 'vmView'
   | 'vmCommandLine'
+  | 'vmDevices'
   | 'vmActivity'
   | 'imageList'
   | 'imageView'
@@ -40,6 +41,32 @@ export const queries = {
   vmView: (id: string) => ({ ...read('vmView', { params: { id } }), refetchInterval: fallbackMs }),
   vmCommandLine: (id: string, of: 'next' | 'running' = 'next') =>
     read('vmCommandLine', { params: { id }, query: { of } }),
+  /** The hardware of a running guest; `key` is what it depends on, such as revision and process. */
+  vmDevices: (id: string, key: string) => {
+    const { queryFn } = read('vmDevices', { params: { id } })
+    return queryOptions<CallOutput<'vmDevices'>>({
+      queryKey: ['vmDevices', { params: { id } }, key],
+      ...(queryFn === undefined ? {} : { queryFn }),
+      placeholderData: keepPreviousData,
+    })
+  },
+  /** What a change of a VM would do, seen from the revision it was begun at. */
+  vmChangePreview: (id: string, revision: number, body: NonNullable<CallInput<'vmChangePreview'>['body']>) =>
+    queryOptions<CallOutput<'vmChangePreview'>, ApiError>({
+      queryKey: ['vmChangePreview', id, revision, body],
+      queryFn: async ({ signal }) => {
+        try {
+          return await call('vmChangePreview', { params: { id }, body }, { signal })
+        } catch (cause) {
+          if (signal.aborted) throw cause
+          throw toApiError(cause)
+        }
+      },
+      // A plan depends on what else exists and runs by now.
+      staleTime: 5_000,
+      gcTime: 60_000,
+      retry: (failures, error) => failures < 2 && (error.status === 0 || error.status === 503),
+    }),
   vmActivity: (id: string, limit = 50) => read('vmActivity', { params: { id }, query: { limit } }),
   imageList: () => ({ ...read('imageList', {}), refetchInterval: fallbackMs }),
   imageView: (id: string) => read('imageView', { params: { id } }),

@@ -6,6 +6,7 @@ export const vm = defineMessages('vm', {
     label: 'Parts of this VM',
     overview: 'Overview',
     console: 'Console',
+    devices: 'Devices',
     definition: 'Definition',
     activity: 'Activity',
   },
