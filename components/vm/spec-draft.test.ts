@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
 import { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import {
   draftProblems,
@@ -12,7 +13,7 @@ import {
 } from './spec-draft.ts'
 
 const IMAGE = '01890000-0000-7000-8000-00000000a150'
-const spec = VmSpec.parse({
+const spec = StoredVmSpec.parse({
   name: 'demo',
   description: '',
   tags: [],
@@ -87,6 +88,32 @@ describe('toPatch', () => {
       ],
     })
     expect(VmSpecPatch.safeParse(patch).success).toBe(true)
+  })
+  it('sends rows of other lists whole, what was set beyond a row’s own fields, and null where null means something', () => {
+    const draft = fromSpec(spec)
+    const patch = toPatch(
+      {
+        ...draft,
+        scalars: { ...draft.scalars, memoryMaxMiB: 8192, watchdog: { model: 'i6300esb', action: 'reset' } },
+        drives: draft.drives.map((drive) => (drive.id === 'disk0' ? { ...drive, more: { bus: 'nvme' } } : drive)),
+        cards: draft.cards.map((card) => ({ ...card, more: { link: false } })),
+        lists: { ...draft.lists, inputs: [{ key: 'a', fields: { type: 'mouse' } }] },
+      },
+      spec,
+    )
+    expect(patch).toMatchObject({
+      memoryMaxMiB: 8192,
+      watchdog: { model: 'i6300esb' },
+      disks: [{ id: 'cd0' }, { id: 'disk0', bus: 'nvme' }],
+      networks: [{ id: 'net0', link: false }],
+      inputs: [{ type: 'mouse' }],
+    })
+    expect(VmSpecPatch.safeParse(patch).success).toBe(true)
+    const back = toPatch(
+      { ...draft, scalars: { ...draft.scalars, memoryMaxMiB: null } },
+      { ...spec, memoryMaxMiB: 8192 },
+    )
+    expect(back).toEqual({ memoryMaxMiB: null })
   })
 })
 

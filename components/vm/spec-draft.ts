@@ -5,9 +5,27 @@
 import type { CallInput } from '#lib/client/api-client.ts'
 import type { Image } from '#lib/schema/image.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import { same } from '#lib/vm/same.ts'
 
-type NumberKey = 'cpus' | 'memoryMiB' | 'spareRootPorts'
-type ScalarKey = Exclude<keyof VmSpec, 'disks' | 'networks' | 'name'>
+/** Numbers without which nothing can be sent. Others may be null: they are left to QEMU or switched off by it. */
+const REQUIRED_NUMBERS = [
+  'cpus',
+  'maxCpus',
+  'memoryMiB',
+  'spareRootPorts',
+  'usbPorts',
+  'displayHeads',
+  'clockOffsetSeconds',
+] as const satisfies readonly (keyof VmSpec)[]
+type NumberKey = (typeof REQUIRED_NUMBERS)[number]
+
+/** Lists whose rows are edited as plain fields; drives and cards have rows of their own kind. */
+export const ROW_LISTS = ['inputs', 'dimms', 'channels', 'shares', 'hostDevices'] as const
+export type RowList = (typeof ROW_LISTS)[number]
+
+type ScalarKey = Exclude<keyof VmSpec, 'disks' | 'networks' | 'name' | RowList>
+/** Fields of a device by name, as the schema takes them. */
+export type Fields = Readonly<Record<string, unknown>>
 export type ScalarDraft = { readonly [K in ScalarKey]?: VmSpec[K] | (K extends NumberKey ? null : never) }
 
 export interface DriveDraft {
@@ -18,8 +36,13 @@ export interface DriveDraft {
   readonly id?: string
   readonly image: string | null
   readonly sizeGiB?: number | null
-  /** `boot`: stands for what was chosen to boot. `auto`: suggested beside it. Both are replaced by the next choice. */
-  readonly origin: 'boot' | 'auto' | 'own'
+  /**
+   * `boot`: stands for what was chosen to boot. `auto`: suggested beside it. Both are replaced by the next choice.
+   * `drivers`: the CD with the virtio drivers of a Windows guest.
+   */
+  readonly origin: 'boot' | 'auto' | 'own' | 'drivers'
+  /** Whatever else was set: bus, cache, limits. */
+  readonly more?: Fields
 }
 
 export interface ForwardDraft {
@@ -35,6 +58,14 @@ export interface CardDraft {
   readonly mac: string
   readonly restrict: boolean
   readonly forwards: readonly ForwardDraft[]
+  /** Whatever else was set: model, network, limits. */
+  readonly more?: Fields
+}
+
+export interface DeviceRow {
+  readonly key: string
+  /** What was set; of a device that exists already, its id and what was changed. */
+  readonly fields: Fields
 }
 
 export interface SpecDraft {
@@ -42,7 +73,11 @@ export interface SpecDraft {
   readonly scalars: ScalarDraft
   readonly drives: readonly DriveDraft[]
   readonly cards: readonly CardDraft[]
+  readonly lists?: { readonly [L in RowList]?: readonly DeviceRow[] }
 }
+
+/** The rows of a list, none when it was never touched. */
+export const rowsOf = (draft: SpecDraft, list: RowList): readonly DeviceRow[] => draft.lists?.[list] ?? []
 
 export type SpecInput = NonNullable<CallInput<'vmCreate'>['body']>
 export type SpecPatch = NonNullable<CallInput<'vmUpdate'>['body']>
@@ -68,7 +103,7 @@ const isPort = (port: number | null, from: number) =>
 /** What can be said about a draft without asking the server: numbers that are missing or no numbers. */
 export function draftProblems(draft: SpecDraft): DraftProblem[] {
   const problems: DraftProblem[] = []
-  for (const field of ['cpus', 'memoryMiB', 'spareRootPorts'] as const) {
+  for (const field of REQUIRED_NUMBERS) {
     const value = draft.scalars[field]
     if (value === null || (value !== undefined && !Number.isInteger(value))) problems.push({ field, kind: 'number' })
   }
@@ -87,14 +122,19 @@ export function draftProblems(draft: SpecDraft): DraftProblem[] {
   return problems
 }
 
+const isRequired = (key: string): boolean => REQUIRED_NUMBERS.some((field) => field === key)
+
 const definedScalars = (scalars: ScalarDraft) =>
-  Object.fromEntries(Object.entries(scalars).filter(([, value]) => value !== undefined && value !== null))
+  Object.fromEntries(
+    Object.entries(scalars).filter(([key, value]) => value !== undefined && !(value === null && isRequired(key))),
+  )
 
 const driveInput = (drive: DriveDraft) => ({
   device: drive.device,
   image: drive.image,
   ...(drive.id === undefined ? {} : { id: drive.id }),
   ...(drive.device === 'disk' && typeof drive.sizeGiB === 'number' ? { sizeGiB: drive.sizeGiB } : {}),
+  ...drive.more,
 })
 
 const cardInput = (card: CardDraft) => ({
@@ -104,7 +144,16 @@ const cardInput = (card: CardDraft) => ({
   forwards: card.forwards.flatMap(({ protocol, hostPort, guestPort }) =>
     hostPort === null || guestPort === null ? [] : [{ protocol, hostPort, guestPort }],
   ),
+  ...card.more,
 })
+
+/** Lists with rows; an empty one is what create assumes anyway. */
+const listInputs = (draft: SpecDraft) =>
+  Object.fromEntries(
+    ROW_LISTS.map((list) => [list, rowsOf(draft, list).map((row) => row.fields)]).filter(
+      ([, rows]) => rows !== undefined && rows.length > 0,
+    ),
+  )
 
 /** The body of create and preview. Device order is the draft's, so `disks.N` in an answer is row N. */
 export function toInput(draft: SpecDraft, name = draft.name): SpecInput {
@@ -114,15 +163,25 @@ export function toInput(draft: SpecDraft, name = draft.name): SpecInput {
     ...definedScalars(draft.scalars),
     disks: draft.drives.map(driveInput),
     networks: draft.cards.map(cardInput),
+    ...listInputs(draft),
   } as SpecInput
 }
 
 /** A draft that shows a stored definition. */
 export function fromSpec(spec: VmSpec): SpecDraft {
-  const { name, disks, networks, ...scalars } = spec
+  const { name, disks, networks, inputs, dimms, channels, shares, hostDevices, ...scalars } = spec
+  const rows = (devices: readonly { readonly id: string }[]): DeviceRow[] =>
+    devices.map((device) => ({ key: device.id, fields: { ...device } }))
   return {
     name,
     scalars,
+    lists: {
+      inputs: rows(inputs),
+      dimms: rows(dimms),
+      channels: rows(channels),
+      shares: rows(shares),
+      hostDevices: rows(hostDevices),
+    },
     drives: disks.map((drive) => ({
       key: drive.id,
       id: drive.id,
@@ -147,17 +206,18 @@ export function toPatch(draft: SpecDraft, spec: VmSpec): SpecPatch {
   const patch: Record<string, unknown> = {}
   if (draft.name !== before.name) patch.name = draft.name
   for (const [key, value] of Object.entries(definedScalars(draft.scalars)))
-    if (!sameJson(value, before.scalars[key as keyof ScalarDraft])) patch[key] = value
+    if (!same(value, before.scalars[key as keyof ScalarDraft])) patch[key] = value
   const drives = draft.drives.map(driveInput)
-  if (!sameJson(drives, before.drives.map(driveInput))) patch.disks = drives
+  if (!same(drives, before.drives.map(driveInput))) patch.disks = drives
   const cards = draft.cards.map(cardInput)
-  if (!sameJson(cards, before.cards.map(cardInput))) patch.networks = cards
+  if (!same(cards, before.cards.map(cardInput))) patch.networks = cards
+  for (const list of ROW_LISTS) {
+    const rows = rowsOf(draft, list).map((row) => row.fields)
+    if (!same(rows, spec[list])) patch[list] = rows
+  }
   // Every value came from a field of the spec or a row above.
   return patch as SpecPatch
 }
-
-/** Both sides are built by the same functions, so the order of keys is the same. */
-const sameJson = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
 
 /** A disk suits an installer, not a tool that only looks at the machine. */
 const TOOLS = /memtest|ipxe|grub/i
@@ -171,7 +231,7 @@ export function drivesFor(
   boot: Pick<Image, 'id' | 'name' | 'kind' | 'source'> | null,
   drives: readonly DriveDraft[],
 ): DriveDraft[] {
-  const own = drives.filter((drive) => drive.origin === 'own')
+  const own = drives.filter((drive) => drive.origin === 'own' || drive.origin === 'drivers')
   if (boot === null) return own
   const medium: DriveDraft = {
     key: 'boot',

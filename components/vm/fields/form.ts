@@ -18,16 +18,27 @@ export interface SpecForm {
 /** The drafted value, or what it defaults to. */
 export function shownValue<K extends keyof ScalarDraft>(form: SpecForm, key: K): VmSpec[K] | null {
   const drafted = form.draft.scalars[key]
-  if (drafted !== undefined) return drafted
+  // A key of the spec indexes its own value; the compiler loses that over so many keys.
+  if (drafted !== undefined) return drafted as VmSpec[K] | null
   return form.effective?.[key] ?? null
 }
 
-/** The complete device of row `index`, while the last answer still matches the rows. */
+/** The complete drive of row `index`: by its id, or by its place while the last answer still matches the rows. */
 export function effectiveDrive(form: SpecForm, index: number): VmSpec['disks'][number] | null {
   const drives = form.effective?.disks
+  const row = form.draft.drives[index]
+  if (row?.id !== undefined) return drives?.find((drive) => drive.id === row.id) ?? null
   const drive = drives?.[index]
-  if (drives?.length !== form.draft.drives.length || drive?.device !== form.draft.drives[index]?.device) return null
+  if (drives?.length !== form.draft.drives.length || drive?.device !== row?.device) return null
   return drive ?? null
+}
+
+/** The same for network cards. */
+export function effectiveCard(form: SpecForm, index: number): VmSpec['networks'][number] | null {
+  const cards = form.effective?.networks
+  const row = form.draft.cards[index]
+  if (row?.id !== undefined) return cards?.find((card) => card.id === row.id) ?? null
+  return cards?.length === form.draft.cards.length ? (cards[index] ?? null) : null
 }
 
 /** Element id of the field a JSON pointer leads to: `/disks/0/image` → `field-disks-0`. */
@@ -43,7 +54,9 @@ export function focusField(pointer: string): void {
   for (let at: Element | null = target; at !== null; at = at.parentElement)
     if (at instanceof HTMLDetailsElement) at.open = true
   for (const inner of target.querySelectorAll('details')) inner.open = true
-  const control = target.querySelector<HTMLElement>('input:checked, input:not([type=radio]), select, textarea, button')
+  const control =
+    target.querySelector<HTMLElement>('[aria-invalid=true]') ??
+    target.querySelector<HTMLElement>('input:checked, input:not([type=radio]), select, textarea, button')
   target.scrollIntoView({ block: 'center' })
   ;(control ?? target).focus({ preventScroll: true })
 }

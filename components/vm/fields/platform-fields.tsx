@@ -4,16 +4,17 @@ import type { ReactNode } from 'react'
 import { Button } from '#components/ui/button.tsx'
 import { Checkbox, RadioCards } from '#components/ui/choice.tsx'
 import { Disclosure } from '#components/ui/feedback.tsx'
-import { NumberField, Select, TextArea, TextField } from '#components/ui/field.tsx'
+import { TextArea, TextField } from '#components/ui/field.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
+import { deviceForms } from '#lib/i18n/messages/en/device-forms.ts'
 import { spec } from '#lib/i18n/messages/en/spec.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmAccelerator } from '#lib/schema/vm-state.ts'
-import type { ScalarDraft } from '../spec-draft.ts'
+import { ROW_LISTS, type ScalarDraft } from '../spec-draft.ts'
 import { type SpecForm, shownValue } from './form.ts'
-
-const QEMU_DEVICE = { 'virtio-vga': 'virtio-vga', std: 'VGA' } as const
+import { PARTS } from './parts.tsx'
 
 interface Props {
   readonly form: SpecForm
@@ -24,18 +25,22 @@ interface Props {
 /** Everything that most guests need not touch: closed, each with what it is set to. */
 export function PlatformFields({ form, accelerator }: Props) {
   const t = useT(spec)
+  const words = useT(deviceForms)
   return (
     <Section title={t('more.title')}>
       <div className="flex flex-col divide-y divide-line">
-        <DisplayField form={form} />
-        <FirmwareField form={form} />
+        {PARTS.map((part) => (
+          <Group
+            key={part.id}
+            form={form}
+            title={words(`part.${part.id}`)}
+            summary={part.summary(form) || t('more.none')}
+            fields={part.fields}
+          >
+            <part.Form form={form} />
+          </Group>
+        ))}
         <AcceleratorField form={form} accelerator={accelerator} />
-        <CpuModelField form={form} />
-        <ConsoleField form={form} />
-        <HelperFields form={form} />
-        <PortsField form={form} />
-        <ClockField form={form} />
-        <MachineField form={form} />
         <NotesField form={form} />
       </div>
     </Section>
@@ -53,11 +58,12 @@ function Group({
   readonly form: SpecForm
   readonly title: string
   readonly summary: string
-  readonly fields: readonly (keyof ScalarDraft)[]
+  readonly fields: readonly (keyof VmSpec)[]
   readonly children: ReactNode
 }) {
   const t = useT(spec)
-  const touched = form.mode === 'create' && fields.some((field) => form.draft.scalars[field] !== undefined)
+  const scalars = fields.filter((field): field is keyof ScalarDraft => !ROW_LISTS.some((list) => list === field))
+  const touched = form.mode === 'create' && scalars.some((field) => form.draft.scalars[field] !== undefined)
   const broken = fields.some((field) => form.errorOf(field) !== undefined)
   return (
     <div className="py-2.5">
@@ -78,7 +84,7 @@ function Group({
                 size="sm"
                 variant="quiet"
                 onClick={() => {
-                  for (const field of fields) form.setScalar(field, undefined)
+                  for (const field of scalars) form.setScalar(field, undefined)
                 }}
               >
                 {t('more.useDefault')}
@@ -88,73 +94,6 @@ function Group({
         </div>
       </Disclosure>
     </div>
-  )
-}
-
-function DisplayField({ form }: { readonly form: SpecForm }) {
-  const t = useT(spec)
-  const devices = useQuery(queries.capabilities()).data?.devices
-  const value = shownValue(form, 'display')
-  const missing = (display: 'virtio-vga' | 'std') =>
-    devices !== undefined && !devices.includes(QEMU_DEVICE[display]) ? t('display.missing') : null
-  return (
-    <Group form={form} title={t('display.title')} summary={value ? t(`display.${value}`) : ''} fields={['display']}>
-      <div id="field-display" tabIndex={-1}>
-        <RadioCards
-          legend={t('display.title')}
-          hideLegend
-          name="display"
-          value={value}
-          onValue={(next) => form.setScalar('display', next)}
-          columns="grid-cols-1"
-          error={form.errorOf('display')}
-          options={[
-            {
-              value: 'virtio-vga',
-              label: t('display.virtio-vga'),
-              description: t('display.virtio-vga-hint'),
-              disabledReason: missing('virtio-vga'),
-            },
-            {
-              value: 'std',
-              label: t('display.std'),
-              description: t('display.std-hint'),
-              disabledReason: missing('std'),
-            },
-            { value: 'none', label: t('display.none'), description: t('display.none-hint') },
-          ]}
-        />
-      </div>
-    </Group>
-  )
-}
-
-function FirmwareField({ form }: { readonly form: SpecForm }) {
-  const t = useT(spec)
-  const firmware = useQuery(queries.capabilities()).data?.firmware
-  const value = shownValue(form, 'firmware')
-  return (
-    <Group form={form} title={t('firmware.title')} summary={value ? t(`firmware.${value}`) : ''} fields={['firmware']}>
-      <div id="field-firmware" tabIndex={-1}>
-        <RadioCards
-          legend={t('firmware.title')}
-          hideLegend
-          name="firmware"
-          value={value}
-          onValue={(next) => form.setScalar('firmware', next)}
-          error={form.errorOf('firmware')}
-          options={[
-            { value: 'bios', label: t('firmware.bios'), description: t('firmware.bios-hint') },
-            {
-              value: 'uefi',
-              label: t('firmware.uefi'),
-              description: t('firmware.uefi-hint'),
-              disabledReason: firmware?.uefi === false ? t('firmware.missing') : null,
-            },
-          ]}
-        />
-      </div>
-    </Group>
   )
 }
 
@@ -199,204 +138,8 @@ function AcceleratorField({ form, accelerator }: Props) {
   )
 }
 
-function CpuModelField({ form }: { readonly form: SpecForm }) {
-  const t = useT(spec)
-  const models = useQuery(queries.capabilities()).data?.cpuModels ?? []
-  const value = shownValue(form, 'cpuModel')
-  const listed = models.map((model) => ({
-    value: model.name,
-    label: model.deprecated
-      ? t('cpuModel.deprecated', { name: model.name })
-      : model.missing.length > 0
-        ? t('cpuModel.missing', { name: model.name, count: model.missing.length })
-        : model.name,
-  }))
-  const known = value === null || value === 'auto' || listed.some((model) => model.value === value)
-  return (
-    <Group
-      form={form}
-      title={t('cpuModel.title')}
-      summary={value === 'auto' ? t('cpuModel.auto') : (value ?? '')}
-      fields={['cpuModel']}
-    >
-      <div id="field-cpuModel" tabIndex={-1}>
-        <Select
-          label={t('cpuModel.label')}
-          hint={t('cpuModel.hint')}
-          value={value ?? 'auto'}
-          onChange={(event) => form.setScalar('cpuModel', event.target.value)}
-          error={form.errorOf('cpuModel')}
-          options={[
-            { value: 'auto', label: t('cpuModel.auto') },
-            ...(known || value === null ? [] : [{ value, label: value }]),
-            ...listed,
-          ]}
-        />
-      </div>
-    </Group>
-  )
-}
-
-function Toggle({
-  form,
-  field,
-}: {
-  readonly form: SpecForm
-  readonly field: 'usbInput' | 'serial' | 'rng' | 'balloon' | 'agentChannel'
-}) {
-  const t = useT(spec)
-  const [label, hint] =
-    field === 'usbInput' || field === 'serial'
-      ? [t(`console.${field}`), t(`console.${field}Hint`)]
-      : [t(`helpers.${field}`), t(`helpers.${field}Hint`)]
-  const error = form.errorOf(field)
-  return (
-    <div id={`field-${field}`} tabIndex={-1}>
-      <Checkbox
-        label={label}
-        hint={hint}
-        checked={shownValue(form, field) ?? false}
-        onChange={(event) => form.setScalar(field, event.target.checked)}
-      />
-      {error && (
-        <p role="alert" className="text-crashed text-sm">
-          {error}
-        </p>
-      )}
-    </div>
-  )
-}
-
 /** `usb tablet, serial` or `none`. */
 const summaryOf = (parts: readonly (string | false)[], none: string) => parts.filter(Boolean).join(', ') || none
-
-function ConsoleField({ form }: { readonly form: SpecForm }) {
-  const t = useT(spec)
-  const summary = summaryOf(
-    [
-      shownValue(form, 'usbInput') === true && t('console.usbInput'),
-      shownValue(form, 'serial') === true && t('console.serial'),
-    ],
-    t('more.none'),
-  )
-  return (
-    <Group form={form} title={t('console.title')} summary={summary} fields={['usbInput', 'serial']}>
-      <Toggle form={form} field="usbInput" />
-      <Toggle form={form} field="serial" />
-    </Group>
-  )
-}
-
-function HelperFields({ form }: { readonly form: SpecForm }) {
-  const t = useT(spec)
-  const fields = ['rng', 'balloon', 'agentChannel'] as const
-  const names = { rng: 'virtio-rng', balloon: 'virtio-balloon', agentChannel: 'qemu-guest-agent' }
-  return (
-    <Group
-      form={form}
-      title={t('helpers.title')}
-      summary={summaryOf(
-        fields.map((field) => shownValue(form, field) === true && names[field]),
-        t('more.none'),
-      )}
-      fields={fields}
-    >
-      {fields.map((field) => (
-        <Toggle key={field} form={form} field={field} />
-      ))}
-    </Group>
-  )
-}
-
-function PortsField({ form }: { readonly form: SpecForm }) {
-  const t = useT(spec)
-  const value = shownValue(form, 'spareRootPorts')
-  return (
-    <Group
-      form={form}
-      title={t('ports.title')}
-      summary={value === null ? '' : String(value)}
-      fields={['spareRootPorts']}
-    >
-      <div id="field-spareRootPorts" tabIndex={-1}>
-        <NumberField
-          className="max-w-60"
-          label={t('ports.label')}
-          hint={t('ports.hint')}
-          min={0}
-          max={16}
-          value={value}
-          onValue={(next) => form.setScalar('spareRootPorts', next)}
-          error={form.errorOf('spareRootPorts')}
-        />
-      </div>
-    </Group>
-  )
-}
-
-function ClockField({ form }: { readonly form: SpecForm }) {
-  const t = useT(spec)
-  const clock = shownValue(form, 'clock')
-  const autostart = shownValue(form, 'autostart') ?? false
-  return (
-    <Group
-      form={form}
-      title={t('clock.title')}
-      summary={summaryOf([clock !== null && t(`clock.${clock}`), autostart && t('clock.autostart')], '')}
-      fields={['clock', 'autostart']}
-    >
-      <div id="field-clock" tabIndex={-1}>
-        <Select
-          className="max-w-60"
-          label={t('clock.label')}
-          value={clock ?? 'utc'}
-          onChange={(event) => form.setScalar('clock', event.target.value === 'localtime' ? 'localtime' : 'utc')}
-          error={form.errorOf('clock')}
-          options={[
-            { value: 'utc', label: t('clock.utc') },
-            { value: 'localtime', label: t('clock.localtime') },
-          ]}
-        />
-      </div>
-      <div id="field-autostart" tabIndex={-1}>
-        <Checkbox
-          label={t('clock.autostart')}
-          hint={t('clock.autostartHint')}
-          checked={autostart}
-          onChange={(event) => form.setScalar('autostart', event.target.checked)}
-        />
-      </div>
-    </Group>
-  )
-}
-
-function MachineField({ form }: { readonly form: SpecForm }) {
-  const t = useT(spec)
-  const machines = useQuery(queries.capabilities()).data?.machines ?? []
-  const value = shownValue(form, 'machine')
-  const names = machines.filter((machine) => /^pc-q35-[0-9]/.test(machine.name))
-  return (
-    <Group form={form} title={t('machine.title')} summary={value ?? ''} fields={['machine']}>
-      <div id="field-machine" tabIndex={-1}>
-        <Select
-          className="max-w-60"
-          label={t('machine.label')}
-          hint={t('machine.hint')}
-          value={value ?? ''}
-          onChange={(event) => form.setScalar('machine', event.target.value)}
-          error={form.errorOf('machine')}
-          options={[
-            ...(value !== null && !names.some((machine) => machine.name === value) ? [{ value, label: value }] : []),
-            ...names.map((machine) => ({
-              value: machine.name,
-              label: machine.deprecated ? t('cpuModel.deprecated', { name: machine.name }) : machine.name,
-            })),
-          ]}
-        />
-      </div>
-    </Group>
-  )
-}
 
 function NotesField({ form }: { readonly form: SpecForm }) {
   const t = useT(spec)
@@ -408,8 +151,16 @@ function NotesField({ form }: { readonly form: SpecForm }) {
       form={form}
       title={t('notes.title')}
       summary={summaryOf([...tags, description !== '' && description.slice(0, 40)], t('more.none'))}
-      fields={['description', 'tags']}
+      fields={['description', 'tags', 'autostart']}
     >
+      <div id="field-autostart" tabIndex={-1}>
+        <Checkbox
+          label={t('clock.autostart')}
+          hint={t('clock.autostartHint')}
+          checked={shownValue(form, 'autostart') ?? false}
+          onChange={(event) => form.setScalar('autostart', event.target.checked)}
+        />
+      </div>
       <div id="field-description" tabIndex={-1}>
         <TextArea
           label={t('notes.description')}
