@@ -2,6 +2,7 @@
 import { keepPreviousData, queryOptions, useQuery } from '@tanstack/react-query'
 import { useDeferredValue, useEffect, useMemo, useState } from 'react'
 import { focusField, rowKey, type SpecForm } from '#components/vm/fields/form.ts'
+import { type FieldProblem, pointerOf, problemsOf } from '#components/vm/problems.ts'
 import {
   draftProblems,
   drivesFor,
@@ -16,7 +17,6 @@ import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { spec as specMessages } from '#lib/i18n/messages/en/spec.ts'
 import type { Image } from '#lib/schema/image.ts'
-import { type FieldProblem, pointerOf, problemsOf } from './problems.ts'
 
 /** Time without a change before the plan is asked for. */
 const SETTLE_MS = 200
