@@ -39,7 +39,6 @@ const PAGE = 40
  * definition manages itself, or that reach out of the guest, are shown on demand with the reason.
  */
 export function PropertiesEditor(props: PropertiesEditorProps) {
-  const t = useT(messages)
   const { data, error, refetch } = useQuery(queries.deviceType(props.driver))
   if (error && !data) return <LoadError error={error} onRetry={() => void refetch()} />
   if (!data)
