@@ -14,6 +14,7 @@ import { queries } from '#lib/client/queries.ts'
 import { toastError } from '#lib/client/toasts.ts'
 import { formatDuration } from '#lib/i18n/format.ts'
 import { host as messages } from '#lib/i18n/messages/en/host.ts'
+import { HostDevices } from './host-devices.tsx'
 import { Readiness } from './readiness.tsx'
 import { Stack } from './stack.tsx'
 import { Verdict } from './verdict.tsx'
@@ -90,6 +91,7 @@ export function HostScreen() {
               />
             </Section>
           </div>
+          <HostDevices />
         </>
       )}
     </Page>

@@ -1,0 +1,32 @@
+import { defineMessages } from '../../define.ts'
+
+/** What of the host's own hardware could be given to guests. */
+export const hostDevices = defineMessages('hostDevices', {
+  title: 'Devices of the host',
+  note: 'What could be given to a guest, and what stands in the way.',
+  pci: 'PCI devices, by IOMMU group',
+  pciHint: 'All devices of a group go to the same guest. Bridges are left out.',
+  group: 'Group {group}',
+  noGroup: 'No IOMMU group',
+  usb: 'USB devices',
+  mdev: 'Mediated devices',
+  mdevFree: '{name}: {available, plural, one {# free} other {# free}}',
+  memory: 'Huge pages and NUMA',
+  hugePages: '{size} pages',
+  hugePagesValue: '{free} free of {total}',
+  node: 'Node {node}',
+  nodeValue: '{cpus, plural, one {# CPU} other {# CPUs}}, {free} free of {total}',
+  bridges: 'Bridges',
+  bridgeUp: 'up',
+  bridgeDown: 'down',
+  members: 'with {names}',
+  kernel: 'Device files QEMU uses',
+  kernelState: { opens: 'can be opened', closed: 'may not be opened', missing: 'missing' },
+  assignable: 'can be given',
+  notAssignable: 'stays',
+  usedFor: 'used for {what}',
+  driver: 'driver {name}',
+  none: 'None.',
+  more: '{count, plural, one {# device} other {# devices}}',
+  copy: 'Copy the command for {name}',
+})
