@@ -6,6 +6,7 @@ import type { ErrorCode } from '#lib/schema/error.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { DRIVE_RULES } from './failures-drives.ts'
 import { HOST_RULES } from './failures-host.ts'
+import { MACHINE_RULES } from './failures-machine.ts'
 
 export interface Evidence {
   readonly phase: 'launch' | 'run'
@@ -69,6 +70,7 @@ interface Rule {
 const RULES: readonly Rule[] = [
   // Before the general ones: they say which device it was.
   ...HOST_RULES,
+  ...MACHINE_RULES,
   ...DRIVE_RULES,
   {
     pattern:

@@ -3,13 +3,15 @@
  * starts the VM named on its command line unless it runs already, says so on stdout, and stays.
  */
 import { openLab } from './lab.ts'
+import { withTpm } from './tpm.ts'
 
 const [dir, vmId, mode = 'run'] = process.argv.slice(2)
-if (dir === undefined || vmId === undefined) throw new Error('usage: dashboard.ts DIR VM-ID [run|spawn-only]')
+if (dir === undefined || vmId === undefined) throw new Error('usage: dashboard.ts DIR VM-ID [run|spawn-only|tpm]')
 const lab = await openLab(dir)
 const supervisor = lab.supervisor()
 await supervisor.adoptAll(new Map([[vmId, { lastExit: null }]]))
-const prepared = await lab.prepare(vmId, { display: true })
+const bare = await lab.prepare(vmId, { display: true })
+const prepared = mode === 'tpm' ? withTpm(bare, lab) : bare
 if (mode === 'spawn-only') {
   // Dies by itself the moment QEMU exists, before its pid is on record.
   const { spawn } = await import('node:child_process')
