@@ -62,13 +62,20 @@ export function Disclosure({
   summary,
   children,
   open,
+  onOpen,
 }: {
   readonly summary: ReactNode
   readonly children: ReactNode
   readonly open?: boolean
+  /** When it is opened: by hand, by a script or by a find on the page. */
+  readonly onOpen?: () => void
 }) {
   return (
-    <details className="group min-w-0" open={open}>
+    <details
+      className="group min-w-0"
+      open={open}
+      onToggle={onOpen && ((event) => event.currentTarget.open && onOpen())}
+    >
       <summary className="touch inline-flex list-none items-center gap-1 rounded-sm text-dim hover:text-ink [&::-webkit-details-marker]:hidden">
         <ChevronRight size={14} aria-hidden="true" className="transition-transform duration-100 group-open:rotate-90" />
         {summary}

@@ -22,6 +22,7 @@ type NumberKey = (typeof REQUIRED_NUMBERS)[number]
 /** Lists whose rows are edited as plain fields; drives and cards have rows of their own kind. */
 export const ROW_LISTS = ['inputs', 'dimms', 'channels', 'shares', 'hostDevices'] as const
 export type RowList = (typeof ROW_LISTS)[number]
+export const isRowList = (key: string): key is RowList => ROW_LISTS.some((list) => list === key)
 
 type ScalarKey = Exclude<keyof VmSpec, 'disks' | 'networks' | 'name' | RowList>
 /** Fields of a device by name, as the schema takes them. */

@@ -3,18 +3,16 @@ import { useQuery } from '@tanstack/react-query'
 import { Disc3, HardDrive, Plus, Trash2 } from 'lucide-react'
 import { Badge } from '#components/ui/badge.tsx'
 import { Button, IconButton } from '#components/ui/button.tsx'
-import { Disclosure } from '#components/ui/feedback.tsx'
 import { NumberField, Select, TextField } from '#components/ui/field.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
-import { deviceForms } from '#lib/i18n/messages/en/device-forms.ts'
 import { spec } from '#lib/i18n/messages/en/spec.ts'
 import type { Image } from '#lib/schema/image.ts'
 import { GIB } from '#lib/units.ts'
 import type { DriveDraft } from '../spec-draft.ts'
-import { DriveDetails } from './drive-details.tsx'
+import { Details } from './details.tsx'
 import { effectiveDrive, rowKey, type SpecForm } from './form.ts'
 import { Share } from './resource-fields.tsx'
 
@@ -96,7 +94,6 @@ export function DriveRow({
   readonly images: readonly Image[]
 }) {
   const t = useT(spec)
-  const words = useT(deviceForms)
   const complete = effectiveDrive(form, index)
   const image = images.find((candidate) => candidate.id === drive.image)
   const isDisk = drive.device === 'disk'
@@ -196,9 +193,7 @@ export function DriveRow({
         )}
       </div>
       <div className="ps-6">
-        <Disclosure summary={words('details.drive')}>
-          <DriveDetails form={form} index={index} />
-        </Disclosure>
+        <Details form={form} kind="drive" index={index} />
       </div>
       {error && (
         <p role="alert" className="ps-6 text-crashed text-sm">

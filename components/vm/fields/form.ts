@@ -11,6 +11,8 @@ export interface SpecForm {
   readonly counted: { readonly cpus: number; readonly memoryMiB: number } | null
   /** Message for a field by its dotted path (`disks.0.image`), or undefined. */
   readonly errorOf: (field: string) => string | undefined
+  /** Dotted paths of all fields with a message. */
+  readonly broken?: readonly string[]
   readonly update: (change: (draft: SpecDraft) => SpecDraft) => void
   readonly setScalar: <K extends keyof ScalarDraft>(key: K, value: ScalarDraft[K]) => void
 }
@@ -47,18 +49,46 @@ export function anchorOf(pointer: string): string {
   return index !== undefined && /^\d+$/.test(index) ? `field-${name}-${index}` : `field-${name}`
 }
 
-/** Brings a field into view, opens what hides it and puts the focus into it. */
-export function focusField(pointer: string): void {
-  const target = document.getElementById(anchorOf(pointer)) ?? document.getElementById(`field-${pointer.split('/')[1]}`)
-  if (target === null) return
-  for (let at: Element | null = target; at !== null; at = at.parentElement)
-    if (at instanceof HTMLDetailsElement) at.open = true
-  for (const inner of target.querySelectorAll('details')) inner.open = true
+/** Time for a form that is fetched when it is first opened. */
+const LOAD_MS = 5_000
+
+/** Element ids a pointer may lead to, the nearest first: `/disks/0/bus` → `field-disks-0-bus`, `field-disks-0`… */
+function anchorsOf(pointer: string): string[] {
+  const steps = pointer.split('/').filter(Boolean)
+  return steps.map((_, n) => `field-${steps.slice(0, steps.length - n).join('-')}`)
+}
+
+function focusOn(target: HTMLElement): void {
   const control =
     target.querySelector<HTMLElement>('[aria-invalid=true]') ??
     target.querySelector<HTMLElement>('input:checked, input:not([type=radio]), select, textarea, button')
   target.scrollIntoView({ block: 'center' })
   ;(control ?? target).focus({ preventScroll: true })
+}
+
+/** Brings a field into view, opens what hides it, waits for it when it is still to be fetched, and gives it the focus. */
+export function focusField(pointer: string): void {
+  const anchors = anchorsOf(pointer)
+  const [exact] = anchors
+  const [first = ''] = pointer.split('/').filter(Boolean)
+  const find = () => anchors.map((id) => document.getElementById(id)).find((element) => element !== null)
+  const target = find() ?? document.querySelector<HTMLElement>(`[data-fields~="${CSS.escape(first)}"]`)
+  if (target === null) return
+  for (let at: Element | null = target; at !== null; at = at.parentElement)
+    if (at instanceof HTMLDetailsElement) at.open = true
+  const shown = target.querySelector('[aria-invalid=true]')?.checkVisibility() ?? false
+  const isThere = target.id === exact || shown
+  if (!isThere) for (const inner of target.querySelectorAll('details')) inner.open = true
+  focusOn(target)
+  if (isThere) return
+  const watch = new MutationObserver(() => {
+    const found = find()
+    if (found?.id !== exact && found?.querySelector('[aria-invalid=true]') == null) return
+    watch.disconnect()
+    if (found !== undefined) focusOn(found)
+  })
+  watch.observe(target, { childList: true, subtree: true, attributes: true, attributeFilter: ['aria-invalid'] })
+  setTimeout(() => watch.disconnect(), LOAD_MS)
 }
 
 let lastKey = 0

@@ -2,14 +2,12 @@
 import { Network, Plus, Trash2 } from 'lucide-react'
 import { Button, IconButton } from '#components/ui/button.tsx'
 import { Checkbox } from '#components/ui/choice.tsx'
-import { Disclosure } from '#components/ui/feedback.tsx'
 import { NumberField, Select } from '#components/ui/field.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useT } from '#lib/client/i18n.tsx'
-import { deviceForms } from '#lib/i18n/messages/en/device-forms.ts'
 import { spec } from '#lib/i18n/messages/en/spec.ts'
 import { type CardDraft, type ForwardDraft, newCard } from '../spec-draft.ts'
-import { CardDetails } from './card-details.tsx'
+import { Details } from './details.tsx'
 import { rowKey, type SpecForm } from './form.ts'
 
 const MAX_CARDS = 8
@@ -54,7 +52,6 @@ export function CardRow({
   readonly index: number
 }) {
   const t = useT(spec)
-  const words = useT(deviceForms)
   const number = String(index + 1)
   const change = (fields: Partial<CardDraft>) =>
     form.update((draft) => ({
@@ -161,9 +158,7 @@ export function CardRow({
             </Button>
           </div>
         </fieldset>
-        <Disclosure summary={words('details.card')}>
-          <CardDetails form={form} index={index} />
-        </Disclosure>
+        <Details form={form} kind="card" index={index} />
       </div>
       {error && (
         <p role="alert" className="ps-6 text-crashed text-sm">

@@ -1,27 +1,40 @@
 'use client'
+import dynamic from 'next/dynamic'
 import type { ComponentType } from 'react'
+import { Skeleton } from '#components/ui/feedback.tsx'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { type RowList, rowsOf } from '../spec-draft.ts'
 import { type SpecForm, shownValue } from './form.ts'
-import {
-  ChannelsPart,
-  ClockPart,
-  ExpertPart,
-  HelpersPart,
-  HostDevicesPart,
-  KernelPart,
-  SharesPart,
-  SmbiosPart,
-} from './parts/bus-part.tsx'
-import { CpuPart } from './parts/cpu-part.tsx'
-import { MachinePart, SecurityPart } from './parts/machine-part.tsx'
-import { MemoryPart } from './parts/memory-part.tsx'
-import { DisplayPart, InputPart, SoundPart } from './parts/screen-part.tsx'
+
+// Loaded when a part is first opened: most are not.
+const Loading = () => <Skeleton className="h-24" />
+const bus = () => import('./parts/bus-part.tsx')
+const screen = () => import('./parts/screen-part.tsx')
+const machine = () => import('./parts/machine-part.tsx')
+const memory = () => import('./parts/memory-part.tsx')
+const options = { ssr: false, loading: Loading }
+const ChannelsPart = dynamic(() => bus().then((part) => part.ChannelsPart), options)
+const ClockPart = dynamic(() => bus().then((part) => part.ClockPart), options)
+const ExpertPart = dynamic(() => bus().then((part) => part.ExpertPart), options)
+const HelpersPart = dynamic(() => bus().then((part) => part.HelpersPart), options)
+const HostDevicesPart = dynamic(() => bus().then((part) => part.HostDevicesPart), options)
+const KernelPart = dynamic(() => bus().then((part) => part.KernelPart), options)
+const SharesPart = dynamic(() => bus().then((part) => part.SharesPart), options)
+const SmbiosPart = dynamic(() => bus().then((part) => part.SmbiosPart), options)
+const CpuPart = dynamic(() => import('./parts/cpu-part.tsx').then((part) => part.CpuPart), options)
+const MachinePart = dynamic(() => machine().then((part) => part.MachinePart), options)
+const SecurityPart = dynamic(() => machine().then((part) => part.SecurityPart), options)
+const GrowingPart = dynamic(() => memory().then((part) => part.GrowingPart), options)
+const MemoryPart = dynamic(() => memory().then((part) => part.MemoryPart), options)
+const DisplayPart = dynamic(() => screen().then((part) => part.DisplayPart), options)
+const InputPart = dynamic(() => screen().then((part) => part.InputPart), options)
+const SoundPart = dynamic(() => screen().then((part) => part.SoundPart), options)
 
 export type PartId =
   | 'machine'
   | 'security'
   | 'cpu'
+  | 'hotplug'
   | 'memory'
   | 'display'
   | 'input'
@@ -78,18 +91,33 @@ export const PARTS: readonly Part[] = [
     id: 'cpu',
     fields: ['maxCpus', 'cpuModel', 'cpuFlags', 'topology', 'pinning', 'numa', 'hyperv'],
     Form: CpuPart,
-    summary: (form) => list([shownValue(form, 'cpuModel'), shownValue(form, 'hyperv') === true && 'Hyper-V']),
+    summary: (form) =>
+      list([
+        shownValue(form, 'cpuModel'),
+        shownValue(form, 'maxCpus') !== shownValue(form, 'cpus') && `≤ ${shownValue(form, 'maxCpus')} CPUs`,
+        ...(shownValue(form, 'cpuFlags') ?? []).map((flag) => `${flag.enabled ? '+' : '-'}${flag.name}`),
+        shownValue(form, 'hyperv') === true && 'Hyper-V',
+      ]),
+  },
+  {
+    id: 'hotplug',
+    fields: ['memoryMaxMiB', 'virtioMem', 'dimms'],
+    Form: GrowingPart,
+    summary: (form) =>
+      list([
+        isSet(shownValue(form, 'memoryMaxMiB')) && `≤ ${shownValue(form, 'memoryMaxMiB')} MiB`,
+        isSet(shownValue(form, 'virtioMem')) && 'virtio-mem',
+        count(form, 'dimms', 'DIMM'),
+      ]),
   },
   {
     id: 'memory',
-    fields: ['memoryMaxMiB', 'virtioMem', 'dimms', 'hugePages', 'balloon', 'balloonTargetMiB', 'freePageReporting'],
+    fields: ['hugePages', 'balloon', 'balloonTargetMiB', 'freePageReporting'],
     Form: MemoryPart,
     summary: (form) =>
       list([
         shownValue(form, 'balloon') === true && 'virtio-balloon',
-        shownValue(form, 'virtioMem') !== null && 'virtio-mem',
-        count(form, 'dimms', 'DIMM'),
-        without(shownValue(form, 'hugePages')),
+        isSet(without(shownValue(form, 'hugePages'))) && `hugetlb ${shownValue(form, 'hugePages')}`,
       ]),
   },
   {
@@ -123,7 +151,7 @@ export const PARTS: readonly Part[] = [
       list([
         shownValue(form, 'serial') === true && shownValue(form, 'serialDevice'),
         count(form, 'channels', 'channel'),
-        shownValue(form, 'vsock') !== null && 'vsock',
+        isSet(shownValue(form, 'vsock')) && 'vsock',
       ]),
   },
   {
@@ -148,7 +176,10 @@ export const PARTS: readonly Part[] = [
     id: 'clock',
     fields: ['clock', 'clockOffsetSeconds'],
     Form: ClockPart,
-    summary: (form) => shownValue(form, 'clock') ?? '',
+    summary: (form) => {
+      const offset = shownValue(form, 'clockOffsetSeconds') ?? 0
+      return list([shownValue(form, 'clock')?.toUpperCase(), offset !== 0 && `${offset > 0 ? '+' : ''}${offset} s`])
+    },
   },
   {
     id: 'smbios',
@@ -170,4 +201,5 @@ export const PARTS: readonly Part[] = [
   },
 ]
 
+const isSet = (value: unknown): boolean => value !== null && value !== undefined
 const without = (value: string | null): string | null => (value === 'none' ? null : value)

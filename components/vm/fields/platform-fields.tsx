@@ -1,19 +1,15 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
-import type { ReactNode } from 'react'
-import { Button } from '#components/ui/button.tsx'
 import { Checkbox, RadioCards } from '#components/ui/choice.tsx'
-import { Disclosure } from '#components/ui/feedback.tsx'
 import { TextArea, TextField } from '#components/ui/field.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { deviceForms } from '#lib/i18n/messages/en/device-forms.ts'
 import { spec } from '#lib/i18n/messages/en/spec.ts'
-import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmAccelerator } from '#lib/schema/vm-state.ts'
-import { ROW_LISTS, type ScalarDraft } from '../spec-draft.ts'
 import { type SpecForm, shownValue } from './form.ts'
+import { Group } from './group.tsx'
 import { PARTS } from './parts.tsx'
 
 interface Props {
@@ -44,56 +40,6 @@ export function PlatformFields({ form, accelerator }: Props) {
         <NotesField form={form} />
       </div>
     </Section>
-  )
-}
-
-/** One closed group: its name and, in a few words, its value. Opens by itself when something in it is wrong. */
-function Group({
-  form,
-  title,
-  summary,
-  fields,
-  children,
-}: {
-  readonly form: SpecForm
-  readonly title: string
-  readonly summary: string
-  readonly fields: readonly (keyof VmSpec)[]
-  readonly children: ReactNode
-}) {
-  const t = useT(spec)
-  const scalars = fields.filter((field): field is keyof ScalarDraft => !ROW_LISTS.some((list) => list === field))
-  const touched = form.mode === 'create' && scalars.some((field) => form.draft.scalars[field] !== undefined)
-  const broken = fields.some((field) => form.errorOf(field) !== undefined)
-  return (
-    <div className="py-2.5">
-      <Disclosure
-        {...(broken ? { open: true } : {})}
-        summary={
-          <span className="flex min-w-0 flex-wrap gap-x-2">
-            <span className="font-medium text-ink">{title}</span>
-            <span className="text-faint">{summary}</span>
-          </span>
-        }
-      >
-        <div className="flex flex-col gap-3 ps-5 pb-1">
-          {children}
-          {touched && (
-            <div>
-              <Button
-                size="sm"
-                variant="quiet"
-                onClick={() => {
-                  for (const field of scalars) form.setScalar(field, undefined)
-                }}
-              >
-                {t('more.useDefault')}
-              </Button>
-            </div>
-          )}
-        </div>
-      </Disclosure>
-    </div>
   )
 }
 

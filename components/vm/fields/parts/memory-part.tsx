@@ -8,12 +8,12 @@ import { RowEditor } from '../row-editor.tsx'
 import { vmScope } from '../scope.ts'
 import { useWords } from '../use-words.ts'
 
-export function MemoryPart({ form }: { readonly form: SpecForm }) {
+/** Room for more memory, and what fills it while the guest runs. */
+export function GrowingPart({ form }: { readonly form: SpecForm }) {
   const t = useT(deviceForms)
   const words = useWords()('virtioMem')
   const missing = useMissing()
   const scope = vmScope(form)
-  const balloon = shownValue(form, 'balloon') === true
   return (
     <div className="@container flex min-w-0 flex-col gap-4">
       <Columns>
@@ -42,6 +42,17 @@ export function MemoryPart({ form }: { readonly form: SpecForm }) {
         )}
       </PartField>
       <RowEditor form={form} list="dimms" />
+    </div>
+  )
+}
+
+/** Where the memory comes from, and how the guest gives it back. */
+export function MemoryPart({ form }: { readonly form: SpecForm }) {
+  const t = useT(deviceForms)
+  const scope = vmScope(form)
+  const balloon = shownValue(form, 'balloon') === true
+  return (
+    <div className="@container flex min-w-0 flex-col gap-4">
       <ChoiceField scope={scope} name="hugePages" family="hugePages" />
       <SwitchField scope={scope} name="balloon" family="balloon" />
       <Columns>

@@ -93,6 +93,7 @@ export function useCreateForm() {
     effective: plan?.spec ?? null,
     counted: null,
     errorOf,
+    broken: problems.map((problem) => problem.field),
     update: setDraft,
     setScalar: (key, value) =>
       setDraft((before) => {
