@@ -1,51 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import type * as z from 'zod'
 import { VmSpec } from '../schema/vm-spec.ts'
 import { FAMILIES, type Family, type FamilyId, familyOf } from './catalogue.ts'
+import { fieldsOf } from './fields.ts'
 import { familyWords } from './words.ts'
 
-interface Leaf {
-  readonly path: string
-  /** Values of an enumeration or a literal; null for anything else. */
-  readonly values: readonly string[] | null
-}
-
-/** Every leaf of the schema by its dotted path, `[]` for elements. Records and unions of scalars are leaves. */
-function leavesOf(schema: z.ZodType, path: string): Leaf[] {
-  const { def } = schema._zod as unknown as {
-    readonly def: { readonly type: string } & Readonly<Record<string, never>>
-  }
-  const inner = (key: string) => def[key] as unknown as z.ZodType
-  switch (def.type) {
-    case 'nullable':
-    case 'optional':
-      return leavesOf(inner('innerType'), path)
-    case 'array': {
-      const element = leavesOf(inner('element'), `${path}[]`)
-      // A list of scalars is one field.
-      return element.length === 1 && element[0]?.path === `${path}[]` ? [{ path, values: null }] : element
-    }
-    case 'object':
-      return Object.entries(def.shape as unknown as Record<string, z.ZodType>).flatMap(([name, field]) =>
-        leavesOf(field, path === '' ? name : `${path}.${name}`),
-      )
-    case 'union': {
-      const options = def.options as unknown as readonly z.ZodType[]
-      return options.every((option) => option._zod.def.type === 'object')
-        ? options.flatMap((option) => leavesOf(option, path))
-        : [{ path, values: null }]
-    }
-    case 'enum':
-      return [{ path, values: Object.keys(def.entries as unknown as object) }]
-    case 'literal':
-      return [{ path, values: (def.values as unknown as unknown[]).map(String) }]
-    default:
-      return [{ path, values: null }]
-  }
-}
-
-const leaves = leavesOf(VmSpec, '')
+const leaves = fieldsOf(VmSpec)
 const families = Object.entries(FAMILIES) as [FamilyId, Family][]
 
 test('every field of the definition belongs to a family, and every family’s fields exist', () => {

@@ -48,18 +48,16 @@ export interface Family {
   readonly choices: { readonly [value: string]: Choice } | null
   readonly live: Live
   readonly who: 'operator' | 'administrator'
-  /** Test files in which a guest reports the device, or QEMU's refusal where the hardware is absent. */
-  readonly tests: readonly string[]
 }
 
-type Options = Partial<Pick<Family, 'live' | 'who' | 'tests'>>
+type Options = Partial<Pick<Family, 'live' | 'who'>>
 
 const family = (
   group: Group,
   fields: readonly string[],
   choices: Family['choices'],
-  { live = 'next-start', who = 'operator', tests = [] }: Options = {},
-): Family => ({ group, fields, choices, live, who, tests })
+  { live = 'next-start', who = 'operator' }: Options = {},
+): Family => ({ group, fields, choices, live, who })
 
 const choice = (
   kind: ChoiceKind,
@@ -108,7 +106,7 @@ export const FAMILIES = {
     intel: emulated(['intel-iommu']),
     virtio: paravirtual(['virtio-iommu-pci']),
   }),
-  bootOrder: family('platform', ['bootMenu', 'disks[].bootIndex', 'networks[].bootIndex'], { on: setting() }),
+  bootOrder: family('platform', ['bootMenu', 'disks[].bootIndex', 'networks[].bootIndex'], { on: setting() }, AT_ONCE),
   smbios: family(
     'platform',
     ['manufacturer', 'product', 'version', 'serial', 'sku', 'family', 'oemStrings'].map((name) => `smbios.${name}`),
@@ -128,14 +126,19 @@ export const FAMILIES = {
     i6300esb: emulated(['i6300esb'], ['linux', 'windows']),
     itco: emulated(['ICH9-LPC']),
   }),
-  watchdogAction: family('platform', ['watchdog.action'], {
-    reset: setting(ALL),
-    shutdown: setting(),
-    poweroff: setting(),
-    pause: setting(),
-    'inject-nmi': setting(),
-    none: setting(),
-  }),
+  watchdogAction: family(
+    'platform',
+    ['watchdog.action'],
+    {
+      reset: setting(ALL),
+      shutdown: setting(),
+      poweroff: setting(),
+      pause: setting(),
+      'inject-nmi': setting(),
+      none: setting(),
+    },
+    AT_ONCE,
+  ),
   spareRootPorts: family('platform', ['spareRootPorts'], null),
   cpuModel: family('platform', ['cpuModel'], { auto: setting(ALL), named: setting() }),
   cpuFlags: family('platform', ['cpuFlags[].name', 'cpuFlags[].enabled'], null),
@@ -326,7 +329,7 @@ export const FAMILIES = {
       virtiofs: paravirtual(['vhost-user-fs-pci'], ['linux'], 'virtiofs'),
       '9p': paravirtual(['virtio-9p-pci']),
     },
-    ADMIN,
+    { live: 'at-once', who: 'administrator' },
   ),
   hostDevice: family(
     'bus',

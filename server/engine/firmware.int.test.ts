@@ -1,5 +1,5 @@
-/** UEFI variables through the whole engine: their template follows Secure Boot, and they can be reset. */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+/** What the board keeps, through the whole engine: UEFI variables, TPM, clock; and CPUs that are bound. */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { ADMIN, ANN, BEN, create, data, EYE, isRoot, now, until, update } from './test-rig.ts'
@@ -88,5 +88,25 @@ it('time that passes does not make a clock with an offset look changed; another 
   expect(await clock()).toMatchObject({ changed: false })
   await update(ANN, vm.id, { clockOffsetSeconds: 7200 })
   expect(await clock()).toMatchObject({ changed: true })
+  await now.engine.vms.poweroff(ANN, vm.id)
+})
+
+it('a virtual CPU runs where it was bound; the others wherever there is room', async () => {
+  const vm = await create(ANN, {
+    name: 'bound',
+    accelerator: 'tcg',
+    cpus: 2,
+    memoryMiB: 64,
+    pinning: [{ vcpu: 1, hostCpus: '0' }],
+  })
+  const { live } = await now.engine.vms.start(ANN, vm.id)
+  const tasks = `/proc/${live?.pid}/task`
+  const allowed = (thread: string) =>
+    readdirSync(tasks)
+      .filter((task) => readFileSync(join(tasks, task, 'comm'), 'utf8').startsWith(thread))
+      .map((task) => /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync(join(tasks, task, 'status'), 'utf8'))?.[1])
+  expect(allowed('CPU 1/')).toEqual(['0'])
+  const whole = /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+  expect(allowed('CPU 0/')).toEqual([whole])
   await now.engine.vms.poweroff(ANN, vm.id)
 })

@@ -43,6 +43,7 @@ describe('q35 with everything of the board, its CPUs and its memory', () => {
     guest = await CompiledGuest.start({
       ...SMALL,
       directKernel: directKernel('intel_iommu=on'),
+      serialDevice: 'isa-serial',
       cpus: 3,
       maxCpus: 8,
       topology: { sockets: 2, cores: 2, threads: 2 },
@@ -59,6 +60,7 @@ describe('q35 with everything of the board, its CPUs and its memory', () => {
       dimms: [{ sizeMiB: 128 }],
       virtioMem: { sizeMiB: 512, requestedMiB: 128 },
       balloonTargetMiB: 448,
+      freePageReporting: true,
       smbios: {
         manufacturer: 'Büro, Inc.',
         product: 'a=b,,c',
@@ -182,6 +184,7 @@ describe('other boards', () => {
     await using guest = await CompiledGuest.start({
       ...SMALL,
       machine: 'pc',
+      cpuModel: 'auto',
       bootMenu: true,
       directKernel: directKernel(),
       tpm: 'tpm-tis',
@@ -195,6 +198,7 @@ describe('other boards', () => {
     const shell = await guest.boot(BOOT_TIMEOUT_MS)
     expect(guest.serial?.text).toMatch(/Press ESC for boot menu/)
     expect(await shell.output('cat /sys/class/dmi/id/product_name')).toMatch(/i440FX/)
+    expect(await shell.output('cat /proc/cpuinfo')).toMatch(/model name\s*: QEMU TCG CPU/)
     expect(await shell.output('ls /sys/bus/serio/devices')).toMatch(/serio0/)
     const pci = await shell.output('lspci')
     for (const line of [
@@ -209,7 +213,9 @@ describe('other boards', () => {
     expect(pci).not.toMatch(/1b36:000c/)
     expect(await shell.output('cat /sys/class/rtc/rtc0/name')).toMatch(/rtc_cmos/)
     const tpm = '/sys/class/tpm/tpm0'
-    expect(await shell.output(`cat ${tpm}/tpm_version_major; readlink ${tpm}/device/driver`)).toMatch(/^2\n.*\/tpm_tis$/)
+    expect(await shell.output(`cat ${tpm}/tpm_version_major; readlink ${tpm}/device/driver`)).toMatch(
+      /^2\n.*\/tpm_tis$/,
+    )
   }, 300_000)
 
   it('microvm boots without PCI, with disk, network, random numbers and console on its own bus', async () => {
@@ -311,7 +317,7 @@ describe('what this host cannot give', () => {
   })
 
   it.runIf(existsSync('/dev/kvm'))('Hyper-V enlightenments are taken by QEMU, or refused by the host', async () => {
-    const windows = { ...SMALL, guest: 'windows', firmware: 'bios', accelerator: 'kvm', iommu: 'intel' }
+    const windows = { ...SMALL, guest: 'windows', firmware: 'bios', accelerator: 'kvm', iommu: 'intel', hyperv: true }
     const outcome = await CompiledGuest.start(windows, { accelerator: 'kvm' }).then(
       async (guest) => {
         await using _ = guest

@@ -137,6 +137,14 @@ describe('watchdogs, vsock, shares', () => {
     expect(fieldsOf({ watchdog, machine: 'pc' })).toEqual(['watchdog.model'])
   })
 
+  it('the action is the one QEMU is told', () => {
+    for (const action of ['reset', 'shutdown', 'poweroff', 'pause', 'inject-nmi', 'none']) {
+      const result = compile(compileInput(normalize({ watchdog: { model: 'i6300esb', action } }), capabilities))
+      const argv = result.ok ? result.plan.options.flatMap((option) => option.argv) : []
+      expect(argv).toContain(`watchdog=${action}`)
+    }
+  })
+
   it('vsock needs the kernel’s device, and says how to get it', () => {
     const host = { vhostNet: true, vhostVsock: false }
     expect(launchProblems({ vsock: { cid: 5 } }, { host })).toEqual([
