@@ -37,3 +37,9 @@ export function markAgainst(line: CommandLine, base: CommandLine): CommandLine {
   const mark = (option: CommandOption): CommandOption => ({ ...option, changed: !known.has(option.argv.join('\0')) })
   return { ...line, wrapper: line.wrapper.map(mark), options: line.options.map(mark) }
 }
+
+/** Options of `base` that `line` no longer has, in the order of `base`. */
+export function goneFrom(line: CommandLine, base: CommandLine): CommandOption[] {
+  const kept = new Set([...line.wrapper, ...line.options].map((option) => option.argv.join('\0')))
+  return [...base.wrapper, ...base.options].filter((option) => !kept.has(option.argv.join('\0')))
+}

@@ -18,22 +18,37 @@ const TONE: Record<CommandOption['origin'], BadgeTone> = {
   plumbing: 'plain',
 }
 
+type ChangedAgainst = 'running' | 'defaults' | 'stored'
+const CHANGED_TIP = {
+  running: 'changedTip',
+  defaults: 'changedFromDefault',
+  stored: 'changedFromStored',
+} as const satisfies Record<ChangedAgainst, string>
+
 export interface CommandLineViewProps {
   readonly line: CommandLine
   /** Leads to the field that changes an option, by JSON pointer. Left out: no links. */
   readonly onField?: (pointer: string) => void
   /** What "changed" is measured against. */
-  readonly changedAgainst?: 'running' | 'defaults'
+  readonly changedAgainst?: ChangedAgainst
+  /** Shows only what changed at first. */
+  readonly startWithChanged?: boolean
   /** Level of the headings of the groups. */
   readonly heading?: 'h3' | 'h4'
 }
 
 /** The exact argv, one option a line, grouped by device, each with what it does, why it is there and where it came from. */
-export function CommandLineView({ line, onField, changedAgainst = 'running', heading = 'h3' }: CommandLineViewProps) {
+export function CommandLineView({
+  line,
+  onField,
+  changedAgainst = 'running',
+  startWithChanged = false,
+  heading = 'h3',
+}: CommandLineViewProps) {
   const t = useT(messages)
   const [query, setQuery] = useState('')
   const [explains, setExplains] = useState(true)
-  const [changedOnly, setChangedOnly] = useState(false)
+  const [changedOnly, setChangedOnly] = useState(startWithChanged)
   const changed = useMemo(
     () => [...line.wrapper, ...line.options].filter((option) => option.changed).length,
     [line.options, line.wrapper],
@@ -99,7 +114,7 @@ function OptionRow({
   readonly option: CommandOption
   readonly explains: boolean
   readonly onField: ((pointer: string) => void) | undefined
-  readonly against: 'running' | 'defaults'
+  readonly against: ChangedAgainst
 }) {
   const t = useT(messages)
   const { field } = option
@@ -127,7 +142,7 @@ function OptionRow({
       )}
       <span className="flex flex-wrap items-start gap-1.5 self-start @xl:justify-end">
         {option.changed && (
-          <Badge tone="attention" tip={t(against === 'running' ? 'changedTip' : 'changedFromDefault')}>
+          <Badge tone="attention" tip={t(CHANGED_TIP[against])}>
             {t('changed')}
           </Badge>
         )}

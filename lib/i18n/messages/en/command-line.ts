@@ -14,6 +14,7 @@ export const commandLine = defineMessages('commandLine', {
   changed: 'changed',
   changedTip: 'Differs from what the running guest was started with.',
   changedFromDefault: 'Differs from the defaults of this guest.',
+  changedFromStored: 'Differs from the stored definition.',
   why: 'Why:',
   toField: 'Change it: {option}',
   fieldLink: 'Change',

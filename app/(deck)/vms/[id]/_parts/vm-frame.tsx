@@ -90,6 +90,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
           tabs={[
             { href: paths.vm(id), label: t('tabs.overview') },
             { href: paths.vmConsole(id), label: t('tabs.console') },
+            { href: paths.vmDevices(id), label: t('tabs.devices') },
             { href: paths.vmDefinition(id), label: t('tabs.definition') },
             { href: paths.vmActivity(id), label: t('tabs.activity') },
           ]}
