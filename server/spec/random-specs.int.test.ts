@@ -155,7 +155,9 @@ function run(file: string, args: readonly string[], cleanups: AsyncDisposableSta
       else {
         child.kill('SIGKILL')
         await closed
-        throw new Error(`${file} did not start (${child.exitCode ?? child.signalCode}): ${text.replaceAll(/^.*warning: .*\n/gm, '')}`)
+        throw new Error(
+          `${file} did not start (${child.exitCode ?? child.signalCode}): ${text.replaceAll(/^.*warning: .*\n/gm, '')}`,
+        )
       }
     }
   }

@@ -152,13 +152,13 @@ function boardFields(capabilities: QemuCapabilities, host: HostNames | null) {
 /** Cuts `total` into as many positive parts as `shares` has. */
 function cut(total: number, shares: readonly number[]): number[] {
   const sum = shares.reduce((a, b) => a + b, 0)
-  const parts = shares.map((share) => Math.max(1, Math.floor((total * share) / sum)))
+  const parts = shares.map((share) => 1 + Math.floor(((total - shares.length) * share) / sum))
   const rest = total - parts.reduce((a, b) => a + b, 0)
   return [(parts[0] ?? 0) + rest, ...parts.slice(1)]
 }
 
 const cpuCounts = fc.oneof(
-  { weight: 30, arbitrary: whole(1, 8) },
+  { weight: 60, arbitrary: whole(1, 8) },
   { weight: 2, arbitrary: whole(9, 32) },
   { weight: 1, arbitrary: whole(33, 255) },
 )
@@ -200,7 +200,7 @@ const processor = (capabilities: QemuCapabilities, host: HostNames | null) =>
       const maxCpus = more === undefined ? undefined : Math.min(255, cpus + more)
       const all = maxCpus ?? cpus
       const [cores = 1, threads = 1] = shape ?? []
-      const fits = shape !== undefined && all % (cores * threads) === 0
+      const fits = shape !== undefined && all % (cores * threads) === 0 && all <= 64 * cores * threads
       const shares = (nodes ?? []).slice(0, all)
       let first = 0
       const memory = cut(memoryMiB, shares)

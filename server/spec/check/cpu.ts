@@ -65,19 +65,30 @@ function checkOldModel(spec: VmSpec): SpecProblem[] {
     )
   if (isWithoutApic && spec.maxCpus > 1)
     problems.push(bad('cpus', 'A CPU without APIC cannot be one of several; take one CPU or another model.'))
-  const bits = SHORT_ADDRESSES[model]
-  if (bits === undefined) return problems
+  const bits = addressBits(model, spec.cpuFlags)
+  if (bits === null) return problems
+  const flagged = SHORT_ADDRESSES[model] === bits ? '' : ' with these flags'
   const { fixed, room } = MAX_MIB[bits]
   if (spec.memoryMiB > fixed)
-    problems.push(bad('memoryMiB', `The CPU ${spec.cpuModel} has addresses of ${bits} bits: at most ${fixed} MiB.`))
+    problems.push(
+      bad('memoryMiB', `The CPU ${spec.cpuModel}${flagged} has addresses of ${bits} bits: at most ${fixed} MiB.`),
+    )
   if (spec.memoryMaxMiB !== null && spec.memoryMaxMiB > room)
     problems.push(
       bad(
         'memoryMaxMiB',
-        `The CPU ${spec.cpuModel} has addresses of ${bits} bits: ${room === 0 ? 'nothing can be plugged in' : `at most ${room} MiB in all`}.`,
+        `The CPU ${spec.cpuModel}${flagged} has addresses of ${bits} bits: ${room === 0 ? 'nothing can be plugged in' : `at most ${room} MiB in all`}.`,
       ),
     )
   return problems
+}
+
+/** Null: 40 or more. As `x86_cpu_realizefn` decides: without long mode (lm) PSE-36 makes 36 of 32. */
+function addressBits(model: string, flags: VmSpec['cpuFlags']): 32 | 36 | null {
+  const switched = (name: string) => flags.find((flag) => flag.name === name)?.enabled
+  const own = SHORT_ADDRESSES[model]
+  if (switched('lm') ?? own === undefined) return null
+  return (switched('pse36') ?? own !== 32) ? 36 : 32
 }
 
 /** `x86_apicid_from_topo_ids` of QEMU's `include/hw/i386/topology.h`: threads and cores take whole bits. */

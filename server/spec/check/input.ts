@@ -19,9 +19,12 @@ export function checkInput(spec: VmSpec): SpecProblem[] {
     const ports = usbPortCount(spec)
     for (const { device, at } of everyDevice(spec)) {
       const port = usbPortOf(device)
-      if (port !== null && port > ports)
+      if (port !== null && (port < 1 || port > ports))
         problems.push(
-          bad(`${at}.port`, `The USB controller “${spec.usbController}” has ${ports} ports; there is no port ${port}.`),
+          bad(
+            `${at}.port`,
+            `The USB controller “${spec.usbController}” has the ports 1 to ${ports}; there is no port ${port}.`,
+          ),
         )
     }
   }

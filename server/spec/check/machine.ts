@@ -10,7 +10,7 @@ export function checkMachine(spec: VmSpec): SpecProblem[] {
   const family = familyOf(spec.machine)
   const problems = [...checkFirmware(spec), ...checkBootOrder(spec)]
   if (family === 'microvm') problems.push(...checkMicrovm(spec))
-  if (isBefore21(spec.machine)) problems.push(...checkOldBoard(spec))
+  if (isOlderThan(spec.machine, 2, 1)) problems.push(...checkOldBoard(spec))
   if (family === 'pc' && spec.iommu === 'intel')
     problems.push(
       bad('iommu', "Intel's IOMMU is part of newer chipsets: it needs the machine q35. Virtio's works here."),
@@ -27,9 +27,10 @@ function checkOldBoard(spec: VmSpec): SpecProblem[] {
   ]
 }
 
-function isBefore21(machine: string): boolean {
-  const [, major, minor] = /-([0-9]+)\.([0-9]+)/.exec(machine) ?? []
-  return major !== undefined && (Number(major) < 2 || (Number(major) === 2 && Number(minor) < 1))
+/** True for versioned machine types of before that release. */
+export function isOlderThan(machine: string, major: number, minor: number): boolean {
+  const [, its, itsMinor] = /-([0-9]+)\.([0-9]+)/.exec(machine) ?? []
+  return its !== undefined && (Number(its) < major || (Number(its) === major && Number(itsMinor) < minor))
 }
 
 function checkFirmware(spec: VmSpec): SpecProblem[] {

@@ -32,12 +32,13 @@ const REFUSED_DEVICE =
   /^(?:vfio-|vhost-|ivshmem|pvrdma|usb-host|usb-redir|u2f-|ccid-card-|loader$|guest-loader$|ipmi-bmc-extern|x-|virtio-9p|scsi-block|scsi-generic|pci-testdev|edu$|generic-sdhci|isa-debug-exit|tpm-)/
 
 const RULES: Readonly<Record<string, Rule>> = {
-  '-device': (value, capabilities) => {
+  '-device': (value, capabilities, spec) => {
     const fields = readFields(value, 'driver')
     if (fields === null) return UNREADABLE
     const driver = fields.get('driver') ?? ''
     if (!capabilities.types.includes(driver)) return `this QEMU has no device “${driver}”`
     if (REFUSED_DEVICE.test(driver)) return `the device ${driver} reaches out of the guest`
+    if (familyOf(spec.machine) === 'microvm' && driver.endsWith('-pci')) return `microvm has no PCI bus for ${driver}`
     const known = capabilities.deviceProperties[driver]
     for (const name of fields.keys()) {
       if (name === 'driver' || PLACE.has(name)) continue

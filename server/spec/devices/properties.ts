@@ -41,7 +41,9 @@ export function withProperties(
     const known = capabilities.deviceProperties[fields.driver] ?? []
     for (const [name, value] of Object.entries(own)) {
       const why =
-        name in fields ? 'The definition sets it through fields of its own.' : refusedProperty(name, value, known)
+        name in fields
+          ? 'The definition sets it through fields of its own.'
+          : (refusedProperty(name, value, known) ?? refusedByDriver(fields.driver, name, value))
       if (why !== null)
         problems.push(bad(`properties.${fields.id}.${name}`, `“${name}” of ${fields.id} (${fields.driver}): ${why}`))
     }
@@ -50,6 +52,13 @@ export function withProperties(
   for (const id of wanted.keys())
     problems.push(bad(`properties.${id}`, `There is no device “${id}” in this VM to set properties of.`))
   return { options: merged, problems }
+}
+
+/** What a driver takes less of than it says (hw/ide/ide-dev.c). */
+function refusedByDriver(driver: string, name: string, value: boolean | number | string): string | null {
+  return driver === 'ide-hd' && name === 'logical_block_size' && value !== 512
+    ? 'Disks on SATA and IDE have sectors of 512 bytes.'
+    : null
 }
 
 function withOwn(
