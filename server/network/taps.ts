@@ -101,8 +101,9 @@ async function clearName(name: string, user: Pick<LaunchUser, 'uid'> | null): Pr
   if (link === null) return
   const { info_kind: kind, info_data: about } = link.linkinfo ?? {}
   const owner = about?.user
-  // Older iproute2 names users that have a name; ours have none.
-  const isOurs = kind === 'tun' && about?.type === 'tap' && (user === null ? true : String(owner) === String(user.uid))
+  // iproute2 tells a user by name where he has one; ours have none.
+  const isForeign = user !== null && owner !== undefined && /^\d+$/.test(String(owner)) && Number(owner) !== user.uid
+  const isOurs = kind === 'tun' && about?.type === 'tap' && !isForeign
   if (isOurs && !isTapOpen(link)) {
     await removeTap(name)
     return

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
@@ -234,6 +234,31 @@ describe('virtual CPUs', () => {
     await expect(s.start(vmId, 'ann', async () => wrong)).rejects.toMatchObject({
       message: expect.stringMatching(/^Virtual CPU 0 is to run on CPU 1000 of the host, which is not there/),
       details: { reason: 'host-resource' },
+    })
+  })
+})
+
+function canMakeTaps(): boolean {
+  try {
+    const steps = 'ip link add br0 type bridge && ip tuntap add dev gdprobe mode tap'
+    execFileSync('unshare', ['--net', 'sh', '-c', steps], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe.skipIf(!canMakeTaps())('a tap', () => {
+  test('comes and goes with its guest, with a start that fails, and with a QEMU killed beside the dashboard', () => {
+    const script = join(import.meta.dirname, '../testing/taps.ts')
+    const out = execFileSync('unshare', ['--net', process.execPath, script], { encoding: 'utf8', timeout: 100_000 })
+    expect(JSON.parse(out)).toMatchObject({
+      running: { taps: ['gdtest0'], master: 'br0' },
+      failed: expect.stringMatching(/refused an option/),
+      afterFailure: [],
+      leftBehind: ['gdtest0'],
+      ended: 1,
+      afterAdoption: [],
     })
   })
 })
