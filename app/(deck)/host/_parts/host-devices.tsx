@@ -1,260 +1,200 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
+import { RefreshCw } from 'lucide-react'
 import type { ReactNode } from 'react'
 import { LoadError } from '#components/nav/load-error.tsx'
-import { Badge } from '#components/ui/badge.tsx'
+import { Button } from '#components/ui/button.tsx'
 import { CopyButton } from '#components/ui/copy-button.tsx'
-import { Disclosure, Skeleton } from '#components/ui/feedback.tsx'
-import { Section } from '#components/ui/page.tsx'
+import { Banner, Skeleton } from '#components/ui/feedback.tsx'
+import { Facts, Section } from '#components/ui/page.tsx'
+import { type Mark, MarkIcon } from '#components/ui/state-mark.tsx'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { formatBytes, formatMiB } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { hostDevices as messages } from '#lib/i18n/messages/en/host-devices.ts'
-import type { HostDevices as Devices, PciDevice } from '#lib/schema/host-devices.ts'
+import type { HostDevices as Devices, HugePages, KernelDevice } from '#lib/schema/host-devices.ts'
+import { MdevTable, PciTable, UsbTable } from './host-device-tables.tsx'
 
-/** The host's own hardware: what a guest could be given, with the reason where it cannot. */
+/** The host's own hardware: what of it a guest can be given, and what stands in the way of the rest. */
 export function HostDevices() {
   const t = useT(messages)
-  const { data, error, refetch } = useQuery(queries.hostDevices())
+  const { data, error, refetch, isFetching } = useQuery(queries.hostDevices())
   return (
-    <Section title={t('title')} note={t('note')}>
-      {data ? (
-        <div className="flex flex-col divide-y divide-line">
-          <Pci devices={data} />
-          <Usb devices={data} />
-          <Mdev devices={data} />
-          <Memory devices={data} />
-          <Bridges devices={data} />
-          <Kernel devices={data} />
-        </div>
-      ) : error ? (
+    <Section
+      title={t('title')}
+      actions={
+        <Button
+          size="sm"
+          pending={isFetching && data !== undefined}
+          icon={<RefreshCw size={14} aria-hidden="true" />}
+          onClick={() => void refetch()}
+        >
+          {t('refresh')}
+        </Button>
+      }
+    >
+      {error && !data ? (
         <LoadError error={error} onRetry={() => void refetch()} />
+      ) : !data ? (
+        <Skeleton className="h-64 w-full" />
       ) : (
-        <Skeleton className="h-40 w-full" />
+        <>
+          <Banner tone={data.iommu.enabled ? 'info' : 'attention'}>
+            <p className="font-medium">{t(data.iommu.enabled ? 'iommu' : 'noIommu')}</p>
+            <p>{data.iommu.reason}</p>
+          </Banner>
+          <PciTable devices={data.pci} />
+          <UsbTable devices={data.usb} />
+          <MdevTable mdev={data.mdev} />
+          <div className="grid items-start gap-x-8 gap-y-5 lg:grid-cols-2">
+            <Part title={t('memory.title')}>
+              <Memory devices={data} />
+            </Part>
+            <div className="flex min-w-0 flex-col gap-5">
+              <Part title={t('network.title')}>
+                <Bridges interfaces={data.interfaces} />
+              </Part>
+              <Part title={t('kernel.title')}>
+                <Kernel devices={data.kernel} />
+              </Part>
+            </div>
+          </div>
+        </>
       )}
     </Section>
   )
 }
 
-interface Props {
-  readonly devices: Devices
-}
-
-/** One kind of device: closed, with how many there are. */
-function Kind({
-  title,
-  count,
-  hint,
-  children,
-}: {
-  readonly title: string
-  readonly count: number
-  readonly hint?: string
-  readonly children: ReactNode
-}) {
-  const t = useT(messages)
+function Part({ title, children }: { readonly title: string; readonly children: ReactNode }) {
   return (
-    <div className="py-2.5">
-      <Disclosure
-        summary={
-          <span className="flex min-w-0 flex-wrap gap-x-2">
-            <span className="font-medium text-ink">{title}</span>
-            <span className="figures text-faint">{t('more', { count })}</span>
-          </span>
-        }
-      >
-        <div className="flex flex-col gap-2 ps-5 pb-1">
-          {hint && <p className="max-w-prose text-dim text-sm">{hint}</p>}
-          {count === 0 ? <p className="text-dim">{t('none')}</p> : children}
-        </div>
-      </Disclosure>
-    </div>
+    <section aria-label={title} className="flex min-w-0 flex-col gap-2">
+      <h3 className="text-faint">{title}</h3>
+      {children}
+    </section>
   )
 }
 
-function Line({
-  id,
-  name,
-  assignable,
-  reason,
-  facts,
-}: {
-  readonly id: string
-  readonly name: string
-  readonly assignable: boolean
-  readonly reason: string | null
-  readonly facts: readonly (string | null)[]
-}) {
-  const t = useT(messages)
-  return (
-    <li className="flex flex-col gap-0.5 py-1.5">
-      <span className="flex flex-wrap items-baseline gap-x-2 gap-y-1">
-        <code className="font-mono text-dim text-sm">{id}</code>
-        <span className="min-w-0 break-words">{name}</span>
-        <Badge tone={assignable ? 'running' : 'plain'}>{t(assignable ? 'assignable' : 'notAssignable')}</Badge>
-      </span>
-      <span className="text-faint text-sm">{[...facts, reason].filter(Boolean).join(' · ')}</span>
-    </li>
-  )
+/** `0, 1, 2, 4` → `0-2, 4`. */
+function ranges(numbers: readonly number[]): string {
+  const parts: [number, number][] = []
+  for (const number of [...numbers].sort((a, b) => a - b)) {
+    const last = parts.at(-1)
+    if (last && last[1] === number - 1) last[1] = number
+    else parts.push([number, number])
+  }
+  return parts.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(', ')
 }
 
-function Pci({ devices }: Props) {
-  const t = useT(messages)
-  const own = devices.pci.filter((device) => !device.isBridge)
-  const groups = new Map<number | null, PciDevice[]>()
-  for (const device of own) groups.set(device.iommuGroup, [...(groups.get(device.iommuGroup) ?? []), device])
-  return (
-    <Kind title={t('pci')} count={own.length} hint={`${devices.iommu.reason} ${t('pciHint')}`}>
-      {[...groups].map(([group, members]) => (
-        <div key={group ?? 'none'}>
-          <h3 className="text-faint text-sm">{group === null ? t('noGroup') : t('group', { group })}</h3>
-          <ul className="flex flex-col divide-y divide-line">
-            {members.map((device) => (
-              <Line
-                key={device.address}
-                id={device.address}
-                name={[device.vendorName, device.deviceName].filter(Boolean).join(' ') || device.className}
-                assignable={device.assignable}
-                reason={device.reason}
-                facts={[
-                  `${device.vendorId}:${device.deviceId}`,
-                  device.driver && t('driver', { name: device.driver }),
-                  device.usedFor.length > 0 ? t('usedFor', { what: device.usedFor.join(', ') }) : null,
-                ]}
-              />
-            ))}
-          </ul>
-        </div>
-      ))}
-    </Kind>
-  )
-}
+/** Sets aside one GiB of these pages; the kernel may find fewer. */
+const reserveCommand = ({ sizeKiB, total }: HugePages): string =>
+  `echo ${total + 1_048_576 / sizeKiB} > /sys/kernel/mm/hugepages/hugepages-${sizeKiB}kB/nr_hugepages`
 
-function Usb({ devices }: Props) {
-  const t = useT(messages)
-  const own = devices.usb.filter((device) => !device.isHub)
-  return (
-    <Kind title={t('usb')} count={own.length}>
-      <ul className="flex flex-col divide-y divide-line">
-        {own.map((device) => (
-          <Line
-            key={`${device.path} ${device.address}`}
-            id={device.path}
-            name={[device.vendorName, device.productName].filter(Boolean).join(' ') || device.kinds.join(', ')}
-            assignable={device.assignable}
-            reason={device.reason}
-            facts={[
-              `${device.vendorId}:${device.productId}`,
-              device.usedFor.length > 0 ? t('usedFor', { what: device.usedFor.join(', ') }) : null,
-            ]}
-          />
-        ))}
-      </ul>
-    </Kind>
-  )
-}
-
-function Mdev({ devices }: Props) {
-  const t = useT(messages)
-  const { types, instances } = devices.mdev
-  return (
-    <Kind title={t('mdev')} count={instances.length + types.length}>
-      <ul className="flex flex-col divide-y divide-line">
-        {instances.map((instance) => (
-          <Line
-            key={instance.uuid}
-            id={instance.uuid}
-            name={instance.type ?? ''}
-            assignable
-            reason={null}
-            facts={[instance.parent]}
-          />
-        ))}
-        {types.map((type) => (
-          <li key={`${type.parent} ${type.id}`} className="py-1.5">
-            <code className="font-mono text-dim text-sm">{type.parent}</code>{' '}
-            {t('mdevFree', { name: type.name ?? type.id, available: type.available })}
-          </li>
-        ))}
-      </ul>
-    </Kind>
-  )
-}
-
-function Memory({ devices }: Props) {
+function Memory({ devices }: { readonly devices: Devices }) {
   const t = useT(messages)
   const locale = useLocale()
+  const isolated = devices.cpus.filter((cpu) => cpu.isolated).map((cpu) => cpu.cpu)
+  const pools = devices.hugePages.filter(({ sizeKiB }) => sizeKiB <= 1_048_576)
   return (
-    <Kind title={t('memory')} count={devices.hugePages.length + devices.numa.length}>
-      <ul className="figures flex flex-col gap-1">
-        {devices.hugePages.map((pages) => (
-          <li key={pages.sizeKiB}>
-            <span className="text-faint">{t('hugePages', { size: formatBytes(pages.sizeKiB * 1024, locale) })}:</span>{' '}
-            {t('hugePagesValue', { free: pages.free, total: pages.total })}
-          </li>
-        ))}
-        {devices.numa.map((node) => (
-          <li key={node.node}>
-            <span className="text-faint">{t('node', { node: node.node })}:</span>{' '}
-            {t('nodeValue', {
-              cpus: node.cpus.length,
-              free: formatMiB(Math.round(node.freeMiB), locale),
-              total: formatMiB(Math.round(node.memoryMiB), locale),
-            })}
-          </li>
-        ))}
-      </ul>
-    </Kind>
+    <Facts
+      facts={[
+        ...pools.map((pool) => ({
+          label: t('memory.hugePages', { size: formatBytes(pool.sizeKiB * 1024, locale) }),
+          value:
+            pool.total === 0 ? (
+              <span className="break-all text-dim">{t('memory.noPages', { command: reserveCommand(pool) })}</span>
+            ) : (
+              <span className="figures">{t('memory.pages', { free: pool.free, total: pool.total })}</span>
+            ),
+        })),
+        ...(devices.numa.length > 1
+          ? devices.numa.map((node) => ({
+              label: t('memory.numa', { node: node.node }),
+              value: (
+                <span className="figures">
+                  {t('memory.node', {
+                    cpus: ranges(node.cpus),
+                    free: formatMiB(node.freeMiB, locale),
+                    total: formatMiB(node.memoryMiB, locale),
+                  })}
+                </span>
+              ),
+            }))
+          : [{ label: 'NUMA', value: t('memory.noNuma') }]),
+        {
+          label: t('memory.isolated'),
+          value: isolated.length === 0 ? t('memory.noIsolated') : <span className="figures">{ranges(isolated)}</span>,
+        },
+      ]}
+    />
   )
 }
 
-function Bridges({ devices }: Props) {
+function Bridges({ interfaces }: { readonly interfaces: Devices['interfaces'] }) {
   const t = useT(messages)
-  const bridges = devices.interfaces.filter((entry) => entry.kind === 'bridge')
+  const bridges = interfaces.filter(({ kind }) => kind === 'bridge')
+  if (bridges.length === 0) return <p className="text-dim">{t('network.empty')}</p>
   return (
-    <Kind title={t('bridges')} count={bridges.length}>
-      <ul className="flex flex-col gap-1">
-        {bridges.map((bridge) => (
-          <li key={bridge.name}>
-            <code className="font-mono text-sm">{bridge.name}</code>{' '}
-            <span className="text-faint">
-              {t(bridge.up ? 'bridgeUp' : 'bridgeDown')}
-              {bridge.members.length > 0 && `, ${t('members', { names: bridge.members.join(', ') })}`}
-            </span>
-          </li>
-        ))}
-      </ul>
-    </Kind>
+    <ul className="flex flex-col">
+      {bridges.map(({ name, up, members, mtu }) => (
+        <li key={name} className="flex flex-wrap items-baseline gap-x-3 border-line border-b py-1.5 last:border-b-0">
+          <span className="flex items-center gap-2">
+            <MarkIcon mark={up ? 'running' : 'off'} />
+            <span className="font-mono">{name}</span>
+          </span>
+          <span className="text-dim">{t(up ? 'network.up' : 'network.down')}</span>
+          <span className="text-dim">
+            {members.length === 0 ? t('network.noMembers') : t('network.members', { members: members.join(', ') })}
+          </span>
+          {mtu !== null && (
+            <span className="figures ms-auto text-faint text-sm">{t('network.mtu', { mtu: String(mtu) })}</span>
+          )}
+        </li>
+      ))}
+    </ul>
   )
 }
 
-function Kernel({ devices }: Props) {
+const KERNEL_MARK = { ok: 'running', missing: 'off', closed: 'attention' } as const satisfies Record<string, Mark>
+const kernelState = ({ present, opens }: KernelDevice): keyof typeof KERNEL_MARK =>
+  !present ? 'missing' : opens ? 'ok' : 'closed'
+
+function Kernel({ devices }: { readonly devices: readonly KernelDevice[] }) {
   const t = useT(messages)
   const tApp = useT(app)
   return (
-    <Kind title={t('kernel')} count={devices.kernel.length}>
-      <ul className="flex flex-col divide-y divide-line">
-        {devices.kernel.map((file) => (
-          <li key={file.id} className="flex flex-col gap-0.5 py-1.5">
-            <span className="flex flex-wrap items-baseline gap-x-2 gap-y-1">
-              <code className="font-mono text-sm">{file.path}</code>
-              <Badge tone={file.opens ? 'running' : 'plain'}>
-                {t(file.opens ? 'kernelState.opens' : file.present ? 'kernelState.closed' : 'kernelState.missing')}
-              </Badge>
+    <ul className="flex flex-col">
+      {devices.map((device) => {
+        const state = kernelState(device)
+        return (
+          <li
+            key={device.id}
+            className="grid grid-cols-[0.75rem_minmax(0,1fr)] gap-x-3 border-line border-b py-1.5 last:border-b-0"
+          >
+            <span className="mt-1">
+              <MarkIcon mark={KERNEL_MARK[state]} />
             </span>
-            <span className="text-dim text-sm">
-              {file.purpose} {file.detail}
-            </span>
-            {file.command && (
-              <span className="flex flex-wrap items-center gap-2">
-                <code className="min-w-0 break-all font-mono text-sm">{file.command}</code>
-                <CopyButton text={file.command} label={t('copy', { name: file.path })} copiedLabel={tApp('copied')} />
-              </span>
-            )}
+            <div className="min-w-0">
+              <p className="flex flex-wrap items-baseline gap-x-2">
+                <span className="font-mono">{device.path}</span>
+                <span className="ms-auto text-faint text-sm">{t(`kernel.${state}`)}</span>
+              </p>
+              <p className="text-dim text-sm">{device.purpose}</p>
+              {state !== 'ok' && <p className="break-words text-sm">{device.detail}</p>}
+              {state !== 'ok' && device.command !== null && (
+                <p className="flex items-center gap-1">
+                  <code className="min-w-0 break-all font-mono text-sm">{device.command}</code>
+                  <CopyButton
+                    text={device.command}
+                    label={t('kernel.copy', { name: device.path })}
+                    copiedLabel={tApp('copied')}
+                  />
+                </p>
+              )}
+            </div>
           </li>
-        ))}
-      </ul>
-    </Kind>
+        )
+      })}
+    </ul>
   )
 }

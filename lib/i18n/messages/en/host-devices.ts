@@ -17,7 +17,8 @@ export const hostDevices = defineMessages('hostDevices', {
     address: 'Address',
     device: 'Device',
     group: 'Group',
-    groupTip: 'IOMMU group: its devices can be told apart from others, not from each other. A group goes to one guest as a whole.',
+    groupTip:
+      'IOMMU group: its devices can be told apart from others, not from each other. A group goes to one guest as a whole.',
     driver: 'Driver',
     noDriver: 'none',
     noGroup: '–',
@@ -59,7 +60,7 @@ export const hostDevices = defineMessages('hostDevices', {
   },
   network: {
     title: 'Bridges',
-    empty: 'This host has no bridge: guests are on the user network of QEMU. The operator’s guide tells how to make one.',
+    empty: 'This host has no bridge: guests are on QEMU’s own user network, or without one.',
     members: 'with {members}',
     noMembers: 'without members',
     up: 'up',
