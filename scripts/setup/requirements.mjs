@@ -114,6 +114,11 @@ const TEST = [
     packages: { apt: ['busybox-static'], dnf: ['busybox'], pacman: ['busybox'], zypper: ['busybox-static'] },
   },
   {
+    what: 'iproute2, for guests on bridges',
+    isPresent: command('ip', 'tc'),
+    packages: { apt: ['iproute2'], dnf: ['iproute', 'iproute-tc'], pacman: ['iproute2'], zypper: ['iproute2'] },
+  },
+  {
     what: 'kernel module tools',
     isPresent: command('depmod', 'modprobe'),
     packages: { apt: ['kmod'], dnf: ['kmod'], pacman: ['kmod'], zypper: ['kmod'] },

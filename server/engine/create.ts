@@ -26,6 +26,7 @@ import { createImageEngine, usersVisibleTo } from './images.ts'
 import { createJournal } from './journal.ts'
 import { createKeyedLock } from './keyed-lock.ts'
 import { createLauncher } from './launch.ts'
+import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
 import type { Caller, Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
@@ -287,9 +288,11 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     if (before.every((id) => after.includes(id))) return
     definer.afterRelease(vmId).catch((error: unknown) => warn(`Cleaning up disks of ${vmId} failed.`, error))
   }
+  const losses = createLossRecord(records, journal)
   const stopListening = supervisor.onChange((vmId, runtime: VmRuntime, exited) => {
     if (exited !== null) onExit(vmId, exited)
     watchDisks(vmId, runtime)
+    losses.changed(vmId, runtime)
     announcer.runtimeChanged(vmId, runtime, exited)
     vms.runtimeChanged(vmId, runtime, exited)
   })
