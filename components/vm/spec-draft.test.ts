@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest'
 import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
 import { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import {
+  afterChange,
   draftProblems,
+  driverImage,
   drivesFor,
   fromSpec,
   newCard,
@@ -10,6 +12,7 @@ import {
   suggestName,
   toInput,
   toPatch,
+  withDriverCd,
 } from './spec-draft.ts'
 
 const IMAGE = '01890000-0000-7000-8000-00000000a150'
@@ -149,6 +152,38 @@ describe('drivesFor', () => {
     const first = drivesFor(chosen(iso), [])
     expect(drivesFor(null, first)).toEqual([])
     expect(drivesFor(chosen(iso), [...first, own]).map((drive) => drive.key)).toEqual(['boot', 'x'])
+  })
+})
+
+describe('the CD with the virtio drivers of a Windows guest', () => {
+  const image = (name: string, fields: object = {}) => ({
+    ...({ id: IMAGE as never, name, label: null, kind: 'iso', present: true } as const),
+    ...fields,
+  })
+  it('is known by its name or its label, the newest first, never a disk or what has gone', () => {
+    const [older, newer] = [image('virtio-win-0.1.99.iso'), image('virtio-win-0.1.271.iso')]
+    expect(driverImage([older, newer, image('debian.iso')])).toBe(newer)
+    expect(driverImage([image('drivers.iso', { label: 'VIRTIO_WIN' })])).toBeDefined()
+    expect(driverImage([image('virtio-win.qcow2', { kind: 'disk' }), image('debian.iso')])).toBeUndefined()
+    expect(driverImage([image('virtio-win.iso', { present: false })])).toBeUndefined()
+  })
+  it('stands last and is never booted from; another one takes its place', () => {
+    const base = { ...empty, drives: drivesFor(chosen({ ...iso, id: 'w' }), []) }
+    const added = withDriverCd(base, 'a')
+    expect(added.drives.map((drive) => drive.key)).toEqual(['boot', 'auto', 'drivers'])
+    expect(toInput(added).disks?.[2]).toEqual({ device: 'cdrom', image: 'a', bootIndex: null })
+    expect(withDriverCd(added, 'a')).toBe(added)
+    expect(withDriverCd(added, 'b').drives.at(-1)?.image).toBe('b')
+    expect(withDriverCd(added, null).drives).toEqual(base.drives)
+  })
+  it('is not added where a drive has it already', () => {
+    const own = { ...empty, drives: drivesFor(chosen(iso), []) }
+    expect(withDriverCd(own, IMAGE)).toBe(own)
+  })
+  it('that was taken away stays away', () => {
+    const added = withDriverCd(empty, 'a')
+    expect(afterChange(added, { ...added, drives: [] }).noDrivers).toBe(true)
+    expect(afterChange(added, { ...added, name: 'other' }).noDrivers).toBeUndefined()
   })
 })
 

@@ -74,6 +74,8 @@ export interface SpecDraft {
   readonly scalars: ScalarDraft
   readonly drives: readonly DriveDraft[]
   readonly cards: readonly CardDraft[]
+  /** The CD with the virtio drivers was taken away by hand. */
+  readonly noDrivers?: boolean
   readonly lists?: { readonly [L in RowList]?: readonly DeviceRow[] }
 }
 
@@ -248,6 +250,40 @@ export function drivesFor(
     ...own,
   ]
 }
+
+/** Fedora's virtio-win ISO, by its file name or volume label: `virtio-win-0.1.271.iso`. */
+const DRIVERS = /virtio[-_ .]?win/i
+
+type MaybeDrivers = Pick<Image, 'id' | 'name' | 'label' | 'kind' | 'present'>
+
+/** The CD of the library with the virtio drivers for Windows, the newest by name; undefined when there is none. */
+export const driverImage = <T extends MaybeDrivers>(images: readonly T[]): T | undefined =>
+  images
+    .filter(({ kind, present, name, label }) => kind === 'iso' && present && DRIVERS.test(`${name} ${label ?? ''}`))
+    .sort((a, b) => b.name.localeCompare(a.name, 'en', { numeric: true }))[0]
+
+const isDriverCd = (drive: DriveDraft) => drive.origin === 'drivers'
+
+/**
+ * The draft with the drivers' CD in a drive of its own, or without it.
+ * @param image null: not wanted. Not added where another drive has it already.
+ */
+export function withDriverCd(draft: SpecDraft, image: string | null): SpecDraft {
+  const others = draft.drives.filter((drive) => !isDriverCd(drive))
+  const known = draft.drives.find(isDriverCd)
+  const wanted = image !== null && !others.some((drive) => drive.image === image) ? image : null
+  if ((known?.image ?? null) === wanted) return draft
+  const cd: DriveDraft[] =
+    wanted === null
+      ? []
+      : // An installer must stay the first to boot, and what it installs the second.
+        [{ key: 'drivers', device: 'cdrom', image: wanted, origin: 'drivers', more: { bootIndex: null } }]
+  return { ...draft, drives: [...others, ...cd] }
+}
+
+/** Notes that the drivers' CD was taken away, so that it is not put back. */
+export const afterChange = (before: SpecDraft, after: SpecDraft): SpecDraft =>
+  before.drives.some(isDriverCd) && !after.drives.some(isDriverCd) ? { ...after, noDrivers: true } : after
 
 const EXTENSIONS = /\.(iso|img|qcow2|raw|bin)$/i
 

@@ -6,10 +6,13 @@ import { useT } from '#lib/client/i18n.tsx'
 import { deviceForms } from '#lib/i18n/messages/en/device-forms.ts'
 import type { SpecForm } from './form.ts'
 
-const options = { ssr: false, loading: () => <Skeleton className="h-24" /> }
+const Loading = () => <Skeleton className="h-24" />
 const DETAILS = {
-  drive: dynamic(() => import('./drive-details.tsx').then((part) => part.DriveDetails), options),
-  card: dynamic(() => import('./card-details.tsx').then((part) => part.CardDetails), options),
+  drive: dynamic(() => import('./drive-details.tsx').then((part) => part.DriveDetails), {
+    ssr: false,
+    loading: Loading,
+  }),
+  card: dynamic(() => import('./card-details.tsx').then((part) => part.CardDetails), { ssr: false, loading: Loading }),
 } as const
 
 /** What the rows themselves show of their device. */

@@ -105,7 +105,7 @@ export function DriveRow({
       ...draft,
       // A suggestion that was touched has become a choice.
       drives: draft.drives.map((row) =>
-        row.key === drive.key ? { ...row, ...fields, origin: row.origin === 'auto' ? 'own' : row.origin } : row,
+        row.key === drive.key ? { ...row, ...fields, origin: row.origin === 'boot' ? row.origin : 'own' } : row,
       ),
     }))
   const fixed = drive.origin === 'boot' ? t('disks.fromBoot') : isDisk && exists ? t('disks.imageFixed') : null
@@ -128,8 +128,11 @@ export function DriveRow({
               </Badge>
             )}
             {drive.origin === 'auto' && <span className="text-faint text-sm">{t('disks.suggested')}</span>}
+            {drive.origin === 'drivers' && <span className="text-faint text-sm">{t('disks.drivers')}</span>}
           </div>
-          <p className="text-faint text-sm">{t(isDisk ? 'disks.diskKind' : 'disks.cdKind')}</p>
+          <p className="text-faint text-sm">
+            {t('disks.kind', { bus: String(drive.more?.bus ?? complete?.bus ?? (isDisk ? 'virtio-blk' : 'sata')) })}
+          </p>
         </div>
         <IconButton
           size="sm"

@@ -8,7 +8,7 @@ import { useT } from '#lib/client/i18n.tsx'
 import { spec } from '#lib/i18n/messages/en/spec.ts'
 import { type CardDraft, type ForwardDraft, newCard } from '../spec-draft.ts'
 import { Details } from './details.tsx'
-import { rowKey, type SpecForm } from './form.ts'
+import { effectiveCard, rowKey, type SpecForm } from './form.ts'
 
 const MAX_CARDS = 8
 const MAX_FORWARDS = 32
@@ -53,6 +53,7 @@ export function CardRow({
 }) {
   const t = useT(spec)
   const number = String(index + 1)
+  const complete = effectiveCard(form, index)
   const change = (fields: Partial<CardDraft>) =>
     form.update((draft) => ({
       ...draft,
@@ -70,7 +71,10 @@ export function CardRow({
             <h3>{t('networks.card', { number })}</h3>
             <span className="font-mono text-faint text-sm">{t('networks.mac', { mac: card.mac })}</span>
           </div>
-          <p className="text-faint text-sm">{t('networks.kind')}</p>
+          <p className="text-faint text-sm">
+            {t('networks.connection', { network: String(card.more?.network ?? complete?.network ?? 'user') })}{' '}
+            {t('networks.kind', { model: String(card.more?.model ?? complete?.model ?? 'virtio-net') })}
+          </p>
         </div>
         <IconButton
           size="sm"

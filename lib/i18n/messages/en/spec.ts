@@ -35,7 +35,7 @@ export const spec = defineMessages('spec', {
     sizeHint: 'Takes space on the host only as the guest writes.',
     sizeFixed: 'The size of an existing disk cannot change; add another disk.',
     imageFixed: 'What a disk was made from cannot change; remove it and add a new one.',
-    kind: '{bus, select, virtio-blk {virtio-blk, paravirtual: fastest, little CPU. Linux and BSD have the driver, Windows gets it from the virtio CD.} virtio-scsi {virtio-scsi, paravirtual: fast, many drives on one controller. Windows gets the driver from the virtio CD.} nvme {NVMe, emulated: quick, known to every system since about 2015.} sata {SATA, emulated: slower, and every installer knows it.} ide {IDE, emulated: slowest, for systems older than SATA.} other {USB, emulated: for a drive that comes and goes.}}',
+    kind: '{bus, select, virtio-blk {virtio-blk (paravirtual): fastest, little CPU. Linux and BSD have the driver, Windows gets it from the virtio CD.} virtio-scsi {virtio-scsi (paravirtual): fast, many drives on one controller. Windows gets the driver from the virtio CD.} nvme {NVMe (emulated): quick, known to every system since about 2015.} sata {SATA (emulated): slower, and every installer knows it.} ide {IDE (emulated): slowest, for systems older than SATA.} other {USB (emulated): for a drive that comes and goes.}}',
     fromBoot: 'Chosen under “What to boot”.',
     suggested: 'Suggested, to install on.',
     drivers: 'The virtio drivers for Windows.',
@@ -54,7 +54,7 @@ export const spec = defineMessages('spec', {
     card: 'Network card {number}',
     connection:
       '{network, select, user {User network: goes out through the host, needs no rights and no set-up.} bridge {On a bridge of the host: a full member of its network.} other {No cable.}}',
-    kind: '{model, select, virtio-net {virtio card, paravirtual: fastest, little CPU.} e1000e {Intel e1000e card, emulated: slower, known to every system.} e1000 {Intel e1000 card, emulated: for older systems.} rtl8139 {RTL8139 card, emulated: slowest, for very old systems.} vmxnet3 {VMware vmxnet3 card: for guests that come from VMware.} other {USB card, emulated: for guests without another driver.}}',
+    kind: '{model, select, virtio-net {virtio card (paravirtual): fastest, little CPU.} e1000e {Intel e1000e card (emulated): slower, known to every system.} e1000 {Intel e1000 card (emulated): for older systems.} rtl8139 {RTL8139 card (emulated): slowest, for very old systems.} vmxnet3 {VMware vmxnet3 card: for guests that come from VMware.} other {USB card (emulated): for guests without another driver.}}',
     restrict: 'Cut off from everything (restrict)',
     restrictHint: 'The guest reaches neither the internet nor services on the host; only port forwards lead in.',
     open: 'Left open, the guest reaches the internet and also services that listen only on the host itself (as 10.0.2.2).',

@@ -22,6 +22,7 @@ import { spec as specMessages } from '#lib/i18n/messages/en/spec.ts'
 import { paths } from '#lib/paths.ts'
 import type { GuestKind } from '#lib/schema/vm-spec.ts'
 import { BootSection } from './boot-section.tsx'
+import { DriverCd } from './driver-cd.tsx'
 import { PlanPanel } from './plan-panel.tsx'
 import { SubmitBar } from './submit-bar.tsx'
 import { type CreateForm, useCreateForm } from './use-create-form.ts'
@@ -141,6 +142,7 @@ function IdentitySection({ page }: { readonly page: CreateForm }) {
               clock: spec.clock === 'utc' ? 'UTC' : words('clock.localtime'),
             })}
         </p>
+        <DriverCd page={page} />
       </div>
     </Section>
   )

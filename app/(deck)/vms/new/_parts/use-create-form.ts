@@ -4,13 +4,16 @@ import { useDeferredValue, useEffect, useMemo, useState } from 'react'
 import { focusField, rowKey, type SpecForm } from '#components/vm/fields/form.ts'
 import { type FieldProblem, pointerOf, problemsOf } from '#components/vm/problems.ts'
 import {
+  afterChange,
   draftProblems,
+  driverImage,
   drivesFor,
   newCard,
   type SpecDraft,
   type SpecInput,
   suggestName,
   toInput,
+  withDriverCd,
 } from '#components/vm/spec-draft.ts'
 import { type ApiError, call, toApiError } from '#lib/client/api-client.ts'
 import { useT } from '#lib/client/i18n.tsx'
@@ -77,6 +80,12 @@ export function useCreateForm() {
   // A refused draft leaves the last possible plan on screen, with the fields it filled.
   const [plan, setPlan] = useState<NonNullable<typeof preview.data> | null>(null)
   if (preview.data !== undefined && preview.data !== plan) setPlan(preview.data)
+  // Windows installs on virtio only with the drivers at hand.
+  const guest = draft.scalars.guest ?? plan?.spec.guest
+  const images = useQuery(queries.imageList()).data?.items
+  const drivers = guest === 'windows' ? driverImage(images ?? []) : undefined
+  const withDrivers = withDriverCd(draft, draft.noDrivers === true ? null : (drivers?.id ?? null))
+  if (withDrivers !== draft && !isPaused) setDraft(withDrivers)
   const isCurrent = settled === body && !preview.isPlaceholderData && !preview.isFetching
   const remote = preview.error ? problemsOf(toApiError(preview.error)) : []
   const problems: FieldProblem[] = isPaused
@@ -94,7 +103,7 @@ export function useCreateForm() {
     counted: null,
     errorOf,
     broken: problems.map((problem) => problem.field),
-    update: setDraft,
+    update: (change) => setDraft((before) => afterChange(before, change(before))),
     setScalar: (key, value) =>
       setDraft((before) => {
         const { [key]: _, ...rest } = before.scalars
@@ -104,6 +113,13 @@ export function useCreateForm() {
   return {
     form,
     boot,
+    guest,
+    drivers: {
+      /** Of the library; undefined when it has none, or the guest wants none. */
+      image: drivers,
+      isWanted: draft.noDrivers !== true,
+      want: (wanted: boolean) => setDraft((before) => ({ ...before, noDrivers: !wanted })),
+    },
     choose: (image: Image | null) => {
       setBoot(image)
       setDraft((before) => ({ ...before, drives: drivesFor(image, before.drives) }))
