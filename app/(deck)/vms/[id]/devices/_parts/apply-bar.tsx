@@ -3,6 +3,7 @@ import { Button } from '#components/ui/button.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { devicesPage } from '#lib/i18n/messages/en/devices-page.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
+import { DEVICE_LISTS } from '#lib/vm/live-places.ts'
 import { newChanges } from './change-plan.tsx'
 import type { DeviceForm } from './use-device-form.ts'
 
@@ -42,10 +43,14 @@ export function ApplyBar({
   const variant = labels === undefined ? 'primary' : 'danger'
   const run = async (when: 'now' | 'next-start') => {
     const before = vm.pending.length
+    const known = new Set(idsOf(vm))
     const saved = await form.apply(when)
     if (saved === null) return
     onDone(
-      t(isOff ? 'editor.saved' : saved.pending.length > before ? 'editor.appliedPending' : 'editor.applied', { name }),
+      t(isOff ? 'editor.saved' : saved.pending.length > before ? 'editor.appliedPending' : 'editor.applied', {
+        // What was added has its own name by now.
+        name: idsOf(saved).find((id) => !known.has(id)) ?? name,
+      }),
     )
   }
   if (isOff)
@@ -70,3 +75,5 @@ export function ApplyBar({
     </>
   )
 }
+
+const idsOf = (vm: Vm): string[] => DEVICE_LISTS.flatMap((list) => vm.spec[list].map((device) => device.id))

@@ -75,15 +75,12 @@ export function DeviceList({
   vm,
   target,
   mayNot,
-  isNarrow,
   onRemove,
 }: {
   readonly vm: Vm
   /** What is being edited. */
   readonly target: Target | null
   readonly mayNot: string | null
-  /** Shares the width with an editor. */
-  readonly isNarrow: boolean
   readonly onRemove: (entry: DeviceEntry) => void
 }) {
   const t = useT(devicesPage)
@@ -96,7 +93,6 @@ export function DeviceList({
       group={group}
       entry={entry}
       isOpen={isSameTarget(entry, target)}
-      isNarrow={isNarrow}
       mayNot={mayNot}
       onRemove={onRemove}
       onMedium={setDrive}
@@ -109,7 +105,9 @@ export function DeviceList({
           {entries.length === 0 ? (
             <p className="text-dim">{t(`none.${group}`)}</p>
           ) : (
-            <ul className="flex flex-col divide-y divide-line">{entries.map((entry) => row(group, entry))}</ul>
+            <ul aria-label={t(`group.${group}`)} className="@container flex flex-col divide-y divide-line">
+              {entries.map((entry) => row(group, entry))}
+            </ul>
           )}
         </Section>
       ))}
@@ -123,7 +121,6 @@ function Row({
   group,
   entry,
   isOpen,
-  isNarrow,
   mayNot,
   onRemove,
   onMedium,
@@ -132,7 +129,6 @@ function Row({
   readonly group: Group
   readonly entry: Entry
   readonly isOpen: boolean
-  readonly isNarrow: boolean
   readonly mayNot: string | null
   readonly onRemove: (entry: DeviceEntry) => void
   readonly onMedium: (id: string) => void
@@ -152,8 +148,7 @@ function Row({
     <li
       id={entry.kind === 'device' ? `device-${entry.id}${isGone ? '-leaving' : ''}` : `part-${entry.part}`}
       className={cx(
-        'grid min-w-0 grid-cols-[auto_minmax(0,1fr)] items-center gap-x-3 gap-y-1 px-2 py-2',
-        !isNarrow && 'lg:grid-cols-[auto_minmax(0,1fr)_9rem_auto] lg:gap-x-4',
+        'grid min-w-0 grid-cols-[auto_minmax(0,1fr)] items-center gap-x-3 gap-y-1 px-2 py-2 @md:grid-cols-[auto_minmax(0,1fr)_auto] @3xl:grid-cols-[auto_minmax(0,1fr)_9rem_15rem]',
         isOpen && 'rounded-md bg-selected',
       )}
     >
@@ -170,23 +165,12 @@ function Row({
         <p className="figures text-dim text-sm [overflow-wrap:anywhere]">
           {first}
           {rest.length > 0 && <span className="text-faint"> · {rest.join(' · ')}</span>}
+          {place && <span className="text-faint @3xl:hidden"> · {place}</span>}
         </p>
         {entry.reason && <p className="text-attention text-sm">{entry.reason}</p>}
       </div>
-      <span
-        className={cx(
-          'text-faint text-sm max-lg:col-start-2 empty:hidden',
-          isNarrow ? 'col-start-2' : 'lg:empty:block',
-        )}
-      >
-        {place}
-      </span>
-      <div
-        className={cx(
-          'col-start-2 flex flex-wrap items-center gap-1.5',
-          !isNarrow && 'lg:col-start-auto lg:justify-end',
-        )}
-      >
+      <span className="hidden text-faint text-sm @3xl:block">{place}</span>
+      <div className="col-start-2 flex flex-wrap items-center gap-1.5 @md:col-start-auto @md:justify-end">
         {entry.kind === 'device' && !isGone && <Quick vm={vm} entry={entry} mayNot={mayNot} onMedium={onMedium} />}
         {!isGone && (
           <ButtonLink

@@ -4,7 +4,7 @@ import { useRouter, useSearchParams } from 'next/navigation'
 import { useState } from 'react'
 import { cx } from '#components/ui/cx.ts'
 import { Banner, Skeleton } from '#components/ui/feedback.tsx'
-import { Page, PageHeader } from '#components/ui/page.tsx'
+import { Page } from '#components/ui/page.tsx'
 import { useVm } from '#components/vm/vm-context.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { devicesPage } from '#lib/i18n/messages/en/devices-page.ts'
@@ -44,7 +44,7 @@ export function DevicesScreen() {
             <AddMenu vm={vm} mayNot={mayNot} />
           </div>
           {vm.live && <LiveControls vm={vm} live={vm.live} mayNot={mayNot} />}
-          <DeviceList vm={vm} target={target} mayNot={mayNot} isNarrow={isOpen} onRemove={setRemoving} />
+          <DeviceList vm={vm} target={target} mayNot={mayNot} onRemove={setRemoving} />
           <Hardware vm={vm} />
         </div>
         {target && (
