@@ -14,15 +14,14 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { VmSpecInput } from '#lib/schema/vm-spec.ts'
+import type { VmSpec, VmSpecInput } from '#lib/schema/vm-spec.ts'
 import { createCapabilitiesProbe } from '#server/capabilities/probe.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
-import { EngineError } from '#server/engine/errors.ts'
 import { readLaunchHost } from '#server/host/launch-facts.ts'
 import { isListening } from '#server/platform/unix-sockets.ts'
 import { connectQmp } from '#server/qmp/client.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
-import { type HostNames, validSpec } from '#server/testing/random-spec.ts'
+import { compilerJudge, type HostNames, validSpec } from '#server/testing/random-spec.ts'
 import { compile, flattenArgv } from './compile.ts'
 import { flashFor } from './devices/firmware.ts'
 import { normalizeSpec } from './normalize.ts'
@@ -89,8 +88,7 @@ function withPorts(input: VmSpecInput): VmSpecInput {
   }
 }
 
-function inputFor(input: VmSpecInput, number: number): CompileInput {
-  const spec = normalizeSpec(input, factsFor(capabilities))
+function inputFor(spec: VmSpec, number: number): CompileInput {
   const made = compileInput(spec, capabilities, { runDir: join(root, String(number)), dataDir: root, user: null })
   return {
     ...made,
@@ -102,19 +100,6 @@ function inputFor(input: VmSpecInput, number: number): CompileInput {
     })),
     ...{ tools, host: facts },
   }
-}
-
-/** The fields that are refused before or by the compiler. */
-function judge(input: VmSpecInput): readonly string[] {
-  let made: CompileInput
-  try {
-    made = inputFor(input, 0)
-  } catch (error) {
-    if (error instanceof EngineError && error.field !== undefined) return [error.field]
-    throw error
-  }
-  const result = compile(made)
-  return result.ok ? [] : result.problems.map(({ field }) => field)
 }
 
 const flashCopies = new Map<string, string>()
@@ -195,6 +180,7 @@ async function start(plan: LaunchPlan, input: CompileInput): Promise<void> {
 const PORT_TAKEN = /Could not set up host forwarding rule/
 
 it(`${RUNS} random definitions are accepted by QEMU as they are compiled`, async () => {
+  const judge = compilerJudge(capabilities, (spec) => inputFor(spec, 0))
   const specs = fc.sample(validSpec(capabilities, host, judge), { seed: SEED, numRuns: RUNS })
   expect(specs).toHaveLength(RUNS)
   const failures: string[] = []
@@ -206,7 +192,7 @@ it(`${RUNS} random definitions are accepted by QEMU as they are compiled`, async
       const daemon = (spec.tpm ?? 'none') !== 'none' || spec.shares?.some(({ driver }) => driver !== '9p') === true
       if (daemon && ++daemons > WITH_DAEMONS) spec = { ...spec, tpm: 'none', shares: [] }
       for (let attempt = 0; ; attempt += 1) {
-        const input = inputFor(withPorts(spec), n)
+        const input = inputFor(normalizeSpec(withPorts(spec), factsFor(capabilities)), n)
         const result = compile(input)
         const problem = result.ok
           ? await start(result.plan, input).then(

@@ -4,11 +4,13 @@
  * of the rules is repeated here.
  */
 import fc from 'fast-check'
-import { VmSpecInput } from '#lib/schema/vm-spec.ts'
+import { type VmSpec, VmSpecInput } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { compile } from '#server/spec/compile.ts'
 import { normalizeSpec } from '#server/spec/normalize.ts'
-import { DISK_ID, factsFor, ISO_ID } from '#server/spec/test-support.ts'
+import { compileInput, DISK_ID, factsFor, ISO_ID } from '#server/spec/test-support.ts'
+import type { CompileInput } from '#server/spec/types.ts'
 
 /** Puts something else in the place of a value now and then; leaves it alone when a definition is to be valid. */
 export type Spoil = <T>(valid: fc.Arbitrary<T>) => fc.Arbitrary<unknown>
@@ -396,22 +398,29 @@ function deleteAt(value: unknown, [head, ...rest]: readonly string[]): boolean {
   return true
 }
 
-/** As `normalizeSpec` judges. */
-export function refusedFields(input: VmSpecInput, capabilities: QemuCapabilities): readonly string[] {
-  try {
-    normalizeSpec(input, factsFor(capabilities))
-    return []
-  } catch (error) {
-    if (error instanceof EngineError && error.field !== undefined) return [error.field]
-    throw error
+/** As `normalizeSpec` and the compiler judge, on the host that `inputFor` makes. */
+export function compilerJudge(
+  capabilities: QemuCapabilities,
+  inputFor: (spec: VmSpec) => CompileInput = (spec) => compileInput(spec, capabilities),
+): Judge {
+  return (input) => {
+    let spec: VmSpec
+    try {
+      spec = normalizeSpec(input, factsFor(capabilities))
+    } catch (error) {
+      if (error instanceof EngineError && error.field !== undefined) return [error.field]
+      throw error
+    }
+    const result = compile(inputFor(spec))
+    return result.ok ? [] : result.problems.map(({ field }) => field)
   }
 }
 
-/** Definitions that are accepted by `normalizeSpec`, and by `judge` where given. */
+/** Definitions that compile, on the host that `judge` knows. */
 export function validSpec(
   capabilities: QemuCapabilities,
   host: HostNames | null,
-  judge: Judge = (input) => refusedFields(input, capabilities),
+  judge: Judge = compilerJudge(capabilities),
 ): fc.Arbitrary<VmSpecInput> {
   return anySpec(capabilities, host)
     .map((input) => mended(input, judge))
