@@ -34,7 +34,7 @@ export type OfferName =
   | 'usbPassthrough'
 
 /** `at-once`: a running guest gets it. `next-start`: when powered on. `dashboard`: the guest never sees it. */
-export type Live = 'at-once' | 'next-start' | 'dashboard'
+type Live = 'at-once' | 'next-start' | 'dashboard'
 
 /** Parts of the devices page, in its order. */
 export const GROUPS = ['platform', 'storage', 'network', 'screen', 'bus'] as const
