@@ -46,7 +46,13 @@ export function FirmwareReset({ vm }: { readonly vm: Vm }) {
       },
     })
   return (
-    <Button pending={isPending} disabledReason={reason} icon={<RotateCcw size={14} aria-hidden="true" />} onClick={ask}>
+    <Button
+      className="self-start"
+      pending={isPending}
+      disabledReason={reason}
+      icon={<RotateCcw size={14} aria-hidden="true" />}
+      onClick={ask}
+    >
       {t('firmware.reset')}
     </Button>
   )

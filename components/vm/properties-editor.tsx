@@ -122,7 +122,8 @@ function Table({ rows, strangers, ...props }: TableProps) {
   const t = useT(messages)
   return (
     <section
-      className="overflow-x-auto"
+      // Positioned, so that labels for screen readers alone scroll along instead of widening the page.
+      className="relative overflow-x-auto"
       aria-label={t('of', { id: props.deviceId, driver: props.driver })}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
       tabIndex={0}

@@ -63,6 +63,8 @@ function Empty({ title, children }: { readonly title: string; readonly children:
 /** Whether a guest can have it; if not, why not and who has it. */
 function Verdict({ device }: { readonly device: Pick<PciDevice, 'assignable' | 'reason' | 'usedFor'> }) {
   const t = useT(messages)
+  // Mostly the reason names it already.
+  const uses = device.usedFor.filter((use) => !device.reason?.includes(use))
   return (
     <span className="grid grid-cols-[0.75rem_minmax(0,1fr)] gap-x-2">
       <span className="mt-1">
@@ -70,9 +72,7 @@ function Verdict({ device }: { readonly device: Pick<PciDevice, 'assignable' | '
       </span>
       <span>
         {device.assignable ? t('give') : (device.reason ?? '')}
-        {device.usedFor.length > 0 && (
-          <span className="block text-faint">{t('pci.usedFor', { what: device.usedFor.join(', ') })}</span>
-        )}
+        {uses.length > 0 && <span className="block text-faint">{t('pci.usedFor', { what: uses.join(', ') })}</span>}
       </span>
     </span>
   )

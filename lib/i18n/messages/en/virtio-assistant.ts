@@ -31,7 +31,8 @@ export const virtioAssistant = defineMessages('virtioAssistant', {
   needsOff: 'The guest must be off.',
   openConsole: 'Open the console',
   dropsProperties: 'Properties set by hand for {devices} are taken out: the new device does not know them.',
-  noDriverCd: 'There is no CD with the virtio drivers in the library. Add the virtio-win ISO under Images.',
+  noDriverCd:
+    'There is no CD with the virtio drivers in the library. Add the virtio-win ISO there, or install the drivers another way.',
   driverCdOnHost: 'A package of the host’s distribution has brought one; an administrator can register it there.',
   images: 'Images',
   confirmTitle: 'Remove what the move brought from {name}?',
