@@ -86,6 +86,9 @@ test('the pages of one VM', async ({ adminPage: page, api }) => {
     ['', page.getByRole('heading', { name: 'Settings' })],
     ['/console', region(`Screen of ${VM}`).locator('canvas')],
     ['/console?tab=serial', region(`Serial console of ${VM}`).locator('.xterm-screen')],
+    ['/devices', region('Hardware as the guest sees it').getByRole('listitem').first()],
+    ['/devices?device=net0', page.getByRole('heading', { name: 'Edit net0' })],
+    ['/devices?part=cpu', page.getByRole('heading', { name: 'Edit CPU' })],
     ['/definition', page.getByRole('heading', { level: 2 }).first()],
     ['/activity', page.getByRole('main').getByText(/start/i).first()],
   ] as const
