@@ -33,6 +33,14 @@ function boardWarnings({ spec, capabilities }: CompileInput): string[] {
     )
   if (familyOf(spec.machine) === 'pc' && spec.guest !== 'other')
     warnings.push('The machine “pc” is a PC of 1996: take q35 unless the guest is older than PCI Express.')
+  if (
+    familyOf(spec.machine) === 'microvm' &&
+    accelerator.kind === 'tcg' &&
+    !/tsc_early_khz=/.test(spec.directKernel?.commandLine ?? 'tsc_early_khz=')
+  )
+    warnings.push(
+      'Linux on microvm can hang at its start while it measures its clock on a busy host without KVM; “tsc_early_khz=2000000” on the kernel’s command line keeps it from measuring.',
+    )
   if (familyOf(spec.machine) === 'microvm' && spec.directKernel === null)
     warnings.push(
       'The firmware of microvm starts from virtio disks only in newer releases (SeaBIOS 1.17 does, that of Debian 12 does not); with an older one give the VM its kernel directly.',
