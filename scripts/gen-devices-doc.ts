@@ -65,7 +65,8 @@ the devices page.
   on one that is there it waits. *Next start*: shown as pending until the guest was powered off. For choices of devices in
   lists it says whether one can be plugged in.
 - **Shown by.** A test in which a booted *guest* reports the choice, or *QEMU* does when asked; for what no guest can see,
-  the *command line* for QEMU 7.2, 10.0 and 11.1; *refusal* where the hardware is [not on the test machines](#not-on-the-test-machines).
+  one of the *command line* and the rules before it; *refusal* where the hardware is
+  [not on the test machines](#not-on-the-test-machines).
 - Fields marked ∅ may be null, which leaves the choice to QEMU or switches the thing off.
 - Properties beyond these fields are those the installed QEMU lists (\`device-list-properties\`), with its types, defaults
   and ranges: the devices page shows them, the field \`properties\` takes them.
