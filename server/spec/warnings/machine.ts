@@ -24,7 +24,7 @@ function bootWarnings({ spec }: CompileInput): string[] {
   return []
 }
 
-function boardWarnings({ spec, capabilities }: CompileInput): string[] {
+function boardWarnings({ spec, capabilities, accelerator }: CompileInput): string[] {
   const warnings: string[] = []
   const machine = capabilities.machines.find((candidate) => candidate.name === spec.machine)
   if (machine?.deprecated === true)
