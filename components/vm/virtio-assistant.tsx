@@ -12,7 +12,7 @@ import { askToConfirm } from '#lib/client/confirm.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { putVm, useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
-import { showToast, toastError } from '#lib/client/toasts.ts'
+import { toastError } from '#lib/client/toasts.ts'
 import { virtioAssistant as messages } from '#lib/i18n/messages/en/virtio-assistant.ts'
 import { paths } from '#lib/paths.ts'
 import type { Image } from '#lib/schema/image.ts'
@@ -68,6 +68,8 @@ function Steps({ vm, plan }: { readonly vm: Vm; readonly plan: MovePlan }) {
   const client = useQueryClient()
   const update = useOperation('vmUpdate')
   const [checked, setChecked] = useState(false)
+  // Seen in the list at once; said for those who do not see it.
+  const [done, setDone] = useState('')
   const send = async (step: MoveStep) => {
     if (step.patch === null) return
     putVm(
@@ -75,44 +77,49 @@ function Steps({ vm, plan }: { readonly vm: Vm; readonly plan: MovePlan }) {
       await update.mutateAsync({ input: { params: { id: vm.id }, body: step.patch }, ifMatch: vm.revision }),
     )
     setChecked(false)
-    showToast({ kind: 'done', title: t('applied', { step: titleOf(t, step) }) })
+    setDone(t('applied', { step: titleOf(t, step) }))
   }
   const apply = (step: MoveStep) => {
     if (step.id === 'cleanup') askToRemove(t, vm, step, () => send(step))
     else void send(step).catch((error: unknown) => toastError(error, t('failed', { step: titleOf(t, step) })))
   }
   return (
-    <ol className="flex flex-col">
-      {plan.steps.map((step, index) => (
-        <li
-          key={step.id}
-          aria-current={step.state === 'next' ? 'step' : undefined}
-          className="grid grid-cols-[1.5rem_minmax(0,1fr)] gap-x-3 border-line border-b py-3 first:pt-1 last:border-b-0"
-        >
-          <StepMark step={step} number={index + 1} />
-          <div className="flex min-w-0 flex-col gap-1.5">
-            <h3 className="flex flex-wrap items-baseline gap-x-2">
-              <span className={cx('min-w-0 break-words', step.state === 'later' && 'text-dim')}>
-                {titleOf(t, step)}
-              </span>
-              <span className="ms-auto font-normal text-faint text-sm">{t(`state.${step.state}`)}</span>
-            </h3>
-            {step.state !== 'done' && (
-              <OpenStep
-                vm={vm}
-                plan={plan}
-                step={step}
-                checked={checked}
-                onChecked={setChecked}
-                pending={update.isPending}
-                onApply={() => apply(step)}
-              />
-            )}
-            {step.state === 'done' && <InGuest vm={vm} step={step} />}
-          </div>
-        </li>
-      ))}
-    </ol>
+    <>
+      <p role="status" className="sr-only">
+        {done}
+      </p>
+      <ol className="flex flex-col">
+        {plan.steps.map((step, index) => (
+          <li
+            key={step.id}
+            aria-current={step.state === 'next' ? 'step' : undefined}
+            className="grid grid-cols-[1.5rem_minmax(0,1fr)] gap-x-3 border-line border-b py-3 first:pt-1 last:border-b-0"
+          >
+            <StepMark step={step} number={index + 1} />
+            <div className="flex min-w-0 flex-col gap-1.5">
+              <h3 className="flex flex-wrap items-baseline gap-x-2">
+                <span className={cx('min-w-0 break-words', step.state === 'later' && 'text-dim')}>
+                  {titleOf(t, step)}
+                </span>
+                <span className="ms-auto font-normal text-faint text-sm">{t(`state.${step.state}`)}</span>
+              </h3>
+              {step.state !== 'done' && (
+                <OpenStep
+                  vm={vm}
+                  plan={plan}
+                  step={step}
+                  checked={checked}
+                  onChecked={setChecked}
+                  pending={update.isPending}
+                  onApply={() => apply(step)}
+                />
+              )}
+              {step.state === 'done' && <InGuest vm={vm} step={step} />}
+            </div>
+          </li>
+        ))}
+      </ol>
+    </>
   )
 }
 

@@ -273,7 +273,7 @@ function cleanupDraft(spec: VmSpec, driverImage: Drive['image']): Draft[] {
         ...withoutProperties(spec, ids),
       }),
       needsOff: false,
-      devices: [...ids, ...spec.disks.filter(hasMedium).map(({ id }) => id)],
+      devices: ids,
       target: null,
     },
   ]

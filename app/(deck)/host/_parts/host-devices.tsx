@@ -92,6 +92,7 @@ const reserveCommand = ({ sizeKiB, total }: HugePages): string =>
 
 function Memory({ devices }: { readonly devices: Devices }) {
   const t = useT(messages)
+  const tApp = useT(app)
   const locale = useLocale()
   const isolated = devices.cpus.filter((cpu) => cpu.isolated).map((cpu) => cpu.cpu)
   const pools = devices.hugePages.filter(({ sizeKiB }) => sizeKiB <= 1_048_576)
@@ -102,7 +103,17 @@ function Memory({ devices }: { readonly devices: Devices }) {
           label: t('memory.hugePages', { size: formatBytes(pool.sizeKiB * 1024, locale) }),
           value:
             pool.total === 0 ? (
-              <span className="break-all text-dim">{t('memory.noPages', { command: reserveCommand(pool) })}</span>
+              <>
+                <span className="text-dim">{t('memory.noPages')}</span>
+                <span className="flex items-center gap-1">
+                  <code className="min-w-0 break-all font-mono text-sm">{reserveCommand(pool)}</code>
+                  <CopyButton
+                    text={reserveCommand(pool)}
+                    label={t('memory.copyPages', { size: formatBytes(pool.sizeKiB * 1024, locale) })}
+                    copiedLabel={tApp('copied')}
+                  />
+                </span>
+              </>
             ) : (
               <span className="figures">{t('memory.pages', { free: pool.free, total: pool.total })}</span>
             ),
