@@ -45,7 +45,7 @@ export const vmOverview = defineMessages('vmOverview', {
     yes: 'yes',
     no: 'no',
     cpusHint: '1 to 255',
-    pendingNote: 'The guest runs: {fields} change at its next restart. Everything else applies at once.',
+    pendingNote: 'The guest runs: what of this it cannot take at once ({fields}) waits for its next restart.',
     conflict:
       'Somebody changed this VM meanwhile. What you see below the line is the newer version; save again to replace it.',
     cpusBad: 'A whole number from 1 to 255',
@@ -54,7 +54,7 @@ export const vmOverview = defineMessages('vmOverview', {
   },
   devices: {
     title: 'Devices',
-    definition: 'Full definition',
+    definition: 'All devices',
     disk: 'Disk',
     cdrom: 'CD drive',
     network: 'Network',

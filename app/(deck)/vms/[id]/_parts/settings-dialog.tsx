@@ -92,7 +92,13 @@ export function SettingsDialog({ vm, onClose }: { readonly vm: Vm; readonly onCl
         )}
         {vm.live && (
           <Banner tone="info">
-            {t('settings.pendingNote', { fields: `${tVm('field.cpus')}, ${tVm('field.memoryMiB')}` })}
+            {t('settings.pendingNote', {
+              // CPUs come and go up to what the guest was started with.
+              fields: [
+                ...(cpus !== null && cpus > vm.spec.maxCpus ? [tVm('field.cpus')] : []),
+                tVm('field.memoryMiB'),
+              ].join(', '),
+            })}
           </Banner>
         )}
         <TextField

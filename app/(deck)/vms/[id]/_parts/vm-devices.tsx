@@ -80,10 +80,7 @@ export function VmDevices({ vm }: { readonly vm: Vm }) {
   ]
   const chosen = spec.disks.find((disk) => disk.id === drive)
   return (
-    <Section
-      title={t('devices.title')}
-      actions={<Link href={paths.vmDefinition(vm.id)}>{t('devices.definition')}</Link>}
-    >
+    <Section title={t('devices.title')} actions={<Link href={paths.vmDevices(vm.id)}>{t('devices.definition')}</Link>}>
       <Facts facts={facts} />
       {chosen?.device === 'cdrom' && <CdDialog vm={vm} drive={chosen} onClose={() => setDrive(null)} />}
     </Section>

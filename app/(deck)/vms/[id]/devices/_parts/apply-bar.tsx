@@ -59,8 +59,15 @@ export function ApplyBar({
         {labels?.off ?? t('editor.save')}
       </Button>
     )
+  const later = (
+    <Button disabledReason={blocked} pending={form.isSaving} onClick={() => void run('next-start')}>
+      {t('editor.nextStart')}
+    </Button>
+  )
+  // The main action stands last in a dialog, first below a form.
   return (
     <>
+      {labels !== undefined && later}
       <Button
         variant={variant}
         disabledReason={blocked ?? (isCold ? t('editor.applyNowNothing') : null)}
@@ -69,9 +76,7 @@ export function ApplyBar({
       >
         {labels?.now ?? t('editor.applyNow')}
       </Button>
-      <Button disabledReason={blocked} pending={form.isSaving} onClick={() => void run('next-start')}>
-        {t('editor.nextStart')}
-      </Button>
+      {labels === undefined && later}
     </>
   )
 }

@@ -28,6 +28,35 @@ export function newChanges(vm: Pick<Vm, 'pending'>, changes: readonly PendingCha
   return { fresh: changes.filter((change) => !isOld(change)), old: changes.filter(isOld) }
 }
 
+/** By when the guest gets them. What is taken out at once still needs the guest's consent. */
+export function sortChanges(changes: readonly PendingChange[]) {
+  const needsConsent = (change: PendingChange) => change.path.endsWith('/-')
+  const isLater = (change: PendingChange) => change.waiting === 'restart'
+  return {
+    atOnce: changes.filter((change) => !isLater(change) && !needsConsent(change)),
+    asked: changes.filter((change) => !isLater(change) && needsConsent(change)),
+    later: changes.filter(isLater),
+  }
+}
+
+/** The plan in half a line, for where it is out of sight. */
+export function PlanSummary({ vm, form }: { readonly vm: Vm; readonly form: DeviceForm }) {
+  const t = useT(devicesPage)
+  const { plan, problems } = form
+  if (!form.isChanged) return null
+  if (problems.length > 0)
+    return <span className="text-crashed">{t('editor.sumProblems', { count: problems.length })}</span>
+  if (plan === null || vm.live === undefined) return null
+  const { atOnce, asked, later } = sortChanges(newChanges(vm, plan.changes).fresh)
+  return [
+    atOnce.length > 0 && t('editor.sumNow', { count: atOnce.length }),
+    asked.length > 0 && t('editor.sumAsked', { count: asked.length }),
+    later.length > 0 && t('editor.sumLater', { count: later.length }),
+  ]
+    .filter(Boolean)
+    .join(' · ')
+}
+
 /** The plan of a change before it is applied: at once, later and why, warnings, and the command line. */
 export function ChangePlan({ vm, form }: { readonly vm: Vm; readonly form: DeviceForm }) {
   const t = useT(devicesPage)
@@ -38,7 +67,7 @@ export function ChangePlan({ vm, form }: { readonly vm: Vm; readonly form: Devic
   const { plan, problems, failure } = form
   const isOff = vm.state === 'off' || vm.state === 'crashed'
   const { fresh, old } = newChanges(vm, plan?.changes ?? [])
-  const of = (waiting: PendingChange['waiting']) => fresh.filter((change) => change.waiting === waiting)
+  const { atOnce, asked, later } = sortChanges(fresh)
   const warnings = plan?.commandLine.warnings.filter((warning) => !known.includes(warning)) ?? []
   const isStale = failure?.code === 'stale_revision' || form.isStale
   return (
@@ -118,9 +147,9 @@ export function ChangePlan({ vm, form }: { readonly vm: Vm; readonly form: Devic
           <>
             {isOff && <p className="text-dim">{t('editor.offNote')}</p>}
             {!isOff && fresh.length === 0 && <p className="text-dim">{t('editor.dashboard')}</p>}
-            <Changes title={t('editor.atOnce')} changes={of('apply')} />
-            <Changes title={t('editor.atOnceGuest')} changes={of('guest')} />
-            <Changes title={t('editor.atStart')} changes={of('restart')} />
+            <Changes title={t('editor.atOnce')} changes={atOnce} />
+            <Changes title={t('editor.atOnceGuest')} changes={asked} />
+            <Changes title={t('editor.atStart')} changes={later} />
             {old.length > 0 && <p className="text-faint text-sm">{t('editor.earlier', { count: old.length })}</p>}
             {warnings.length > 0 && (
               <div className="flex flex-col gap-1">

@@ -2,6 +2,7 @@
 import dynamic from 'next/dynamic'
 import { useRouter, useSearchParams } from 'next/navigation'
 import { useState } from 'react'
+import { ButtonLink } from '#components/nav/link.tsx'
 import { cx } from '#components/ui/cx.ts'
 import { Banner, Skeleton } from '#components/ui/feedback.tsx'
 import { Page } from '#components/ui/page.tsx'
@@ -19,6 +20,10 @@ const Editor = dynamic(() => import('./editor.tsx').then((part) => part.Editor),
   ssr: false,
   loading: () => <EditorSkeleton />,
 })
+const VirtioAssistant = dynamic(
+  () => import('#components/vm/virtio-assistant.tsx').then((part) => part.VirtioAssistant),
+  { ssr: false, loading: () => <Skeleton className="h-40 w-full" /> },
+)
 const RemoveDialog = dynamic(() => import('./remove-dialog.tsx').then((part) => part.RemoveDialog), { ssr: false })
 
 /** Everything the machine is made of: what it has, what waits, what the guest sees. The open editor is in the address. */
@@ -26,7 +31,9 @@ export function DevicesScreen() {
   const t = useT(devicesPage)
   const vm = useVm()
   const router = useRouter()
-  const target = targetOf(useSearchParams())
+  const query = useSearchParams()
+  const target = targetOf(query)
+  const hasAssistant = query.get('assistant') === 'virtio'
   const [removing, setRemoving] = useState<DeviceEntry | null>(null)
   const [note, setNote] = useState<string | null>(null)
   const mayNot = vm.actions.change?.allowed === false ? (vm.actions.change.reason ?? t('forbidden')) : null
@@ -41,8 +48,16 @@ export function DevicesScreen() {
             <p role="status" className="min-w-0 flex-1 text-dim">
               {note}
             </p>
+            <ButtonLink
+              scroll={false}
+              href={paths.vmDevices(vm.id, hasAssistant ? {} : { assistant: 'virtio' })}
+              aria-expanded={hasAssistant}
+            >
+              {t(hasAssistant ? 'assistantClose' : 'assistant')}
+            </ButtonLink>
             <AddMenu vm={vm} mayNot={mayNot} />
           </div>
+          {hasAssistant && <VirtioAssistant vm={vm} />}
           {vm.live && <LiveControls vm={vm} live={vm.live} mayNot={mayNot} />}
           <DeviceList vm={vm} target={target} mayNot={mayNot} onRemove={setRemoving} />
           <Hardware vm={vm} />

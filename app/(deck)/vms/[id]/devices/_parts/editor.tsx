@@ -19,7 +19,7 @@ import type { Vm } from '#lib/schema/vm-state.ts'
 import type { DeviceList } from '#lib/vm/live-types.ts'
 import { ApplyBar } from './apply-bar.tsx'
 import { countIn, indexIn, LIST_OF, withAdded } from './change-draft.ts'
-import { ChangePlan } from './change-plan.tsx'
+import { ChangePlan, PlanSummary } from './change-plan.tsx'
 import { findDevice, type Target } from './entries.ts'
 import { useDeviceForm } from './use-device-form.ts'
 import { useLeaveGuard } from './use-leave-guard.ts'
@@ -87,6 +87,9 @@ export function Editor({
         <Button variant="quiet" onClick={close}>
           {t('editor.cancel')}
         </Button>
+        <p className="figures ms-auto text-dim text-sm">
+          <PlanSummary vm={vm} form={form} />
+        </p>
       </footer>
     </section>
   )
