@@ -137,7 +137,7 @@ export const EVIDENCE: { readonly [F in FamilyId]: { readonly [choice: string]: 
       machine('three of eight CPUs are there, in sockets of two cores with two threads'),
       COME_AND_GO,
       from('e2e/hotplug.e2e.ts')('guest')(
-        'a running guest gets a disk, a network card, a CPU and memory, and says so itself',
+        'a running guest gets a disk, a network card, a CPU and memory from the page, and says so itself',
       ),
     ],
   },
