@@ -3,10 +3,11 @@ import { spawnSync } from 'node:child_process'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type VmSpec, VmSpecInput } from '#lib/schema/vm-spec.ts'
+import { cards, cdromFields, diskFields, type Spoil } from '#server/testing/random-spec.ts'
 import { compile, flattenArgv } from './compile.ts'
 import { normalizeSpec } from './normalize.ts'
 import { toShell } from './shell.ts'
-import { capabilitiesOf, compileInput, DISK_ID, factsFor, ISO_ID } from './test-support.ts'
+import { capabilitiesOf, compileInput, factsFor, ISO_ID } from './test-support.ts'
 import type { LaunchPlan } from './types.ts'
 
 const capabilities = capabilitiesOf('7.2')
@@ -57,73 +58,11 @@ const hostile = fc.constantFrom(
 const text = fc.oneof(hostile, fc.string({ unit: 'binary', maxLength: 70 }), fc.string({ maxLength: 70 }))
 const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined })
 /** Valid most of the time, so that enough whole definitions get through to the compiler. */
-const mostly = <T>(valid: fc.Arbitrary<T>) =>
-  fc.oneof({ weight: 20, arbitrary: valid as fc.Arbitrary<T | string> }, { weight: 1, arbitrary: text })
-/** For what fits few of the others. */
-const rarely = <T>(value: fc.Arbitrary<T>) =>
-  fc.oneof(
-    { weight: 9, arbitrary: fc.constant(undefined) },
-    { weight: 1, arbitrary: value as fc.Arbitrary<T | undefined> },
-  )
-const id = mostly(fc.stringMatching(/^[a-z][a-z0-9-]{0,23}$/))
-
-const rate = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 10 ** 9 }))
-const limits = fc.record({
-  ...{ bytesPerSecond: rate, readBytesPerSecond: fc.constant(0), writeBytesPerSecond: fc.constant(0) },
-  ...{ iops: fc.constant(0), readIops: rate, writeIops: rate, bytesPerSecondMax: rate, iopsMax: fc.constant(0) },
-  burstSeconds: fc.integer({ min: 1, max: 3600 }),
-})
-const disk = fc.record({
-  device: fc.constant('disk'),
-  id: maybe(id),
-  sizeGiB: maybe(fc.integer({ min: 3, max: 65_536 })),
-  image: maybe(fc.constantFrom(null, DISK_ID)),
-  bootIndex: maybe(fc.option(fc.integer({ min: 1, max: 99 }))),
-  rootPort: maybe(fc.integer({ min: 0, max: 31 })),
-  bus: maybe(mostly(fc.constantFrom('virtio-blk', 'virtio-scsi', 'nvme', 'sata', 'usb'))),
-  cache: maybe(mostly(fc.constantFrom('writeback', 'none', 'writethrough', 'directsync', 'unsafe'))),
-  aio: maybe(fc.constantFrom('threads', 'io_uring')),
-  discard: rarely(fc.constantFrom('unmap', 'ignore')),
-  ioThread: rarely(fc.boolean()),
-  serial: maybe(mostly(fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/))),
-  readOnly: rarely(fc.boolean()),
-  throttle: maybe(fc.option(limits)),
-})
-const cdrom = fc.record({
-  device: fc.constant('cdrom'),
-  id: maybe(id),
-  image: maybe(fc.constantFrom(null, ISO_ID)),
-  port: maybe(fc.integer({ min: 0, max: 5 })),
-  bus: maybe(mostly(fc.constantFrom('sata', 'virtio-scsi', 'usb'))),
-})
-const network = fc.oneof(
-  fc.constant({}),
-  fc.constant({ network: 'none' }),
-  fc.record({
-    network: mostly(fc.constant('bridge')),
-    bridge: mostly(fc.stringMatching(/^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$/)),
-  }),
-)
-const anyCard = fc.record({
-  id: maybe(id),
-  mac: maybe(mostly(fc.stringMatching(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/))),
-  restrict: rarely(fc.boolean()),
-  model: maybe(mostly(fc.constantFrom('virtio-net', 'e1000e', 'e1000', 'rtl8139', 'vmxnet3', 'usb-net'))),
-  link: maybe(fc.boolean()),
-  mtu: rarely(fc.integer({ min: 576, max: 65_535 })),
-  queues: rarely(fc.integer({ min: 1, max: 16 })),
-  forwards: maybe(
-    fc.array(
-      fc.record({
-        protocol: mostly(fc.constantFrom('tcp', 'udp')),
-        hostPort: mostly(fc.integer({ min: 1024, max: 65_535 })),
-        guestPort: fc.integer({ min: 1, max: 65_535 }),
-      }),
-      { maxLength: 3 },
-    ),
-  ),
-})
-const card = fc.tuple(anyCard, network).map(([one, other]) => ({ ...one, ...other }))
+const mostly: Spoil = (valid) =>
+  fc.oneof({ weight: 20, arbitrary: valid as fc.Arbitrary<unknown> }, { weight: 1, arbitrary: text })
+const disk = fc.record(diskFields(mostly))
+const cdrom = fc.record(cdromFields(mostly))
+const card = cards(mostly)
 const anyInput = fc.record({
   name: text,
   description: maybe(text),

@@ -135,7 +135,8 @@ function run(file: string, args: readonly string[], cleanups: AsyncDisposableSta
   })
   return async (socket: string) => {
     const deadline = Date.now() + START_TIMEOUT_MS
-    while (!isListening(socket, child.pid ?? 0)) {
+    // Whose socket it is takes longer to find out than that there is one.
+    while (!existsSync(socket) || !isListening(socket, child.pid ?? 0)) {
       if (child.exitCode === null && child.signalCode === null && Date.now() < deadline) await sleep(5)
       else {
         child.kill('SIGKILL')

@@ -50,11 +50,25 @@ describe('screens', () => {
     expect(fieldsOf({ display: 'ramfb', ...set, displayHeads: 1 })).toEqual(['displayResolution', 'displayMemoryMiB'])
   })
 
+  it('ramfb needs a machine whose firmware can tell where it draws', () => {
+    const old = capabilitiesOf('7.2')
+    expect(fieldsOf({ display: 'ramfb', machine: 'pc-q35-2.4' }, old)).toEqual(['display'])
+    expect(fieldsOf({ display: 'ramfb', machine: 'pc-q35-2.5' }, old)).toEqual([])
+  })
+
+  it('USB ports count from 1, also those of drives', () => {
+    const cd = (port: number) => ({ disks: [{ device: 'cdrom', bus: 'usb', port }] })
+    expect(fieldsOf(cd(0))).toEqual(['disks.0.port'])
+    expect(fieldsOf(cd(3))).toEqual([])
+  })
+
   it('memory is what the card takes, and enough for the chosen size', () => {
     expect(fieldsOf({ display: 'std', displayMemoryMiB: 24 })).toEqual(['displayMemoryMiB'])
     expect(fieldsOf({ display: 'std', displayMemoryMiB: 512 })).toEqual(['displayMemoryMiB'])
     expect(fieldsOf({ display: 'qxl', displayMemoryMiB: 128 })).toEqual(['displayMemoryMiB'])
     expect(fieldsOf({ display: 'virtio-vga', displayMemoryMiB: 300 })).toEqual([])
+    expect(fieldsOf({ display: 'std', displayMemoryMiB: 1 })).toEqual([])
+    expect(fieldsOf({ display: 'bochs', displayMemoryMiB: 2 })).toEqual(['displayMemoryMiB'])
     const large = { displayResolution: { width: 3840, height: 2160 } }
     expect(fieldsOf({ display: 'bochs', displayMemoryMiB: 16, ...large })).toEqual(['displayMemoryMiB'])
     expect(fieldsOf({ display: 'bochs', displayMemoryMiB: 32, ...large })).toEqual([])

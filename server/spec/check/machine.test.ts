@@ -238,6 +238,8 @@ describe('CPUs', () => {
     ['pentium', { memoryMiB: 64, memoryMaxMiB: 512 }, ['memoryMaxMiB']],
     ['kvm32', { memoryMiB: 64, memoryMaxMiB: 12_288 }, []],
     ['kvm32', { memoryMiB: 64, memoryMaxMiB: 65_536 }, ['memoryMaxMiB']],
+    ['max', { memoryMiB: 64, memoryMaxMiB: 65_536 }, []],
+    ['max', { memoryMiB: 64, memoryMaxMiB: 65_536, cpuFlags: [{ name: 'lm', enabled: false }] }, ['memoryMaxMiB']],
   ])('CPUs of old, such as %s with %j, end where their addresses do', (cpuModel, spec, fields) => {
     expect(refused({ cpuModel, ...spec })).toEqual(fields)
   })

@@ -26,6 +26,14 @@ describe('properties', () => {
     expect(disk?.what).toContain('logical_block_size to 4096')
   })
 
+  it('disks on SATA have sectors of 512 bytes, whatever QEMU says it takes', () => {
+    const sata = { disks: [{ device: 'disk', bus: 'sata' }] }
+    expect(problemsOf({ disk0: { logical_block_size: 4096 } }, sata)).toMatchObject([
+      { field: 'properties.disk0.logical_block_size' },
+    ])
+    expect(problemsOf({ disk0: { logical_block_size: 512 } }, sata)).toEqual([])
+  })
+
   it.each([
     ['of a device that is not there', { disk7: { logical_block_size: 512 } }, 'properties.disk7'],
     ['of something that is no device', { mon0: { x: 1 } }, 'properties.mon0'],

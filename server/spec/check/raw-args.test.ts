@@ -129,6 +129,11 @@ describe('raw options', () => {
     expect(given?.message).toMatch(/refused|not among|no device/)
   })
 
+  it('microvm has no PCI bus for raw devices', () => {
+    const input = { name: 'x', machine: 'microvm', rawArgs: ['-device', 'virtio-rng-pci'] }
+    expect(() => normalizeSpec(VmSpecInput.parse(input), factsFor(capabilities))).toThrow('no PCI bus')
+  })
+
   it('every refusal has its place, also behind options that may pass', () => {
     expect(refusal('-k', 'de', '-mem-prealloc', '-D', '/tmp/x')?.field).toBe('rawArgs.3')
     expect(refusal('stray')?.field).toBe('rawArgs.0')
