@@ -180,7 +180,7 @@ export const PARTS: readonly Part[] = [
     Form: ClockPart,
     summary: (form) => {
       const offset = shownValue(form, 'clockOffsetSeconds') ?? 0
-      return list([shownValue(form, 'clock')?.toUpperCase(), offset !== 0 && `${offset > 0 ? '+' : ''}${offset} s`])
+      return list([CLOCK[shownValue(form, 'clock') ?? 'utc'], offset !== 0 && `${offset > 0 ? '+' : ''}${offset} s`])
     },
   },
   {
@@ -203,5 +203,6 @@ export const PARTS: readonly Part[] = [
   },
 ]
 
+const CLOCK = { utc: 'UTC', localtime: 'localtime' } as const
 const isSet = (value: unknown): boolean => value !== null && value !== undefined
 const without = (value: string | null): string | null => (value === 'none' ? null : value)

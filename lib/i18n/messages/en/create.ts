@@ -56,7 +56,7 @@ export const create = defineMessages('create', {
     add: 'Take {name} into the library and attach it',
     adding: 'Being taken into the library…',
     ask: 'The host has them on a CD; an administrator can take it into the library.',
-    none: 'Windows has no virtio drivers of its own: the emulated disk and card chosen for it work without, slower.',
+    none: 'Windows has no virtio drivers of its own: without them its installer finds no virtio disk. Attach them, or take SATA and e1000e below and move to virtio later.',
     get: 'The drivers are on the virtio-win ISO; upload it above, or have it installed on the host.',
     source: 'Download virtio-win.iso from the Fedora project',
   },

@@ -160,7 +160,7 @@ export const spec = defineMessages('spec', {
     autostartHint: 'Started when the dashboard starts after a reboot of the host.',
   },
   notes: {
-    title: 'Notes',
+    title: 'Start and notes',
     description: 'Description',
     tags: 'Tags',
     tagsHint: 'Separated by spaces: letters, digits, dot, underscore, hyphen.',
