@@ -148,7 +148,9 @@ function Row({
     <li
       id={entry.kind === 'device' ? `device-${entry.id}${isGone ? '-leaving' : ''}` : `part-${entry.part}`}
       className={cx(
-        'grid min-w-0 grid-cols-[auto_minmax(0,1fr)] items-center gap-x-3 gap-y-1 px-2 py-2 @md:grid-cols-[auto_minmax(0,1fr)_auto] @3xl:grid-cols-[auto_minmax(0,1fr)_9rem_15rem]',
+        'grid min-w-0 items-center gap-x-3 gap-y-1 px-2 py-2 @md:grid-cols-[auto_minmax(0,1fr)_auto] @3xl:grid-cols-[auto_minmax(0,1fr)_9rem_15rem]',
+        // One button fits beside the text everywhere, more of them only where there is room.
+        entry.kind === 'part' ? 'grid-cols-[auto_minmax(0,1fr)_auto]' : 'grid-cols-[auto_minmax(0,1fr)]',
         isOpen && 'rounded-md bg-selected',
       )}
     >
@@ -170,7 +172,12 @@ function Row({
         {entry.reason && <p className="text-attention text-sm">{entry.reason}</p>}
       </div>
       <span className="hidden text-faint text-sm @3xl:block">{place}</span>
-      <div className="col-start-2 flex flex-wrap items-center gap-1.5 @md:col-start-auto @md:justify-end">
+      <div
+        className={cx(
+          'flex flex-wrap items-center gap-1.5 @md:col-start-auto @md:justify-end',
+          entry.kind === 'device' && 'col-start-2',
+        )}
+      >
         {entry.kind === 'device' && !isGone && <Quick vm={vm} entry={entry} mayNot={mayNot} onMedium={onMedium} />}
         {!isGone && (
           <ButtonLink
