@@ -91,10 +91,16 @@ function Flags({ form }: { readonly form: SpecForm }) {
   const { rows, add } = listField(scope, 'cpuFlags')
   const used = new Set(rows.map((row) => row.get('name')))
   const next = flags.find((flag) => flag.given && !used.has(flag.name))
+  const error = form.errorOf('cpuFlags')
   return (
     <section id="field-cpuFlags" tabIndex={-1} className="flex flex-col gap-2" aria-label={words.name}>
       <h4 className="font-medium text-dim text-sm">{words.name}</h4>
       <p className="text-faint text-sm">{words.what}</p>
+      {error && (
+        <p role="alert" className="text-crashed text-sm">
+          {error}
+        </p>
+      )}
       <RowList
         addLabel={t('field.addFlag')}
         onAdd={() => add({ name: next?.name ?? 'aes', enabled: true })}
@@ -175,8 +181,14 @@ function Pinning({ form }: { readonly form: SpecForm }) {
   const t = useT(deviceForms)
   const offer = useQuery(queries.capabilities()).data?.offers.cpuPinning
   const { rows, add } = listField(vmScope(form), 'pinning')
+  const error = form.errorOf('pinning')
   return (
-    <div id="field-pinning" tabIndex={-1}>
+    <div id="field-pinning" tabIndex={-1} className="flex flex-col gap-2">
+      {error && (
+        <p role="alert" className="text-crashed text-sm">
+          {error}
+        </p>
+      )}
       <RowList
         addLabel={t('field.addPin')}
         addReason={offer?.available === false ? offer.reason : null}
