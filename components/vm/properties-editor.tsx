@@ -116,6 +116,8 @@ interface TableProps extends EditorProps {
   readonly strangers: readonly string[]
 }
 
+/** Where there is no room for columns, a line below the name says what they would. */
+const WIDE_CELL = 'hidden border-line border-b px-2 py-1.5 text-start align-top @3xl:table-cell'
 const CELL = 'border-line border-b px-2 py-1.5 text-start align-top first:ps-0 last:pe-0'
 
 function Table({ rows, strangers, ...props }: TableProps) {
@@ -123,16 +125,20 @@ function Table({ rows, strangers, ...props }: TableProps) {
   return (
     <section
       // Positioned, so that labels for screen readers alone scroll along instead of widening the page.
-      className="relative overflow-x-auto"
+      className="@container relative overflow-x-auto"
       aria-label={t('of', { id: props.deviceId, driver: props.driver })}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
       tabIndex={0}
     >
-      <table className="w-full min-w-[44rem] border-collapse text-sm">
+      <table className="w-full border-collapse text-sm">
         <thead className="text-faint">
           <tr>
             {(['name', 'type', 'initial', 'range', 'value'] as const).map((column) => (
-              <th key={column} scope="col" className={`${CELL} font-medium`}>
+              <th
+                key={column}
+                scope="col"
+                className={`${column === 'name' || column === 'value' ? CELL : WIDE_CELL} font-medium`}
+              >
                 {t(column)}
               </th>
             ))}
@@ -162,11 +168,10 @@ function Stranger({ name, ...props }: EditorProps & { readonly name: string }) {
   return (
     <tr>
       <th scope="row" className={`${CELL} font-mono font-normal`}>
-        {name}
+        <span className="break-words">{name}</span>
+        <span className="block font-sans text-crashed">{t('unknown')}</span>
       </th>
-      <td className={`${CELL} text-crashed`} colSpan={3}>
-        {t('unknown')}
-      </td>
+      <td className={WIDE_CELL} colSpan={3} />
       <td className={CELL}>
         <span className="flex items-center gap-1">
           <code className="font-mono">{String(props.value[name])}</code>
@@ -195,24 +200,25 @@ function Row({ property, ...props }: EditorProps & { readonly property: DevicePr
   const t = useT(messages)
   const refused = refusedSetting(property)
   const { name, type, description, default: initial } = property
+  const isTold = initial !== null && initial !== ''
   return (
     <tr>
       <th scope="row" className={`${CELL} max-w-64 font-normal`}>
         <span className="break-words font-mono text-ink">{name}</span>
         {description && <span className="block text-faint">{description}</span>}
+        <span className="figures block break-words text-faint @3xl:hidden">
+          {type}
+          {isTold && ` · ${t('useDefaultValue', { value: String(initial) })}`} · <Range property={property} />
+        </span>
       </th>
-      <td className={`${CELL} font-mono text-dim`}>{type}</td>
-      <td className={`${CELL} figures font-mono text-dim`}>
-        {initial === null || initial === '' ? (
-          <span className="font-sans text-faint">{t('unknownDefault')}</span>
-        ) : (
-          String(initial)
-        )}
+      <td className={`${WIDE_CELL} font-mono text-dim`}>{type}</td>
+      <td className={`${WIDE_CELL} figures font-mono text-dim`}>
+        {isTold ? String(initial) : <span className="font-sans text-faint">{t('unknownDefault')}</span>}
       </td>
-      <td className={`${CELL} figures text-dim`}>
+      <td className={`${WIDE_CELL} figures text-dim`}>
         <Range property={property} />
       </td>
-      <td className={`${CELL} w-60`}>
+      <td className={`${CELL} w-48 @3xl:w-60`}>
         {refused === null ? (
           <span className="flex items-start gap-1">
             <Control property={property} {...props} />
