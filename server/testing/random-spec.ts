@@ -4,13 +4,10 @@
  * of the rules is repeated here.
  */
 import fc from 'fast-check'
-import { type VmSpec, VmSpecInput } from '#lib/schema/vm-spec.ts'
+import type { VmSpecInput } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
-import { EngineError } from '#server/engine/errors.ts'
-import { compile } from '#server/spec/compile.ts'
-import { normalizeSpec } from '#server/spec/normalize.ts'
-import { compileInput, DISK_ID, factsFor, ISO_ID } from '#server/spec/test-support.ts'
-import type { CompileInput } from '#server/spec/types.ts'
+import { DISK_ID, ISO_ID } from '#server/spec/test-support.ts'
+import { compilerJudge, type Judge, mended } from './mended-spec.ts'
 
 /** Puts something else in the place of a value now and then; leaves it alone when a definition is to be valid. */
 export type Spoil = <T>(valid: fc.Arbitrary<T>) => fc.Arbitrary<unknown>
@@ -20,7 +17,7 @@ const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined }
 const from = <T>(...values: T[]) => fc.constantFrom(...values)
 const whole = (min: number, max: number) => fc.integer({ min, max })
 /** For what fits few of the others, or costs much: one time in ten. */
-export const rarely = <T>(value: fc.Arbitrary<T>, weight = 9): fc.Arbitrary<T | undefined> =>
+const rarely = <T>(value: fc.Arbitrary<T>, weight = 9): fc.Arbitrary<T | undefined> =>
   fc.oneof({ weight, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: value })
 
 const id = fc.stringMatching(/^[a-z][a-z0-9-]{0,23}$/)
@@ -56,7 +53,7 @@ export const cdromFields = (spoil: Spoil = keep) => ({
   port: maybe(whole(0, 5)),
   bus: maybe(spoil(from('sata', 'virtio-scsi', 'usb'))),
 })
-export const cardFields = (spoil: Spoil = keep) => ({
+const cardFields = (spoil: Spoil = keep) => ({
   id: maybe(spoil(id)),
   mac: maybe(spoil(fc.stringMatching(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/))),
   restrict: rarely(fc.boolean()),
@@ -341,7 +338,7 @@ const everyCard = (host: HostNames | null) => {
 }
 
 /** Definitions of all families together, most of which hold something that does not fit: see `mended`. */
-export function anySpec(capabilities: QemuCapabilities, host: HostNames | null): fc.Arbitrary<object> {
+function anySpec(capabilities: QemuCapabilities, host: HostNames | null): fc.Arbitrary<object> {
   const { directKernel, ...board } = boardFields(capabilities, host)
   return fc
     .record({
@@ -363,58 +360,6 @@ export function anySpec(capabilities: QemuCapabilities, host: HostNames | null):
 }
 
 const withoutUndefined = (value: object): object => JSON.parse(JSON.stringify(value))
-
-/** Dotted fields at fault; none when the definition is accepted. */
-export type Judge = (input: VmSpecInput) => readonly string[]
-
-/** Takes out what is refused until nothing is; null when something is refused that the definition leaves out. */
-export function mended(input: object, judge: Judge): VmSpecInput | null {
-  let current: unknown = input
-  // Every round takes something out.
-  for (;;) {
-    const parsed = VmSpecInput.parse(current)
-    const fields = judge(parsed)
-    if (fields.length === 0) return parsed
-    const less = fields.map((field) => lessOf(current, field.split('.'))).find((found) => found !== null)
-    if (less === undefined) return null
-    current = less
-  }
-}
-
-/** Without the innermost part of the path that is there and can be left out; null: without none of it. */
-function lessOf(input: unknown, path: readonly string[]): object | null {
-  for (let length = path.length; length > 0; length -= 1) {
-    const copy: unknown = structuredClone(input)
-    if (deleteAt(copy, path.slice(0, length)) && VmSpecInput.safeParse(copy).success) return copy as object
-  }
-  return null
-}
-
-function deleteAt(value: unknown, [head, ...rest]: readonly string[]): boolean {
-  if (head === undefined || typeof value !== 'object' || value === null || !Object.hasOwn(value, head)) return false
-  if (rest.length > 0) return deleteAt(Reflect.get(value, head), rest)
-  if (Array.isArray(value)) value.splice(Number(head), 1)
-  else Reflect.deleteProperty(value, head)
-  return true
-}
-
-/** As `normalizeSpec` and the compiler judge, on the host that `inputFor` makes. */
-export function compilerJudge(
-  capabilities: QemuCapabilities,
-  inputFor: (spec: VmSpec) => CompileInput = (spec) => compileInput(spec, capabilities),
-): Judge {
-  return (input) => {
-    let spec: VmSpec
-    try {
-      spec = normalizeSpec(input, factsFor(capabilities))
-    } catch (error) {
-      if (error instanceof EngineError && error.field !== undefined) return [error.field]
-      throw error
-    }
-    const result = compile(inputFor(spec))
-    return result.ok ? [] : result.problems.map(({ field }) => field)
-  }
-}
 
 /** Definitions that compile, on the host that `judge` knows. */
 export function validSpec(

@@ -6,6 +6,7 @@ import { refusedName } from '#lib/devices/property-rules.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { familyOf } from '../bus.ts'
+import { isOlderThan } from './machine.ts'
 import { bad, type SpecProblem } from './problem.ts'
 
 /** One option with its value: the index of its first argument, for messages. */
@@ -77,7 +78,8 @@ const RULES: Readonly<Record<string, Rule>> = {
     }
     return null
   },
-  '-smbios': (value) => {
+  '-smbios': (value, _, spec) => {
+    if (isOlderThan(spec.machine, 2, 1)) return `${spec.machine} is older than these tables`
     const fields = readFields(value, '')
     if (fields === null) return UNREADABLE
     return fields.has('file') || fields.has('path') ? 'it would show the guest a file of the host' : null
