@@ -174,6 +174,7 @@ export const devicesPage = defineMessages('devicesPage', {
     sumAsked: '{count} asked of the guest',
     sumLater: '{count} at the next start',
     sumProblems: '{count, plural, one {# problem} other {# problems}}',
+    incomplete: 'Fill in what the device needs.',
     taken: '{name} is taken out.',
     none: 'none',
     yes: 'on',

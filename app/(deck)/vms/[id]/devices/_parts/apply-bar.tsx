@@ -37,7 +37,7 @@ export function ApplyBar({
           ? t('editor.mend')
           : form.isCurrent
             ? null
-            : t('editor.wait'))
+            : t(form.isIncomplete ? 'editor.incomplete' : 'editor.wait'))
   const { fresh } = newChanges(vm, plan?.changes ?? [])
   const isCold = fresh.length > 0 && fresh.every((change) => change.waiting === 'restart')
   const variant = labels === undefined ? 'primary' : 'danger'

@@ -29,9 +29,18 @@ export function withAdded(draft: SpecDraft, what: AddKind): SpecDraft {
       // The other kinds are rows of plain fields.
       const list = LIST_OF[what] as RowList
       const rows = rowsOf(draft, list)
-      return { ...draft, lists: { ...draft.lists, [list]: [...rows, { key, fields: newRow(list, rows) }] } }
+      const added = { ...draft, lists: { ...draft.lists, [list]: [...rows, { key, fields: newRow(list, rows) }] } }
+      return what === 'dimm' ? withRoom(added) : added
     }
   }
+}
+
+/** A module needs room: the maximum is raised to what all memory adds up to. */
+function withRoom(draft: SpecDraft): SpecDraft {
+  const { memoryMiB, memoryMaxMiB, virtioMem } = draft.scalars
+  const modules = rowsOf(draft, 'dimms').reduce((sum, row) => sum + Number(row.fields.sizeMiB ?? 0), 0)
+  const needed = (memoryMiB ?? 0) + (virtioMem?.sizeMiB ?? 0) + modules
+  return (memoryMaxMiB ?? 0) >= needed ? draft : { ...draft, scalars: { ...draft.scalars, memoryMaxMiB: needed } }
 }
 
 /** The draft without a device, and without what was set on it. */

@@ -148,7 +148,7 @@ function Row({
     <li
       id={entry.kind === 'device' ? `device-${entry.id}${isGone ? '-leaving' : ''}` : `part-${entry.part}`}
       className={cx(
-        'grid min-w-0 items-center gap-x-3 gap-y-1 px-2 py-2 @md:grid-cols-[auto_minmax(0,1fr)_auto] @3xl:grid-cols-[auto_minmax(0,1fr)_9rem_15rem]',
+        'grid min-w-0 scroll-mt-16 items-center target:rounded-md target:bg-selected gap-x-3 gap-y-1 px-2 py-2 @md:grid-cols-[auto_minmax(0,1fr)_auto] @3xl:grid-cols-[auto_minmax(0,1fr)_9rem_15rem]',
         // One button fits beside the text everywhere, more of them only where there is room.
         entry.kind === 'part' ? 'grid-cols-[auto_minmax(0,1fr)_auto]' : 'grid-cols-[auto_minmax(0,1fr)]',
         isOpen && 'rounded-md bg-selected',

@@ -41,7 +41,9 @@ export function Editor({
   const t = useT(devicesPage)
   const titleId = useId()
   const title = useRef<HTMLHeadingElement>(null)
-  const form = useDeviceForm(vm, (draft) => (target.kind === 'add' ? withAdded(draft, target.what) : draft))
+  const form = useDeviceForm(vm, (draft) => (target.kind === 'add' ? withAdded(draft, target.what) : draft), {
+    isNew: target.kind === 'add',
+  })
   const name =
     target.kind === 'device' ? target.id : t(target.kind === 'part' ? `part.${target.part}` : `addKind.${target.what}`)
   const leave = useLeaveGuard(form.isTouched, name)

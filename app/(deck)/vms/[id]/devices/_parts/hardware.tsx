@@ -110,7 +110,7 @@ function DeviceLine({ vm, device, depth }: { readonly vm: Vm; readonly device: G
       </span>
       <span className="sm:text-end">
         {name === null ? (
-          <span className="text-faint">{t('hardware.board')}</span>
+          <span className="text-faint">{device.state === 'leaving' ? device.id : t('hardware.board')}</span>
         ) : (
           <a
             href={`#${anchor}`}

@@ -26,8 +26,13 @@ interface Base {
 /**
  * One change of a VM while it is made: draft, patch, the server's plan for it, and the two ways to apply it.
  * @param begin what the change starts as, from the stored definition: the same, a device more, a device less
+ * @param options.isNew begins with a form that was not filled in yet, which is no mistake
  */
-export function useDeviceForm(vm: Vm, begin: (stored: SpecDraft, spec: VmSpec) => SpecDraft) {
+export function useDeviceForm(
+  vm: Vm,
+  begin: (stored: SpecDraft, spec: VmSpec) => SpecDraft,
+  { isNew = false }: { readonly isNew?: boolean } = {},
+) {
   const words = useT(specMessages)
   const client = useQueryClient()
   const [base, setBase] = useState<Base>(vm)
@@ -59,7 +64,10 @@ export function useDeviceForm(vm: Vm, begin: (stored: SpecDraft, spec: VmSpec) =
   if (vm.revision !== base.revision && !isTouched && !update.isPending) load(vm)
 
   const isSettled = settled === patch
-  const remote = isSettled && preview.error ? problemsOf(toApiError(preview.error)) : []
+  const said = isSettled && preview.error ? problemsOf(toApiError(preview.error)) : []
+  // A field of the new device itself, `shares.0.source`: nobody has been there yet.
+  const isIncomplete = isNew && !isTouched && said.some(({ field }) => field.split('.').length > 2)
+  const remote = isIncomplete ? [] : said
   const refused = failure === null ? [] : problemsOf(failure)
   const problems: readonly FieldProblem[] =
     local.length > 0
@@ -96,8 +104,11 @@ export function useDeviceForm(vm: Vm, begin: (stored: SpecDraft, spec: VmSpec) =
     problems,
     failure,
     plan: isChanged ? plan : null,
+    /** A new device waits for what it cannot be without. */
+    isIncomplete,
     /** The plan is the one for what is entered. */
-    isCurrent: isSettled && preview.data !== undefined && !preview.isPlaceholderData && problems.length === 0,
+    isCurrent:
+      isSettled && preview.data !== undefined && !preview.isPlaceholderData && !preview.error && problems.length === 0,
     isChecking: isChanged && (!isSettled || preview.isFetching),
     isStale: vm.revision !== base.revision,
     isSaving: update.isPending,

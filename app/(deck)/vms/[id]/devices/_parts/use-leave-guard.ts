@@ -36,7 +36,9 @@ export function useLeaveGuard(isDirty: boolean, name: string): (go: () => void) 
       const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey
       if (!(link instanceof HTMLAnchorElement) || !isPlain || link.target === '_blank') return
       const url = new URL(link.href)
-      if (url.origin !== location.origin || url.href === location.href) return
+      // An anchor of this page leads nowhere else.
+      const isHere = url.pathname === location.pathname && url.search === location.search
+      if (url.origin !== location.origin || isHere) return
       event.preventDefault()
       event.stopPropagation()
       latest.current(() => router.push(url.pathname + url.search + url.hash))
