@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { CommandLine, CommandOption } from '#lib/schema/command-line.ts'
-import { groupOptions, markAgainst, matches } from './command-line-groups.ts'
+import { goneFrom, groupOptions, markAgainst, matches } from './command-line-groups.ts'
 
 const option = (group: string, ...argv: string[]): CommandOption => ({
   argv,
@@ -58,5 +58,13 @@ describe('markAgainst', () => {
   it('does not confuse one argument with two', () => {
     const base = line([option('a', '-x', 'y z')])
     expect(markAgainst(line([option('a', '-x', 'y', 'z')]), base).options[0]?.changed).toBe(true)
+  })
+})
+
+describe('goneFrom', () => {
+  it('lists what only the other has, in its order', () => {
+    const base = line([option('a', '-a'), option('b', '-b')], [option('process', 'setpriv')])
+    expect(goneFrom(line([option('b', '-b')]), base).map((o) => o.argv[0])).toEqual(['setpriv', '-a'])
+    expect(goneFrom(base, base)).toEqual([])
   })
 })

@@ -29,7 +29,7 @@ export function newChanges(vm: Pick<Vm, 'pending'>, changes: readonly PendingCha
 }
 
 /** By when the guest gets them. What is taken out at once still needs the guest's consent. */
-export function sortChanges(changes: readonly PendingChange[]) {
+function sortChanges(changes: readonly PendingChange[]) {
   const needsConsent = (change: PendingChange) => change.path.endsWith('/-')
   const isLater = (change: PendingChange) => change.waiting === 'restart'
   return {

@@ -64,7 +64,7 @@ export const editorOf = (vm: Pick<Vm, 'id'>, target: Target): string =>
         : { add: target.what },
   )
 
-export const isSameTarget = (entry: Entry, target: Target | null): boolean =>
+const isSameTarget = (entry: Entry, target: Target | null): boolean =>
   target !== null &&
   (entry.kind === 'device'
     ? entry.isStored && target.kind === 'device' && target.id === entry.id

@@ -30,7 +30,7 @@ export const MACHINE_PARTS = {
   expert: { group: 'bus', fields: ['rawArgs'] },
 } as const satisfies Record<string, { group: Group; fields: readonly (keyof VmSpec)[] }>
 export type PartId = keyof typeof MACHINE_PARTS
-export const PART_IDS = Object.keys(MACHINE_PARTS) as PartId[]
+const PART_IDS = Object.keys(MACHINE_PARTS) as PartId[]
 
 const LISTS: readonly (readonly [DeviceList, Group])[] = [
   ['dimms', 'platform'],
@@ -70,7 +70,7 @@ export interface DeviceEntry extends Standing {
   readonly isStored: boolean
 }
 
-export interface PartEntry extends Standing {
+interface PartEntry extends Standing {
   readonly kind: 'part'
   readonly key: string
   readonly part: PartId

@@ -7,7 +7,7 @@ export interface TreeRow {
   readonly depth: number
 }
 
-export const BUSES = ['pci', 'usb', 'scsi', 'sata', 'ide', 'virtio-serial', 'memory', 'cpu', 'other'] as const
+const BUSES = ['pci', 'usb', 'scsi', 'sata', 'ide', 'virtio-serial', 'memory', 'cpu', 'other'] as const
 
 /** Buses in a fixed order, without empty ones; devices of a bus depth first, siblings in the order QEMU gave. */
 export function treeOf(

@@ -214,14 +214,3 @@ export function useDescribe(): (spec: VmSpec, entry: Entry) => Description {
     [t, locale, words, images],
   )
 }
-
-/** The family a device's choices are of, for its icon and its words. */
-export const LIST_LIMITS: Readonly<Record<DeviceList, number>> = {
-  disks: 30,
-  networks: 8,
-  inputs: 8,
-  dimms: 16,
-  channels: 16,
-  shares: 8,
-  hostDevices: 16,
-}
