@@ -135,7 +135,7 @@ interface OpenStepProps {
 
 function OpenStep({ vm, plan, step, checked, onChecked, pending, onApply }: OpenStepProps) {
   const t = useT(messages)
-  const texts = wordsOf(step)
+  const texts = wordsOf(t, step)
   const reason = reasonToWait(t, vm, step, checked)
   return (
     <>
@@ -151,8 +151,9 @@ function OpenStep({ vm, plan, step, checked, onChecked, pending, onApply }: Open
             <Checkbox
               label={t(`checked.${plan.direction}`, {
                 id: plan.steps.find(({ id }) => id === 'probe')?.devices[0] ?? '',
-                target: step.target ?? '',
+                target: targetOf(t, step),
               })}
+              hint={plan.direction === 'to-emulated' ? t('checkedHint') : undefined}
               checked={checked}
               onChange={(event) => onChecked(event.target.checked)}
             />
@@ -227,8 +228,14 @@ function StepMark({ step, number }: { readonly step: MoveStep; readonly number: 
   )
 }
 
-const wordsOf = (step: MoveStep) => ({ devices: step.devices.join(', '), target: step.target ?? '' })
-const titleOf = (t: T, step: MoveStep): string => t(`step.${step.id}.title`, wordsOf(step))
+/** Targets that people call otherwise than QEMU does. */
+const NAMED = Object.keys(messages.messages.target) as (keyof typeof messages.messages.target)[]
+const targetOf = (t: T, { target }: MoveStep): string => {
+  const named = NAMED.find((name) => name === target)
+  return named === undefined ? (target ?? '') : t(`target.${named}`)
+}
+const wordsOf = (t: T, step: MoveStep) => ({ devices: step.devices.join(', '), target: targetOf(t, step) })
+const titleOf = (t: T, step: MoveStep): string => t(`step.${step.id}.title`, wordsOf(t, step))
 
 /** Why the step cannot be made now; null when it can. */
 function reasonToWait(t: T, vm: Vm, step: MoveStep, checked: boolean): string | null {

@@ -44,6 +44,15 @@ export const virtioAssistant = defineMessages('virtioAssistant', {
     'to-virtio': 'The guest was started since, and the virtio disk {id} was seen in it',
     'to-emulated': 'The guest’s start-up files hold a driver for {target} disks',
   },
+  checkedHint:
+    'Linux: “lsinitramfs /boot/initrd.img” or “lsinitrd” lists ahci (ata_piix for IDE, nvme for NVMe), unless the kernel has it built in. Windows and BSD have these drivers.',
+  target: {
+    sata: 'SATA',
+    ide: 'IDE',
+    nvme: 'NVMe',
+    usb: 'USB',
+    std: 'the standard VGA card',
+  },
   step: {
     drivers: {
       title: 'Insert the CD with the virtio drivers',
@@ -102,7 +111,7 @@ export const virtioAssistant = defineMessages('virtioAssistant', {
         windows:
           'Windows starts. If it stops with INACCESSIBLE_BOOT_DEVICE, it did not load the driver: power it off and take the boot disk back with the other direction.',
         linux:
-          'The system starts, and “findmnt /” names the new disk, for example /dev/vda1. If it waits for its root file system, power it off and go back.',
+          'The system starts, and “findmnt /” names the new disk, for example /dev/vda1 (/dev/sda1 on the way back). If it waits for its root file system, power it off and go back.',
         bsd: 'The system starts, and “mount” names the new disk. If it asks for the root file system, power it off and go back.',
         other: 'The guest starts. If it does not, power it off and go back.',
       },
