@@ -8,7 +8,7 @@ import type { FamilyId } from '#lib/devices/catalogue.ts'
 import { formatMiB } from '#lib/i18n/format.ts'
 import { devicesPage } from '#lib/i18n/messages/en/devices-page.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
-import type { DeviceList, DeviceOf } from '#lib/vm/live-types.ts'
+import type { DeviceOf } from '#lib/vm/live-types.ts'
 import type { DeviceEntry, Entry, PartId } from './entries.ts'
 
 export interface Description {
