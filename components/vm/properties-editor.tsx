@@ -13,7 +13,7 @@ import { kindOfProperty, refusedProperty, refusedSetting } from '#lib/devices/pr
 import { properties as messages } from '#lib/i18n/messages/en/properties.ts'
 import type { DeviceProperty } from '#lib/schema/host.ts'
 
-export type PropertyValue = boolean | number | string
+type PropertyValue = boolean | number | string
 export type PropertyValues = Readonly<Record<string, PropertyValue>>
 
 export interface PropertiesEditorProps {
