@@ -3,6 +3,7 @@ import { useCallback } from 'react'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { FAMILIES, type FamilyId, familyOf } from '#lib/devices/catalogue.ts'
 import { formatMiB } from '#lib/i18n/format.ts'
+import { deviceForms } from '#lib/i18n/messages/en/device-forms.ts'
 import { devicesPage } from '#lib/i18n/messages/en/devices-page.ts'
 import type { PendingChange } from '#lib/schema/vm-state.ts'
 import { same } from '#lib/vm/same.ts'
@@ -16,6 +17,14 @@ export interface ChangeWords {
   readonly kind: 'added' | 'removed' | 'changed'
   /** What of it differs; empty for what is added or removed. */
   readonly parts: readonly { readonly label: string; readonly from: string; readonly to: string }[]
+}
+
+const LABELS = Object.keys(deviceForms.messages.field) as (keyof typeof deviceForms.messages.field)[]
+/** Fields whose label in the forms has another key. */
+const OTHER_LABELS: Readonly<Record<string, string>> = {
+  'virtioMem.sizeMiB': 'virtioMemSize',
+  'virtioMem.requestedMiB': 'virtioMemRequested',
+  clockOffsetSeconds: 'clockOffset',
 }
 
 /** Field of the definition → the families it is one of: `disks[].cache` → cache. */
@@ -38,6 +47,7 @@ function leaves(path: string, live: Json, next: Json): { path: string; live: Jso
 /** A difference between guest and definition in the words of the catalogue of devices. */
 export function useChangeWords(): (change: Pick<PendingChange, 'path' | 'live' | 'next'>) => ChangeWords {
   const t = useT(devicesPage)
+  const forms = useT(deviceForms)
   const words = useWords()
   const locale = useLocale()
   return useCallback(
@@ -54,9 +64,12 @@ export function useChangeWords(): (change: Pick<PendingChange, 'path' | 'live' |
       }
       const label = (family: FamilyId | undefined, key: string) => {
         const leaf = key.split('.').at(-1) ?? key
+        const named = LABELS.find((known) => known === (OTHER_LABELS[key] ?? leaf.replace(/MiB$/, '')))
+        // A family of one field is named by itself; of several, the field tells more.
+        const isMain = family !== undefined && familyOf(family).fields[0] === key
+        if (named !== undefined && !isMain) return forms(`field.${named}`)
         if (family === undefined) return leaf
-        const { name } = words(family)
-        return familyOf(family).fields.length > 1 && familyOf(family).fields[0] !== key ? `${name} (${leaf})` : name
+        return isMain || familyOf(family).fields.length === 1 ? words(family).name : `${words(family).name} (${leaf})`
       }
       const partsOf = (prefix: string, a: Json, b: Json) =>
         leaves(prefix, a, b).map((leaf) => {
@@ -81,6 +94,6 @@ export function useChangeWords(): (change: Pick<PendingChange, 'path' | 'live' |
         parts: partsOf(field === 'properties' ? '' : field, live, next),
       }
     },
-    [t, words, locale],
+    [t, forms, words, locale],
   )
 }
