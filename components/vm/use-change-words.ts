@@ -19,7 +19,7 @@ export interface ChangeWords {
   readonly parts: readonly { readonly label: string; readonly from: string; readonly to: string }[]
 }
 
-const LABELS = Object.keys(deviceForms.messages.field) as (keyof typeof deviceForms.messages.field)[]
+const LABELS = Object.entries(deviceForms.messages.field).flatMap(([key, text]) => (text.includes('{') ? [] : [key]))
 /** Fields whose label in the forms has another key. */
 const OTHER_LABELS: Readonly<Record<string, string>> = {
   'virtioMem.sizeMiB': 'virtioMemSize',
@@ -47,7 +47,8 @@ function leaves(path: string, live: Json, next: Json): { path: string; live: Jso
 /** A difference between guest and definition in the words of the catalogue of devices. */
 export function useChangeWords(): (change: Pick<PendingChange, 'path' | 'live' | 'next'>) => ChangeWords {
   const t = useT(devicesPage)
-  const forms = useT(deviceForms)
+  // Labels below take no values.
+  const forms = useT(deviceForms) as unknown as (key: string) => string
   const words = useWords()
   const locale = useLocale()
   return useCallback(

@@ -33,7 +33,7 @@ export function ApplyBar({
       ? t('editor.nothing')
       : form.isStale
         ? t('editor.stale')
-        : form.problems.length > 0
+        : form.isFaulty
           ? t('editor.mend')
           : form.isCurrent
             ? null

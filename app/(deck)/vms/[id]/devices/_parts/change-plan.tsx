@@ -137,14 +137,14 @@ export function ChangePlan({ vm, form }: { readonly vm: Vm; readonly form: Devic
           )
         )}
         {form.isIncomplete && <p className="text-dim">{t('editor.incomplete')}</p>}
-        {form.isChanged && !form.isIncomplete && problems.length === 0 && plan === null && (
+        {form.isChanged && !form.isIncomplete && !form.isFaulty && plan === null && (
           <div aria-busy="true" className="flex flex-col gap-2">
             <span className="sr-only">{t('editor.checking')}</span>
             <Skeleton className="h-4 w-full" />
             <Skeleton className="h-4 w-2/3" />
           </div>
         )}
-        {form.isChanged && !form.isIncomplete && problems.length === 0 && plan !== null && (
+        {form.isChanged && !form.isIncomplete && !form.isFaulty && plan !== null && (
           <>
             {isOff && <p className="text-dim">{t('editor.offNote')}</p>}
             {!isOff && fresh.length === 0 && <p className="text-dim">{t('editor.dashboard')}</p>}

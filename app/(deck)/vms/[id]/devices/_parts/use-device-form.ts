@@ -69,12 +69,9 @@ export function useDeviceForm(
   const isIncomplete = isNew && !isTouched && said.some(({ field }) => field.split('.').length > 2)
   const remote = isIncomplete ? [] : said
   const refused = failure === null ? [] : problemsOf(failure)
-  const problems: readonly FieldProblem[] =
-    local.length > 0
-      ? local.map(({ field, kind }) => ({ field, message: words(`problem.${kind}`) }))
-      : remote.length > 0
-        ? remote
-        : refused.filter((problem) => problem.field !== '')
+  const faults: readonly FieldProblem[] =
+    local.length > 0 ? local.map(({ field, kind }) => ({ field, message: words(`problem.${kind}`) })) : remote
+  const problems = faults.length > 0 ? faults : refused.filter((problem) => problem.field !== '')
   const change = (next: (before: SpecDraft) => SpecDraft) => {
     setTouched(true)
     setFailure(null)
@@ -101,14 +98,17 @@ export function useDeviceForm(
     isChanged,
     /** Whether the reader typed something that would be lost. */
     isTouched: isTouched && isChanged,
+    /** At fields, from the plan or from the last attempt. */
     problems,
+    /** The draft itself cannot be; a refused attempt may be made again, or for the next start. */
+    isFaulty: faults.length > 0,
     failure,
     plan: isChanged ? plan : null,
     /** A new device waits for what it cannot be without. */
     isIncomplete,
     /** The plan is the one for what is entered. */
     isCurrent:
-      isSettled && preview.data !== undefined && !preview.isPlaceholderData && !preview.error && problems.length === 0,
+      isSettled && preview.data !== undefined && !preview.isPlaceholderData && !preview.error && faults.length === 0,
     isChecking: isChanged && (!isSettled || preview.isFetching),
     isStale: vm.revision !== base.revision,
     isSaving: update.isPending,
