@@ -83,8 +83,8 @@ test(
 
     // Emulated hardware; the small disk is plugged into the running guest, whose driver takes it.
     let shell = await start(id)
-    expect(await shell.output(CARD)).toMatch(new RegExp(`^${mac}\\s+e1000e$`))
-    expect(await shell.output(BLOCK)).toBe('sda')
+    await shell.until(CARD, new RegExp(`^${mac}\\s+e1000e$`))
+    await shell.until(BLOCK, /^sda$/)
     await shell.output(write('sda'))
     const data = await shell.output(read('sda'))
     expect(data).toMatch(/^[0-9a-f]{64}/)
@@ -98,10 +98,9 @@ test(
     await take(id, 'to-virtio', 'display')
     await take(id, 'to-virtio', 'boot-disk')
     shell = await start(id)
-    const disk = /^(vd.) disk0$/m.exec(await shell.output(BLOCK))?.[1] ?? ''
-    expect(disk).not.toBe('')
+    const disk = /^(vd.) disk0$/m.exec(await shell.until(BLOCK, /^vd. disk0$/m))?.[1] ?? ''
     expect(await shell.output(read(disk))).toBe(data)
-    expect(await shell.output(CARD)).toMatch(new RegExp(`^${mac}\\s+virtio_net$`))
+    await shell.until(CARD, new RegExp(`^${mac}\\s+virtio_net$`))
     expect(await shell.output('lspci')).toMatch(/1af4:1050/)
     await take(id, 'to-virtio', 'cleanup')
     await shell.until(BLOCK, new RegExp(`^${disk} disk0$`))
@@ -112,9 +111,9 @@ test(
     for (const step of ['boot-disk', 'networks', 'display'] as const) await take(id, 'to-emulated', step)
     expect(await complete(id, 'to-emulated')).toBe(true)
     shell = await start(id)
-    expect(await shell.output(BLOCK)).toBe('sda')
+    await shell.until(BLOCK, /^sda$/)
     expect(await shell.output(read('sda'))).toBe(data)
-    expect(await shell.output(CARD)).toMatch(new RegExp(`^${mac}\\s+e1000e$`))
+    await shell.until(CARD, new RegExp(`^${mac}\\s+e1000e$`))
   },
   TEST_TIMEOUT_MS,
 )
