@@ -37,10 +37,14 @@ test('a running guest gets a disk, a network card, a CPU and memory from the pag
   expect(before).toBeGreaterThan(800)
 
   await test.step('a disk: the guest sees its size, writes to it and reads back what it wrote', async () => {
-    await page.add('Disk', 'Add a disk', 'disk0', (form) =>
-      form.getByRole('spinbutton', { name: /^Size of / }).fill('2'),
-    )
-    await expect(page.row('disk0')).toContainText('2 GiB')
+    await page.add('Disk', 'Add a disk', 'disk0', async (form) => {
+      const size = form.getByRole('spinbutton', { name: /^Size of / })
+      // A size is proposed a moment after the form is there.
+      await expect(size).not.toHaveValue('')
+      await size.fill('2')
+      await expect(size).toHaveValue('2')
+    })
+    await expect(page.row('disk0')).toContainText(/\b2 GiB\b/)
     await expect(page.row('disk0')).toContainText('Running')
     await shell.until('cat /sys/block/vda/size', /^4194304$/)
     expect(await shell.output(WRITE_AND_READ)).toBe('the same')

@@ -3,6 +3,8 @@ import { expect, type Locator, type Page } from '@playwright/test'
 
 /** A guest under TCG on a busy machine takes its time to let go of a device, and QEMU to plug one in. */
 const APPLY_TIMEOUT_MS = 60_000
+/** The form is fetched when it is opened, and the server works out what a change would do. */
+const PLAN_TIMEOUT_MS = 30_000
 
 export class DevicesPage {
   readonly #page: Page
@@ -36,11 +38,17 @@ export class DevicesPage {
     id: string,
     fill: (form: Locator) => Promise<void> = async () => {},
   ): Promise<void> {
-    await this.#page.getByRole('button', { name: 'Add device' }).click()
+    const button = this.#page.getByRole('button', { name: 'Add device' })
+    // A menu closes when the page scrolls, and news of a scroll comes with the next frame.
+    await button.scrollIntoViewIfNeeded()
+    await this.#frames()
+    await button.click()
     await this.#page.getByRole('menuitem', { name: kind, exact: true }).click()
     const form = this.#page.getByRole('region', { name: title })
     await fill(form)
-    await expect(form.getByRole('heading', { name: 'The guest gets this at once' })).toBeVisible()
+    await expect(form.getByRole('heading', { name: 'The guest gets this at once' })).toBeVisible({
+      timeout: PLAN_TIMEOUT_MS,
+    })
     await expect(form.getByRole('heading', { name: 'Waits for the next start' })).toBeHidden()
     await form.getByRole('button', { name: 'Apply now' }).click()
     await this.says(`${id}: done.`)
@@ -53,7 +61,7 @@ export class DevicesPage {
       .getByRole('button', { name: `Remove ${id}` })
       .click()
     const dialog = this.#page.getByRole('dialog', { name: `Remove ${id}?` })
-    await expect(dialog.getByText(`The guest is asked to release ${id}.`)).toBeVisible()
+    await expect(dialog.getByText(`The guest is asked to release ${id}.`)).toBeVisible({ timeout: PLAN_TIMEOUT_MS })
     await dialog.getByRole('button', { name: 'Remove now' }).click()
     await expect(dialog).toBeHidden({ timeout: APPLY_TIMEOUT_MS })
   }
@@ -80,5 +88,11 @@ export class DevicesPage {
   /** What stands in the section of what can be changed while the guest runs. */
   get whileItRuns(): Locator {
     return this.#page.getByRole('region', { name: 'While it runs' })
+  }
+
+  #frames(): Promise<void> {
+    return this.#page.evaluate(
+      () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done()))),
+    )
   }
 }
