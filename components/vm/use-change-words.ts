@@ -88,11 +88,15 @@ export function useChangeWords(): (change: Pick<PendingChange, 'path' | 'live' |
         if (next === null && deeper.length === 0) return { name, kind: 'removed', parts: [] }
         return { name, kind: 'changed', parts: partsOf([`${field}[]`, ...deeper].join('.'), live, next) }
       }
+      const parts = partsOf(field === 'properties' ? '' : field, live, next)
+      // One thing of a family is called what its field is called.
+      if (field !== 'properties' && parts.length === 1 && parts[0])
+        return { name: parts[0].label, kind: 'changed', parts }
       const family = FAMILY_OF.get(field) ?? [...FAMILY_OF].find(([known]) => known.startsWith(`${field}.`))?.[1]
       return {
         name: field === 'properties' ? (step ?? field) : family === undefined ? field : words(family).name,
         kind: 'changed',
-        parts: partsOf(field === 'properties' ? '' : field, live, next),
+        parts,
       }
     },
     [t, forms, words, locale],

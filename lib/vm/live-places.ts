@@ -129,7 +129,7 @@ export function judgePlug(
   leaving: ReadonlySet<string>,
 ): PlugVerdict {
   const no = (reason: string): PlugVerdict => ({ ok: false, reason })
-  const special = refusalOf(list, live, facts)
+  const special = refusalOf(list, device, live, facts)
   if (special !== null) return no(special)
   const place = placeOf(list, device)
   if ('fixed' in place) return no(place.fixed)
@@ -149,10 +149,12 @@ export function judgePlug(
 }
 
 /** What a family in itself cannot do while the guest runs. */
-function refusalOf(list: DeviceList, live: VmSpec, facts: LiveFacts): string | null {
+function refusalOf(list: DeviceList, device: AnyDevice, live: VmSpec, facts: LiveFacts): string | null {
   if (list === 'dimms') {
-    return live.memoryMaxMiB === null
-      ? 'The guest was started without room for more memory; set a maximum first.'
+    if (live.memoryMaxMiB === null) return 'The guest was started without room for more memory; set a maximum first.'
+    const modules = [...live.dimms, device as DeviceOf<'dimms'>].reduce((sum, dimm) => sum + dimm.sizeMiB, 0)
+    return live.memoryMiB + (live.virtioMem?.sizeMiB ?? 0) + modules > live.memoryMaxMiB
+      ? `The guest was started with room for ${live.memoryMaxMiB} MiB in all; it is plugged in at the next start.`
       : null
   }
   if (list === 'shares' && !facts.sharedMemory)

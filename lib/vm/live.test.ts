@@ -88,6 +88,17 @@ describe('planLive', () => {
     expect(pending).toMatchObject([{ path: '/disks/2', waiting: 'restart', reason: expect.stringContaining(reason) }])
   })
 
+  it('a memory module is plugged in only where the guest was started with room for it', () => {
+    const withModule = (sizeMiB: number) => ({ ...live, memoryMaxMiB: 16_384, dimms: [{ id: 'dimm0', sizeMiB }] })
+    expect(kinds(planLive(live, withModule(2048), facts()).steps)).toEqual(['plug'])
+    const { steps, pending } = planLive(live, withModule(2304), facts())
+    expect(steps).toEqual([])
+    expect(pending).toMatchObject([
+      { path: '/memoryMaxMiB', waiting: 'restart' },
+      { path: '/dimms/0', waiting: 'restart', reason: expect.stringContaining('4096 MiB') },
+    ])
+  })
+
   it('a device takes over the socket of one that leaves only after it has gone', () => {
     const { steps } = planLive(live, { ...live, disks: [cd, { ...extra, rootPort: 0 }] }, facts())
     expect(kinds(steps)).toEqual(['unplug', 'plug'])
