@@ -109,8 +109,11 @@ function MenuPopover({ id, label, items, anchor, onClose }: PopoverProps) {
       const target = event.target as Node
       if (!menu.contains(target) && !anchor.current?.contains(target)) close.current(false)
     }
-    const scrolled = (event: Event) => {
-      if (!menu.contains(event.target as Node)) close.current(false)
+    const opened = anchor.current.getBoundingClientRect()
+    // News of a scroll may come after the click that followed it; only a button that moves leaves its menu behind.
+    const scrolled = () => {
+      const now = anchor.current?.getBoundingClientRect()
+      if (now?.top !== opened.top || now.left !== opened.left) close.current(false)
     }
     document.addEventListener('pointerdown', away)
     addEventListener('scroll', scrolled, true)

@@ -190,6 +190,8 @@ export function DriveRow({
             value={
               drive.sizeGiB === undefined ? (complete?.device === 'disk' ? complete.sizeGiB : null) : drive.sizeGiB
             }
+            // A proposed size is replaced by what is typed, not continued.
+            onFocus={(event) => drive.sizeGiB === undefined && event.currentTarget.select()}
             onValue={(sizeGiB) => change({ sizeGiB })}
             error={form.errorOf(`disks.${index}.sizeGiB`)}
           />

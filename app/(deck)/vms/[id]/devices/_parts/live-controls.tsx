@@ -139,6 +139,11 @@ function Control({
   const send = (wanted: number) => {
     clearTimeout(timer.current)
     if (!Number.isInteger(wanted) || wanted < min || wanted > max) return
+    // One at a time: the answer to the one before brings the revision that this one needs.
+    if (update.isPending) {
+      timer.current = setTimeout(() => latest.current(wanted), REST_MS)
+      return
+    }
     if (wanted === stored) {
       setEntered(null)
       return
@@ -154,7 +159,7 @@ function Control({
   const enter = (wanted: number) => {
     if (reason !== null) return
     setEntered(wanted)
-    update.reset()
+    if (!update.isPending) update.reset()
     clearTimeout(timer.current)
     // Through the ref: by then the VM may have another revision.
     timer.current = setTimeout(() => latest.current(wanted), REST_MS)

@@ -65,8 +65,9 @@ export function useDeviceForm(
 
   const isSettled = settled === patch
   const said = isSettled && preview.error ? problemsOf(toApiError(preview.error)) : []
-  // A field of the new device itself, `shares.0.source`: nobody has been there yet.
-  const isIncomplete = isNew && !isTouched && said.some(({ field }) => field.split('.').length > 2)
+  // A field of the new device itself, `shares.0.source`: nobody has been there yet. Want of a place is told at once.
+  const isIncomplete =
+    isNew && !isTouched && said.some(({ field }) => field.split('.').length > 2 && !/\.(rootPort|port)$/.test(field))
   const remote = isIncomplete ? [] : said
   const refused = failure === null ? [] : problemsOf(failure)
   const faults: readonly FieldProblem[] =
