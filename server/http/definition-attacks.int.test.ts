@@ -277,10 +277,10 @@ async function dashboard(env: Record<string, string> = {}) {
     const { spec, revision, pending, state } = (await ask('GET', `/vms/${id}`)).json
     return { spec, revision, pending, state }
   }
-  // Its firmware goes on meanwhile: what is there, not where it was put.
+  // Its firmware goes on meanwhile: what is there, not where it was put nor in which order.
   const devices = async () => {
     const { items } = (await ask('GET', `/vms/${id}/devices`)).json as { items: { key: string; type: string }[] }
-    return items.map(({ key, type }) => `${key} ${type}`)
+    return items.map(({ key, type }) => `${key} ${type}`).sort()
   }
   const before = { files: files(), view: await view(), devices: await devices() }
   expect(before.devices.length).toBeGreaterThan(5)
