@@ -1,0 +1,44 @@
+/** Operations: long work and what happened. */
+import * as z from 'zod'
+import { ActivityEntry } from '../../schema/event.ts'
+import { JobId } from '../../schema/ids.ts'
+import { Job } from '../../schema/job.ts'
+import { Items, type Operation, op } from '../operation.ts'
+
+export const jobsOperations = {
+  jobList: op({
+    method: 'GET',
+    path: '/jobs',
+    summary: 'Own long work, newest first',
+    privilege: 'session',
+    response: Items(Job),
+  }),
+  jobView: op({
+    method: 'GET',
+    path: '/jobs/:id',
+    summary: 'One job',
+    privilege: 'session',
+    params: z.strictObject({ id: JobId }),
+    response: Job,
+  }),
+  jobCancel: op({
+    method: 'POST',
+    path: '/jobs/:id/cancel',
+    summary: 'Cancel a job',
+    privilege: 'session',
+    params: z.strictObject({ id: JobId }),
+    response: Job,
+    errors: ['wrong_state'],
+  }),
+  activityList: op({
+    method: 'GET',
+    path: '/activity',
+    summary: 'What happened, newest first: everything for administrators, the own doings and VMs for others',
+    privilege: 'session',
+    query: z.strictObject({
+      before: z.coerce.number().int().min(1).optional(),
+      limit: z.coerce.number().int().min(1).max(200).default(50),
+    }),
+    response: Items(ActivityEntry),
+  }),
+} as const satisfies Record<string, Operation>
