@@ -135,7 +135,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   })
   const jobs = createJobRegistry({
     onChange: (job, ownerId) => void hub.publish('job', job.id, null, job, { ownerId }),
+    store,
+    warn,
   })
+  jobs.open()
+  /** Administrators see everybody's work: it is their disk. */
+  const whose = (caller: Caller) => (caller.role === 'admin' ? null : caller.userId)
   const launcher = createLauncher({
     data,
     runDir: config.runDir,
@@ -342,13 +347,13 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       devices: (caller) => deps.host.devices({ details: caller.role === 'admin' }),
     },
     jobs: {
-      list: async (caller) => ({ items: jobs.list(caller.userId) }),
+      list: async (caller) => ({ items: jobs.list(whose(caller)) }),
       async view(caller, id) {
-        const job = jobs.view(id, caller.userId)
+        const job = jobs.view(id, whose(caller))
         if (job === null) throw new EngineError('not_found', 'There is no such job.')
         return job
       },
-      cancel: async (caller, id) => jobs.cancel(id, caller.userId),
+      cancel: async (caller, id) => jobs.cancel(id, whose(caller)),
     },
     events,
     record: ({ what, text, result, caller, who, from }) =>

@@ -51,7 +51,7 @@ export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps)
         return image === null ? null : withObject(event, image)
       }
       case 'job':
-        return ownerId === caller.userId ? { event, text } : null
+        return ownerId === caller.userId || caller.role === 'admin' ? { event, text } : null
       case 'user':
         return hasPrivilege(caller.role, 'user.manage') ? { event, text } : null
       case 'activity':

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { JobContext } from '#server/jobs/registry.ts'
+import { quietJob } from '#server/jobs/test-context.ts'
 import { dataPaths } from '#server/paths.ts'
 import { prepareDataDirs } from '#server/storage/dirs.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
@@ -59,7 +60,7 @@ async function rig(root = mkdtempSync(join(tmpdir(), 'gd-img-')), minimumReserve
     receiveUpload(
       { data, library, space },
       { name: 'x.img', sha256: null, body, declaredBytes: null, owner: OWNER, ...extra },
-      { signal: new AbortController().signal, progress: () => {}, ...job },
+      quietJob(job),
     )
   const leftovers = () => [...readdirSync(data.uploadsDir), ...readdirSync(data.imagesDir)]
   return { data, store, library, open, space, upload, leftovers, changes, warnings, readersGid }
@@ -234,7 +235,7 @@ describe('room', () => {
       receiveUpload(
         { data: fresh.data, library: fresh.library, space: blind },
         { name: 'x', sha256: null, body: pieces(disk(20 * MiB)), declaredBytes: 20 * MiB, owner: OWNER },
-        { signal: new AbortController().signal, progress: () => {} },
+        quietJob(),
       ),
     ).rejects.toMatchObject({ code: 'no_space' })
     expect(fresh.leftovers()).toEqual([])

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import type { Job } from '#lib/schema/job.ts'
 import { Job as JobSchema } from '#lib/schema/job.ts'
 import { EngineError } from '#server/engine/errors.ts'
@@ -79,4 +79,61 @@ it('at most fifty finished jobs are kept for each person', async () => {
   expect(results).toHaveLength(50)
   expect(results[0]).toBe('59')
   expect(jobs.list(BEN.userId)).toHaveLength(1)
+})
+
+it('work that fills the disk waits for its turn, and can be cancelled while it waits', async () => {
+  const { jobs } = registry()
+  const gates = [0, 1, 2].map(() => Promise.withResolvers<string>())
+  const started = gates.map(({ promise }) => jobs.start({ ...request(() => promise), queue: 'convert' }))
+  const [first, second, third] = started
+  const last = jobs.start({ ...request(async () => 'last'), queue: 'convert' })
+  expect([first, second, third, last].map((job) => job?.view().state)).toEqual([
+    'running',
+    'running',
+    'queued',
+    'queued',
+  ])
+  jobs.cancel(last.id, ANN.userId)
+  await expect(last.finished).rejects.toThrow()
+  expect(last.view().state).toBe('cancelled')
+  gates[0]?.resolve('a')
+  await first?.finished
+  await vi.waitFor(() => expect(third?.view().state).toBe('running'))
+  gates[1]?.resolve('b')
+  gates[2]?.resolve('c')
+  expect(await Promise.all(started.map((job) => job.finished))).toEqual(['a', 'b', 'c'])
+})
+
+it('speed and time left are told from what was done over the last seconds', async () => {
+  let at = 0
+  const jobs = createJobRegistry({ onChange: () => {}, now: () => new Date(at) })
+  const done = Promise.withResolvers<void>()
+  const job = jobs.start(
+    request(async ({ progress }) => {
+      for (let second = 0; second <= 4; second += 1) {
+        at = second * 1000
+        progress(second * 10)
+      }
+      await done.promise
+      return 'x'
+    }),
+  )
+  expect(job.view()).toMatchObject({ bytesPerSecond: 10, secondsLeft: 6, progress: 0.4 })
+  done.resolve()
+  await job.finished
+  expect(job.view()).toMatchObject({ secondsLeft: null })
+})
+
+it('what has begun to take effect can no longer be cancelled', async () => {
+  const { jobs } = registry()
+  const gate = Promise.withResolvers<string>()
+  const job = jobs.start(
+    request(({ settle }) => {
+      settle()
+      return gate.promise
+    }),
+  )
+  expect(() => jobs.cancel(job.id, ANN.userId)).toThrow(/no longer be cancelled/)
+  gate.resolve('made')
+  expect(await job.finished).toBe('made')
 })
