@@ -18,6 +18,9 @@ export type TokenId = z.output<typeof TokenId>
 export const JobId = z.string().regex(UUID).brand('JobId').meta({ id: 'JobId' })
 export type JobId = z.output<typeof JobId>
 
+export const ScheduleId = z.string().regex(UUID).brand('ScheduleId').meta({ id: 'ScheduleId' })
+export type ScheduleId = z.output<typeof ScheduleId>
+
 /** ISO 8601 instant in UTC. */
 export const Instant = z.iso.datetime().meta({ id: 'Instant' })
 
