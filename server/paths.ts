@@ -21,6 +21,8 @@ export interface DataPaths {
   readonly sharedDir: string
   /** Disk that several VMs of one owner write to. */
   sharedDisk(ownerId: string, serial: string): string
+  /** Disk files that belong to no single VM's directory: overlays, shared bases, free volumes. */
+  readonly layersDir: string
   readonly vmsDir: string
   vmDir(vmId: string): string
   disk(vmId: string, deviceId: string): string
@@ -45,6 +47,7 @@ export function dataPaths(dataDir: string): DataPaths {
     upload: (id) => join(root, 'uploads', `${id}.part`),
     sharedDir: join(root, 'shared'),
     sharedDisk: (ownerId, serial) => join(root, 'shared', `${ownerId}.${serial}.raw`),
+    layersDir: join(root, 'layers'),
     vmsDir: join(root, 'vms'),
     vmDir: (vmId) => join(root, 'vms', vmId),
     disk: (vmId, deviceId) => join(root, 'vms', vmId, `${deviceId}.qcow2`),

@@ -18,6 +18,21 @@ export type TokenId = z.output<typeof TokenId>
 export const JobId = z.string().regex(UUID).brand('JobId').meta({ id: 'JobId' })
 export type JobId = z.output<typeof JobId>
 
+export const PoolId = z.string().regex(UUID).brand('PoolId').meta({ id: 'PoolId' })
+export type PoolId = z.output<typeof PoolId>
+
+export const VolumeId = z.string().regex(UUID).brand('VolumeId').meta({ id: 'VolumeId' })
+export type VolumeId = z.output<typeof VolumeId>
+
+export const LayerId = z.string().regex(UUID).brand('LayerId').meta({ id: 'LayerId' })
+export type LayerId = z.output<typeof LayerId>
+
+export const SnapshotId = z.string().regex(UUID).brand('SnapshotId').meta({ id: 'SnapshotId' })
+export type SnapshotId = z.output<typeof SnapshotId>
+
+export const BackupId = z.string().regex(UUID).brand('BackupId').meta({ id: 'BackupId' })
+export type BackupId = z.output<typeof BackupId>
+
 export const ScheduleId = z.string().regex(UUID).brand('ScheduleId').meta({ id: 'ScheduleId' })
 export type ScheduleId = z.output<typeof ScheduleId>
 

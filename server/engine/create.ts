@@ -11,11 +11,13 @@ import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
 import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
+import { createPools } from '#server/storage/pools.ts'
 import { createQemuImg } from '#server/storage/qemu-img.ts'
 import { createToolSandbox } from '#server/storage/sandbox.ts'
 import { createSharedDisks } from '#server/storage/shared-disks.ts'
 import { createSpaceLedger } from '#server/storage/space.ts'
 import { createVmFiles } from '#server/storage/vm-files.ts'
+import { createVolumes, type LegacyDisk } from '#server/storage/volumes.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
@@ -59,6 +61,17 @@ export interface RunningEngine extends Engine {
 
 const UserName = z.object({ name: z.string() })
 
+/** Disks as definitions name them; those older than volumes get one of these. */
+function* legacyDisks(records: readonly VmRecord[]): Generator<LegacyDisk> {
+  for (const { id: vmId, ownerId, uid, spec, createdAt } of records)
+    for (const drive of spec.disks)
+      if (drive.device === 'disk' && !drive.shared)
+        yield {
+          ...{ vmId, vmName: spec.name, ownerId, uid, createdAt },
+          ...{ device: drive.id, sizeGiB: drive.sizeGiB, image: drive.image },
+        }
+}
+
 /** @throws Error when the data directory cannot be used */
 export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const { config, data, store, supervisor, hub, identity, log } = deps
@@ -75,7 +88,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const looseTools =
     sandbox.level === 'full' ? '' : ' Helper tools that read disks run without a namespace sandbox; install bubblewrap.'
   const space = createSpaceLedger(data.root, deps.minimumReserveBytes)
-  const files = createVmFiles(data, createQemuImg(sandbox))
+  const qemuImg = createQemuImg(sandbox)
+  const files = createVmFiles(data, qemuImg)
+  const pools = createPools(data, store, space, warn, deps.minimumReserveBytes)
+  pools.open()
   const shared = createSharedDisks(data, identity.readersGid)
   const records = createVmRecords(store, warn)
   const journal = createJournal(store, hub)
@@ -106,15 +122,32 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     hub.publish('host', null, null)
   })
 
-  const usesOf = (imageId: string): ImageUse[] =>
-    records
-      .all()
-      .filter((record) => {
-        const names = (spec: { disks: readonly { image: string | null }[] } | null) =>
-          spec?.disks.some((drive) => drive.image === imageId) ?? false
-        return names(record.spec) || names(supervisor.runtime(record.id).launchedSpec)
-      })
-      .map(({ id, spec, ownerId }) => ({ id, name: spec.name, ownerId }))
+  const volumes = createVolumes({
+    data,
+    store,
+    pools,
+    qemuImg,
+    readersGid: identity.readersGid,
+    warn,
+    image(id) {
+      const document = library.get(id)
+      return document === null ? null : { path: library.filePath(document), format: document.format }
+    },
+  })
+  /** CDs by the definition, disks by what they stand on, wherever they are. */
+  const usesOf = (imageId: string): ImageUse[] => {
+    const standing = volumes.standingOn(imageId)
+    const holding = new Set(standing.flatMap(({ vm }) => (vm === null ? [] : [vm.id])))
+    const users = records.all().filter((record) => {
+      const names = (spec: { disks: readonly { device: string; image: string | null }[] } | null) =>
+        spec?.disks.some((drive) => drive.device === 'cdrom' && drive.image === imageId) ?? false
+      return holding.has(record.id) || names(record.spec) || names(supervisor.runtime(record.id).launchedSpec)
+    })
+    return [
+      ...users.map(({ id, spec, ownerId }) => ({ id, name: spec.name, ownerId })),
+      ...standing.filter(({ vm }) => vm === null).map(({ id, name, ownerId }) => ({ id, name, ownerId })),
+    ]
+  }
 
   const library = createImageLibrary({
     data,
@@ -145,6 +178,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     data,
     runDir: config.runDir,
     library,
+    volumes,
     identity,
     capabilities: deps.capabilities,
     accelerator: deps.accelerator,
@@ -164,13 +198,20 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       return record.id === vmId || launchedSpec === null ? [] : [{ id: record.id, name, spec: launchedSpec }]
     })
   const announcer = createVmAnnouncer(records, views, hub)
-  /** Images each VM named when it was last announced: an image's `usedBy` changes with the VM. */
+  /** Images each VM's CDs and each volume need, as last announced: an image's `usedBy` changes with them. */
   const imagesOf = new Map<string, ReadonlySet<string>>()
   const announceImages = (record: VmRecord, gone: boolean): void => {
-    const after = new Set(gone ? [] : record.spec.disks.flatMap((drive) => (drive.image === null ? [] : [drive.image])))
-    const before = imagesOf.get(record.id) ?? new Set<string>()
-    if (gone) imagesOf.delete(record.id)
-    else imagesOf.set(record.id, after)
+    announceUses(record.id, gone ? [] : mediaOf(record))
+  }
+  const mediaOf = ({ id, spec }: VmRecord) => [
+    ...spec.disks.flatMap((drive) => (drive.device === 'disk' || drive.image === null ? [] : [drive.image])),
+    ...volumes.ofVm(id).flatMap((volume) => volumes.imagesOf(volume)),
+  ]
+  const announceUses = (user: string, images: readonly string[]): void => {
+    const after = new Set(images)
+    const before = imagesOf.get(user) ?? new Set<string>()
+    if (after.size === 0) imagesOf.delete(user)
+    else imagesOf.set(user, after)
     for (const id of before.symmetricDifference(after)) {
       const document = library.get(id)
       if (document !== null)
@@ -187,6 +228,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     supervisor,
     library,
     files,
+    volumes,
     shared,
     space,
     identity,
@@ -275,10 +317,24 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   }
 
   records.load()
-  for (const { id, spec } of records.all()) {
-    imagesOf.set(id, new Set(spec.disks.flatMap((drive) => (drive.image === null ? [] : [drive.image]))))
-  }
   await library.open()
+  for (const note of await volumes.open(legacyDisks(records.all()))) log.warn({}, note)
+  for (const volume of volumes.all()) {
+    // A deletion that a crash interrupted.
+    if (volume.vm !== null && !records.isStored(volume.vm.id)) await volumes.remove(volume.id)
+  }
+  for (const record of records.all()) imagesOf.set(record.id, new Set(mediaOf(record)))
+  const holderOf = new Map(volumes.all().map(({ id, vm }) => [id, vm?.id ?? null]))
+  volumes.onChange((id, volume) => {
+    for (const vmId of new Set([holderOf.get(id), volume?.vm?.id])) {
+      const record = vmId == null ? null : records.get(vmId)
+      if (record !== null) announceImages(record, false)
+    }
+    if (volume === null) holderOf.delete(id)
+    else holderOf.set(id, volume.vm?.id ?? null)
+    // A free one is a user of its own; that of a VM being created is announced with the VM.
+    announceUses(id, volume === null || volume.vm !== null ? [] : volumes.imagesOf(volume))
+  })
   const exits = records.lastExits()
   /** Disks each running guest had when it was last heard of: the file of one it let go of may go. */
   const disksOf = new Map<string, readonly string[]>()

@@ -25,6 +25,7 @@ import type {
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import { readNvramOrigin } from '#server/storage/nvram.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
+import type { Volumes } from '#server/storage/volumes.ts'
 import type { PreparedLaunch, VmRuntime } from '#server/vm/types.ts'
 import type { AcceleratorSource, CapabilitySource } from './deps.ts'
 import { EngineError } from './errors.ts'
@@ -33,6 +34,7 @@ export interface LaunchDeps {
   readonly data: DataPaths
   readonly runDir: string
   readonly library: ImageLibrary
+  readonly volumes: Volumes
   readonly identity: GuestIdentity
   readonly capabilities: CapabilitySource
   readonly accelerator: AcceleratorSource
@@ -93,7 +95,7 @@ const nowSeconds = () => Math.floor(Date.now() / 1000)
 const startOf = (running: LaunchPlan | null): number => running?.startSeconds ?? nowSeconds()
 
 export function createLauncher(deps: LaunchDeps): Launcher {
-  const { data, library, identity } = deps
+  const { data, library, volumes, identity } = deps
   const tools = {
     setpriv: findProgram('setpriv'),
     prlimit: findProgram('prlimit'),
@@ -142,6 +144,16 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       // Not among the files to be looked at: another QEMU may well be writing to it.
       chain.push({ path: data.sharedDisk(ownerId, drive.serial), format: 'raw', readOnly: false })
     } else if (drive.device === 'disk') {
+      const links = volumes.chainOf(vmId, drive.id)
+      if (links !== null) {
+        links.forEach(({ path, format, imageId }, depth) => {
+          chain.push({ path, format, readOnly: depth > 0 })
+          const image = imageId === null ? null : library.get(imageId)
+          files.set(path, image === null ? `the disk “${drive.id}”` : `the image ${image.name}`)
+        })
+        return { id: drive.id, chain }
+      }
+      // Not made yet: what it would be made as.
       const path = data.disk(vmId, drive.id)
       chain.push({ path, format: 'qcow2', readOnly: false })
       files.set(path, `the disk “${drive.id}”`)
@@ -164,10 +176,12 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     return { id: drive.id, chain }
   }
 
-  const assertImagesPresent = async (spec: VmSpec): Promise<void> => {
+  const assertImagesPresent = async ({ id, spec }: LaunchSubject): Promise<void> => {
     await Promise.all(
       spec.disks.map(async (drive, index) => {
-        const document = drive.image === null ? null : library.get(drive.image)
+        const volume = drive.device === 'disk' ? volumes.find(id, drive.id) : null
+        const imageId = volume === null ? drive.image : (volumes.imagesOf(volume)[0] ?? null)
+        const document = imageId === null ? null : library.get(imageId)
         if (document === null || (await library.checkPresent(document))) return
         throw new EngineError(
           'image_missing',
@@ -220,7 +234,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       const [capabilities, decision] = await Promise.all([
         deps.capabilities.current(),
         decide(spec.accelerator, subject.uid),
-        assertImagesPresent(spec),
+        assertImagesPresent(subject),
       ])
       if (decision.kind === null) {
         throw new EngineError('accelerator_unusable', decision.reason, { field: 'accelerator' })

@@ -149,6 +149,7 @@ afterEach(async () => {
   }
   for (const image of (await engine.images.list(ADMIN)).items) await engine.images.delete(ADMIN, image.id)
   expect(readdirSync(data.vmsDir)).toEqual([])
+  expect(readdirSync(data.layersDir)).toEqual([])
   expect(readdirSync(data.imagesDir)).toEqual([])
   expect(readdirSync(data.uploadsDir)).toEqual([])
 })

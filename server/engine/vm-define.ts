@@ -3,6 +3,7 @@ import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import type { CommandLine } from '#lib/schema/command-line.ts'
 import type { VmChangePreview } from '#lib/schema/vm-devices.ts'
 import type { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
+import { GIB } from '#lib/units.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import type { ImageLibrary } from '#server/images/library.ts'
 import { flashFor } from '#server/spec/devices/firmware.ts'
@@ -13,7 +14,8 @@ import type { GuestIdentity } from '#server/storage/identity.ts'
 import type { NvramTemplate } from '#server/storage/nvram.ts'
 import { type SharedDisks, sharedDisksOf } from '#server/storage/shared-disks.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
-import type { BackingFile, VmFiles } from '#server/storage/vm-files.ts'
+import type { VmFiles } from '#server/storage/vm-files.ts'
+import type { Volumes } from '#server/storage/volumes.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
 import type { CapabilitySource } from './deps.ts'
@@ -70,6 +72,7 @@ export interface DefineDeps {
   readonly supervisor: Supervisor
   readonly library: ImageLibrary
   readonly files: VmFiles
+  readonly volumes: Volumes
   readonly shared: SharedDisks
   readonly space: SpaceLedger
   readonly identity: GuestIdentity
@@ -91,7 +94,8 @@ export interface DefineDeps {
 const freshMac = (): string => `52:54:00:${[...randomBytes(3)].map((b) => b.toString(16).padStart(2, '0')).join(':')}`
 
 export function createVmDefiner(deps: DefineDeps): VmDefiner {
-  const { records, supervisor, library, files, shared, space, identity, launcher, journal, locks, authority } = deps
+  const { records, supervisor, library, files, volumes, shared, space, identity, launcher, journal, locks, authority } =
+    deps
   const now = () => (deps.now ?? (() => new Date()))().toISOString()
 
   const facts = async (): Promise<NormalizeFacts> => {
@@ -148,11 +152,6 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     }
   }
 
-  const backingOf = (imageId: string | null): BackingFile | null => {
-    const document = imageId === null ? null : library.get(imageId)
-    return document === null ? null : { path: library.filePath(document), format: document.format }
-  }
-
   /** @throws EngineError bad_input when the host has no such firmware */
   const nvramTemplate = async (spec: VmSpec): Promise<NvramTemplate> => {
     const flash = flashFor(spec, await deps.capabilities.current())
@@ -186,10 +185,17 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       }
       for (const disk of fresh) {
         if (disk.shared) continue
-        await files.createDisk(vm.id, vm.uid, disk, backingOf(disk.image))
+        const volume = await volumes.create({
+          name: `${spec.name} ${disk.id}`,
+          ownerId: vm.ownerId,
+          sizeBytes: disk.sizeGiB * GIB,
+          parent: disk.image === null ? null : { image: disk.image },
+          vm: { id: vm.id, device: disk.id },
+          uid: vm.uid,
+        })
         // One that a guest did not give back goes when it does.
         undo.defer(async () => {
-          if (!isHeld(disk.id)) await files.removeDisk(vm.id, disk.id)
+          if (!isHeld(disk.id)) await volumes.remove(volume.id)
         })
       }
       if (needsNvram) {
@@ -215,7 +221,9 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     const { launchedSpec } = supervisor.runtime(id)
     // A guest whose disks are not on record may have any of them.
     if (launchedSpec === null && !isOff(id)) return
-    await files.sweepDisks(id, { ...spec, disks: [...spec.disks, ...(launchedSpec?.disks ?? [])] })
+    const wanted = new Set([...spec.disks, ...(launchedSpec?.disks ?? [])].map((drive) => drive.id))
+    for (const volume of volumes.ofVm(id))
+      if (volume.vm !== null && !wanted.has(volume.vm.device)) await volumes.remove(volume.id)
   }
 
   /**
@@ -435,6 +443,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
           throw new EngineError('stale_revision', 'This VM changed meanwhile. Nothing was deleted: load it again.')
         }
         deps.onChange(record, true)
+        for (const volume of volumes.ofVm(id)) await volumes.remove(volume.id)
         await files.remove(id)
         await sweepShared(record.ownerId, record.spec)
       })

@@ -41,6 +41,7 @@ export async function prepareDataDirs(data: DataPaths, readersGid: number | null
   await ensureDir(data.imagesDir, readersGid)
   await ensureDir(data.vmsDir, readersGid)
   await ensureDir(data.sharedDir, readersGid)
+  await ensureDir(data.layersDir, readersGid)
   await ensureDir(data.uploadsDir, null)
   return notes
 }

@@ -1,5 +1,5 @@
 /**
- * The files of one VM: `vms/<id>/`, its disks and its UEFI variables.
+ * The directory of one VM, `vms/<id>/`, and its UEFI variables. Its disks are volumes (`volumes.ts`).
  *
  * The directory is root's (or ours) and the VM's group may only enter it, so that a QEMU that was taken over can
  * neither add nor swap files; the files themselves are the VM's own, 0600.
@@ -9,24 +9,12 @@
  * removed on a guess: they may be all that is left after an old database was restored.
  */
 import { constants, existsSync } from 'node:fs'
-import { chmod, chown, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, chown, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { VmId } from '#lib/schema/ids.ts'
-import type { VmSpec } from '#lib/schema/vm-spec.ts'
-import { EngineError } from '#server/engine/errors.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from './dirs.ts'
 import { type NvramTemplate, writeNvramOrigin } from './nvram.ts'
-import type { DiskFormat, QemuImg } from './qemu-img.ts'
-
-const GiB = 2 ** 30
-
-type Disk = Extract<VmSpec['disks'][number], { device: 'disk' }>
-
-export interface BackingFile {
-  readonly path: string
-  readonly format: DiskFormat
-}
+import type { QemuImg } from './qemu-img.ts'
 
 export interface VmFiles {
   /** Creates the empty, marked directory. */
@@ -39,18 +27,11 @@ export interface VmFiles {
   markUnfinished(vmId: string): Promise<void>
   /** Removes everything. Idempotent. */
   remove(vmId: string): Promise<void>
-  /** @throws EngineError no_space, internal */
-  createDisk(vmId: string, uid: number | null, disk: Disk, backing: BackingFile | null): Promise<void>
-  removeDisk(vmId: string, deviceId: string): Promise<void>
   /** True when it was made now, false when it was there. */
   createNvram(vmId: string, uid: number | null, template: NvramTemplate): Promise<boolean>
   /** Puts fresh variables in the place of those there are, all at once. Only while the VM is off. */
   resetNvram(vmId: string, uid: number | null, template: NvramTemplate): Promise<void>
   removeNvram(vmId: string): Promise<void>
-  /** Removes disks that `spec` no longer names. Only while the VM is off. */
-  sweepDisks(vmId: string, spec: VmSpec): Promise<void>
-  /** Bytes its files take on disk. */
-  allocatedBytes(vmId: string): Promise<number>
   /** @returns sentences for the log */
   sweep(isStored: (vmId: string) => boolean, leaveAlone: ReadonlySet<string>): Promise<string[]>
 }
@@ -113,22 +94,6 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
       await rm(data.vmDir(vmId), { recursive: true, force: true })
       await syncDir(data.vmsDir)
     },
-    async createDisk(vmId, uid, disk, backing) {
-      const path = data.disk(vmId, disk.id)
-      // qemu-img would overwrite it. Cannot happen unless somebody put a file there.
-      if (existsSync(path)) throw new EngineError('conflict', `There is already a file for a disk called “${disk.id}”.`)
-      try {
-        if (backing === null) await qemuImg.createBlank(path, disk.sizeGiB * GiB)
-        else await qemuImg.createOverlay(path, backing, disk.sizeGiB * GiB)
-        await own(path, uid)
-      } catch (error) {
-        await rm(path, { force: true })
-        throw error
-      }
-    },
-    async removeDisk(vmId, deviceId) {
-      await rm(data.disk(vmId, deviceId), { force: true })
-    },
     async createNvram(vmId, uid, template) {
       if (existsSync(data.nvram(vmId))) return false
       await writeNvram(vmId, uid, template)
@@ -138,21 +103,6 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
     async removeNvram(vmId) {
       await rm(data.nvram(vmId), { force: true })
       await rm(data.nvramOrigin(vmId), { force: true })
-    },
-    async sweepDisks(vmId, spec) {
-      const wanted = new Set(spec.disks.map((disk) => `${disk.id}.qcow2`))
-      for (const name of await readdir(data.vmDir(vmId))) {
-        if (!name.endsWith('.qcow2') || name === 'nvram.qcow2' || wanted.has(name)) continue
-        await rm(join(data.vmDir(vmId), name), { force: true })
-      }
-    },
-    async allocatedBytes(vmId) {
-      let bytes = 0
-      for (const name of await readdir(data.vmDir(vmId)).catch(() => [])) {
-        const facts = await stat(join(data.vmDir(vmId), name)).catch(() => null)
-        bytes += (facts?.blocks ?? 0) * 512
-      }
-      return bytes
     },
     async sweep(isStored, leaveAlone) {
       const notes: string[] = []

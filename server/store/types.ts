@@ -6,7 +6,21 @@
 import type { ActivityEntry } from '#lib/schema/event.ts'
 
 /** First part of a key. One collection per kind of object. */
-export type Collection = 'vm' | 'image' | 'user' | 'session' | 'token' | 'job' | 'schedule' | 'meta'
+export type Collection =
+  | 'vm'
+  | 'image'
+  | 'pool'
+  | 'volume'
+  | 'layer'
+  | 'snapshot'
+  | 'backup'
+  | 'schedule'
+  | 'seed'
+  | 'user'
+  | 'session'
+  | 'token'
+  | 'job'
+  | 'meta'
 
 export interface Stored<T> {
   readonly key: string
