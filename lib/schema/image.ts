@@ -6,6 +6,16 @@ import { GuestKind } from './vm-spec.ts'
 export const ImageKind = z.enum(['iso', 'disk']).meta({ id: 'ImageKind' })
 export const ImageFormat = z.enum(['raw', 'qcow2']).meta({ id: 'ImageFormat' })
 
+/** How a file looked before it became ours. */
+export const ImageOrigin = z
+  .strictObject({
+    format: z.enum(['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi', 'vpc']),
+    compression: z.enum(['gzip', 'xz', 'zstd', 'bzip2']).nullable(),
+    sizeBytes: z.number(),
+  })
+  .meta({ id: 'ImageOrigin' })
+export type ImageOrigin = z.output<typeof ImageOrigin>
+
 export const Image = z
   .strictObject({
     id: ImageId,
@@ -16,7 +26,7 @@ export const Image = z
     sizeBytes: z.number(),
     /** Bytes the guest sees. */
     virtualSizeBytes: z.number(),
-    /** Lower-case hex; null while a registered file is still being read. */
+    /** Of the file as it was brought, lower-case hex; null while a registered file is still being read. */
     sha256: z
       .string()
       .regex(/^[0-9a-f]{64}$/)
@@ -25,8 +35,13 @@ export const Image = z
     label: z.string().nullable(),
     /** Guest kind guessed from the label, or null. */
     guest: GuestKind.nullable(),
-    /** `upload`: our copy. `registered`: a file that stays where an administrator keeps it. `starter`: shipped by the distribution. */
-    source: z.enum(['upload', 'registered', 'starter']),
+    /**
+     * `upload`, `download`, `import`: our copy. `registered`: a file that stays where an administrator keeps it.
+     * `starter`: shipped by the distribution.
+     */
+    source: z.enum(['upload', 'registered', 'starter', 'download', 'import']),
+    /** What was brought, when our file is a converted or unpacked copy of it. */
+    origin: ImageOrigin.nullable(),
     /** False when the file has gone or changed since it was added. */
     present: z.boolean(),
     usedBy: z.array(z.strictObject({ id: VmId, name: z.string() })),

@@ -282,6 +282,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     space,
     journal,
     sandbox,
+    qemuImg,
     imageDirs: config.imageDirs,
     readersGid: identity.readersGid,
   })

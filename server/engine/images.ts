@@ -12,6 +12,7 @@ import { findStarter, STARTERS } from '#server/images/starters.ts'
 import { receiveUpload } from '#server/images/upload.ts'
 import type { JobRegistry } from '#server/jobs/registry.ts'
 import type { DataPaths } from '#server/paths.ts'
+import type { QemuImg } from '#server/storage/qemu-img.ts'
 import type { ToolSandbox } from '#server/storage/sandbox.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
 import { EngineError } from './errors.ts'
@@ -25,6 +26,7 @@ export interface ImageEngineDeps {
   readonly space: SpaceLedger
   readonly journal: Journal
   readonly sandbox: ToolSandbox
+  readonly qemuImg: QemuImg
   readonly imageDirs: readonly string[]
   readonly readersGid: number | null
 }
@@ -43,7 +45,7 @@ export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId'>) => (use:
   seesAllVms(caller.role) || use.ownerId === caller.userId
 
 export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
-  const { data, library, jobs, space, journal } = deps
+  const { data, library, jobs, space, journal, qemuImg, sandbox } = deps
   let uploads = 0
 
   const viewOf = (caller: Caller, id: string): Image => {
@@ -81,7 +83,8 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
         title: request.name,
         owner: { userId: caller.userId, name: caller.name },
         totalBytes: request.declaredBytes,
-        work: (context) => receiveUpload({ data, library, space }, { ...request, owner: ownerOf(caller) }, context),
+        work: (context) =>
+          receiveUpload({ data, library, space, qemuImg, sandbox }, { ...request, owner: ownerOf(caller) }, context),
       })
       const id = await job.finished
       note(what, caller, `${caller.name} added the image ${request.name}.`, request.name, id)

@@ -1,5 +1,7 @@
 /** The stored form of a library image. */
+
 import * as z from 'zod'
+import { ImageOrigin } from '#lib/schema/image.ts'
 
 export const ImageDocument = z.object({
   v: z.literal(1),
@@ -9,11 +11,11 @@ export const ImageDocument = z.object({
   format: z.enum(['raw', 'qcow2']),
   sizeBytes: z.number(),
   virtualSizeBytes: z.number(),
-  /** Null while a registered file is still being read. */
+  /** Of the file as it was brought; null while a registered file is still being read. */
   sha256: z.string().nullable(),
   label: z.string().nullable(),
   guest: z.enum(['linux', 'windows', 'bsd', 'other']).nullable(),
-  source: z.enum(['upload', 'registered', 'starter']),
+  source: z.enum(['upload', 'registered', 'starter', 'download', 'import']),
   /** Which starter it came from; null for anything else. */
   starter: z.string().nullable(),
   /** Absolute path of a registered file; null: ours, at `DataPaths.image(id)`. */
@@ -22,5 +24,8 @@ export const ImageDocument = z.object({
   mtimeMs: z.number(),
   addedBy: z.object({ id: z.string(), name: z.string() }),
   addedAt: z.string(),
+  // What follows came later: documents stored before have none of it, hence the defaults.
+  /** What was brought, when our file is a converted or unpacked copy of it. */
+  origin: ImageOrigin.nullable().default(null),
 })
 export type ImageDocument = z.output<typeof ImageDocument>

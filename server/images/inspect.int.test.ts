@@ -1,13 +1,14 @@
 /** The inspector against what the real qemu-img makes: every dialect of qcow2 is read, every hostile one refused. */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { inspectImage } from './inspect.ts'
-import { fileReader } from './reader.ts'
+import { EngineError } from '#server/engine/errors.ts'
+import { identify, inspectImage } from './inspect.ts'
+import { type BoundedReader, fileReader } from './reader.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'gd-insp-'))
 const file = (name: string) => join(dir, name)
@@ -28,14 +29,18 @@ function qemuImgTimed(...args: string[]) {
 let canary: Server
 let touched = 0
 
-async function inspect(name: string) {
+async function withReader<T>(name: string, work: (reader: BoundedReader) => Promise<T>): Promise<T> {
   const handle = await open(file(name))
   try {
-    return await inspectImage(await fileReader(handle))
+    return await work(await fileReader(handle))
   } finally {
     await handle.close()
   }
 }
+/** What may be used as it lies. */
+const inspect = (name: string) => withReader(name, inspectImage)
+/** What may be imported. */
+const look = (name: string) => withReader(name, identify)
 
 beforeAll(async () => {
   canary = createServer((socket) => {
@@ -71,16 +76,55 @@ it('a qcow2 with internal snapshots and a bitmap is read', async () => {
   expect(await inspect('snap.qcow2')).toMatchObject({ format: 'qcow2' })
 })
 
-it.each(['vmdk', 'vdi', 'vhdx', 'vpc', 'qed', 'parallels'])('%s from qemu-img is refused', async (format) => {
+it.each(['qed', 'parallels', 'qcow'])('%s from qemu-img is refused', async (format) => {
   qemuImg('create', '-q', '-f', format, file(`x.${format}`), '64M')
-  await expect(inspect(`x.${format}`)).rejects.toMatchObject({ code: 'image_refused' })
+  await expect(inspect(`x.${format}`)).rejects.toMatchObject({ code: 'unsupported_format' })
+})
+
+it.each([
+  ['vmdk', ['subformat=monolithicSparse', 'subformat=streamOptimized']],
+  ['vdi', ['static=off', 'static=on']],
+  ['vhdx', ['subformat=dynamic', 'subformat=fixed', 'block_size=16M', 'log_size=4M']],
+  ['vpc', ['subformat=dynamic,force_size=on', 'subformat=fixed,force_size=on']],
+] as const)('%s as qemu-img makes it is read, every kind that stands alone', async (format, kinds) => {
+  for (const [index, options] of kinds.entries()) {
+    const name = `ok${index}.${format}`
+    qemuImg('create', '-q', '-f', format, '-o', options, file(name), '100M')
+    if (options.includes('streamOptimized')) {
+      qemuImg('convert', '-f', 'vmdk', '-O', 'vmdk', '-o', options, file(`ok0.${format}`), file(name))
+    }
+    expect(await look(name), options).toMatchObject({
+      is: 'image',
+      facts: { kind: 'disk', format, virtualSizeBytes: 100 * 2 ** 20 },
+    })
+    await expect(inspect(name)).rejects.toThrow('Import it')
+  }
+})
+
+it.each(['monolithicFlat', 'twoGbMaxExtentSparse', 'twoGbMaxExtentFlat'])(
+  'a VMDK of the type %s is refused: its data are in other files',
+  async (subformat) => {
+    qemuImg('create', '-q', '-f', 'vmdk', '-o', `subformat=${subformat}`, file(`${subformat}.vmdk`), '100M')
+    await expect(look(`${subformat}.vmdk`)).rejects.toMatchObject({
+      code: expect.stringMatching(/unsupported_format|image_has_backing/),
+    })
+    for (const part of readdirSync(dir).filter((name) => name.startsWith(`${subformat}-s0`))) {
+      await expect(look(part)).rejects.toBeInstanceOf(EngineError)
+    }
+  },
+)
+
+it('a VMDK with a parent is refused without a look at the parent', async () => {
+  qemuImg('create', '-q', '-f', 'vmdk', file('base.vmdk'), '100M')
+  qemuImg('create', '-q', '-f', 'vmdk', '-b', file('base.vmdk'), '-F', 'vmdk', file('child.vmdk'))
+  await expect(look('child.vmdk')).rejects.toMatchObject({ code: 'image_has_backing' })
 })
 
 it('encrypted images are refused', async () => {
   const secret = ['--object', 'secret,id=s,data=abc']
   qemuImgTimed('create', '-q', ...secret, '-f', 'luks', '-o', 'key-secret=s,iter-time=10', file('x.luks'), '1M')
   await expect(inspect('x.luks')).rejects.toMatchObject({
-    code: 'image_refused',
+    code: 'unsupported_format',
     message: expect.stringContaining('LUKS'),
   })
   const inside = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'
@@ -98,7 +142,7 @@ it('images that point elsewhere are refused without a look there', async () => {
     ['self', `${dir}/./self.qcow2`],
   ] as const) {
     qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', backing, '-F', 'raw', file(`${name}.qcow2`), '1M')
-    await expect(inspect(`${name}.qcow2`)).rejects.toMatchObject({ code: 'image_refused' })
+    await expect(inspect(`${name}.qcow2`)).rejects.toMatchObject({ code: 'image_has_backing' })
   }
   qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${file('victim')},data_file_raw=on`, file('ext.qcow2'), '1M')
   await expect(inspect('ext.qcow2')).rejects.toMatchObject({ message: expect.stringContaining('data-file') })

@@ -66,7 +66,8 @@ export interface ImageLibrary {
   remove(id: string, canSee: (use: ImageUse) => boolean): Promise<void>
 }
 
-const REGULAR_READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+/** Opens nothing but what is there: no link is followed, no pipe waited for. */
+export const REGULAR_READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
   const { data, store, readersGid } = deps
@@ -148,6 +149,7 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
         label: document.label,
         guest: document.guest,
         source: document.source,
+        origin: document.origin,
         present: present.get(document.id) ?? false,
         usedBy: deps
           .uses(document.id)

@@ -2,13 +2,10 @@
  * Reads a qcow2 header without QEMU and refuses what could reach outside the file or exhaust whoever opens it.
  * Source: QEMU docs/interop/qcow2.txt. Big-endian throughout.
  */
-import { type BoundedReader, refuseImage } from './reader.ts'
+import { type BoundedReader, checkVirtualSize, refuseImage } from './reader.ts'
 
 export const QCOW2_MAGIC = 0x514649fb
 
-const TiB = 2 ** 40
-/** QEMU itself stops at 2^63; a library image beyond this is a mistake or an attack. */
-export const MAX_VIRTUAL_BYTES = 64 * TiB
 /** QCOW_MAX_L1_SIZE in QEMU's block/qcow2.h is 32 MiB. */
 const MAX_L1_BYTES = 32 * 2 ** 20
 /** QCOW_MAX_REFTABLE_SIZE in QEMU's block/qcow2.h. */
@@ -46,7 +43,10 @@ export async function inspectQcow2(reader: BoundedReader): Promise<Qcow2Header> 
   if (header.length < 72) refuseImage('This qcow2 file is cut off: its header is incomplete.')
   const version = header.readUInt32BE(4)
   if (version === 1)
-    refuseImage('This is a qcow version 1 image, a format QEMU no longer supports safely. Convert it to qcow2 first.')
+    refuseImage(
+      'This is a qcow version 1 image, a format QEMU no longer supports safely. Convert it to qcow2 first.',
+      'unsupported_format',
+    )
   if (version !== 2 && version !== 3) refuseImage(`This qcow2 image says version ${version}; only 2 and 3 exist.`)
 
   const backingOffset = header.readBigUInt64BE(8)
@@ -54,6 +54,7 @@ export async function inspectQcow2(reader: BoundedReader): Promise<Qcow2Header> 
   if (backingOffset !== 0n || backingLength !== 0) {
     refuseImage(
       'This qcow2 image is only a difference to another file (it has a backing file), so it cannot stand alone. Flatten it first: qemu-img convert -O qcow2 IN OUT.',
+      'image_has_backing',
     )
   }
 
@@ -61,11 +62,7 @@ export async function inspectQcow2(reader: BoundedReader): Promise<Qcow2Header> 
   if (clusterBits < 9 || clusterBits > 21)
     refuseImage(`This qcow2 image has an impossible cluster size (2^${clusterBits}).`)
   const clusterBytes = 2 ** clusterBits
-  const virtualSize = header.readBigUInt64BE(24)
-  if (virtualSize === 0n) refuseImage('This qcow2 image has a size of zero.')
-  if (virtualSize % 512n !== 0n) refuseImage('This qcow2 image has a size that is not a multiple of 512 bytes.')
-  if (virtualSize > BigInt(MAX_VIRTUAL_BYTES)) refuseImage('This qcow2 image claims to be larger than 64 TiB.')
-  const virtualSizeBytes = Number(virtualSize)
+  const virtualSizeBytes = checkVirtualSize('This qcow2 image', header.readBigUInt64BE(24))
 
   if (header.readUInt32BE(32) !== 0) refuseImage('This qcow2 image is encrypted. Decrypt it first: qemu-img convert.')
 
@@ -84,6 +81,7 @@ export async function inspectQcow2(reader: BoundedReader): Promise<Qcow2Header> 
   if ((features & FEATURE_DATA_FILE) !== 0n) {
     refuseImage(
       'This qcow2 image keeps its data in another file (data-file), so it cannot stand alone. Flatten it first: qemu-img convert -O qcow2 IN OUT.',
+      'image_has_backing',
     )
   }
   if ((features & FEATURE_CORRUPT) !== 0n)
@@ -93,6 +91,10 @@ export async function inspectQcow2(reader: BoundedReader): Promise<Qcow2Header> 
   }
   if ((features & ~KNOWN_FEATURES) !== 0n)
     refuseImage('This qcow2 image needs features that this release does not know.')
+
+  // Byte 104 says how clusters are compressed, once the header is long enough to hold it: 0 deflate, 1 zstd.
+  const compression = version === 3 && headerLength > 104 ? (header[104] ?? 0) : 0
+  if (compression > 1) refuseImage('This qcow2 image is compressed in a way that this release does not know.')
 
   checkTables(reader, header, { clusterBits, virtualSizeBytes, extendedL2: (features & FEATURE_EXTENDED_L2) !== 0n })
   const snapshots = header.readUInt32BE(60)
@@ -150,9 +152,12 @@ async function checkExtensions(reader: BoundedReader, start: number, clusterByte
     if (offset + 8 + length > clusterBytes)
       refuseImage('This qcow2 image has a header extension that runs past its header.')
     if (type === EXT_BACKING_FORMAT)
-      refuseImage('This qcow2 image names a backing format, so it is a difference to another file. Flatten it first.')
+      refuseImage(
+        'This qcow2 image names a backing format, so it is a difference to another file. Flatten it first.',
+        'image_has_backing',
+      )
     if (type === EXT_DATA_FILE)
-      refuseImage('This qcow2 image keeps its data in another file (data-file). Flatten it first.')
+      refuseImage('This qcow2 image keeps its data in another file (data-file). Flatten it first.', 'image_has_backing')
     if (type === EXT_CRYPTO) refuseImage('This qcow2 image is encrypted. Decrypt it first.')
     offset += 8 + Math.ceil(length / 8) * 8
   }

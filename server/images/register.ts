@@ -2,15 +2,15 @@
  * Registering a file where it is: only below directories the administrator allowed in the configuration, compared
  * after every symbolic link is resolved. The file is inspected at once and hashed as a job.
  */
-import { createHash, randomUUIDv7 } from 'node:crypto'
+import { randomUUIDv7 } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { constants } from 'node:fs'
-import { open, readdir, realpath, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { basename, isAbsolute, join, sep } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
 import type { ImageDocument } from './documents.ts'
+import { hashFile } from './hash.ts'
 import type { ImageLibrary } from './library.ts'
 import { canGuestsRead } from './readable.ts'
 
@@ -142,29 +142,10 @@ export async function registerFile(deps: RegisterDeps, request: RegisterRequest,
     mtimeMs: before.mtimeMs,
     addedBy: request.owner,
     addedAt: request.addedAt,
+    origin: null,
   }
   deps.library.put(document)
   return document.id
-}
-
-/** SHA-256 in 1 MiB reads. @throws the signal's reason */
-async function hashFile(path: string, job: JobContext): Promise<string> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  try {
-    const hash = createHash('sha256')
-    const buffer = Buffer.allocUnsafe(2 ** 20)
-    let done = 0
-    for (;;) {
-      job.signal.throwIfAborted()
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length, done)
-      if (bytesRead === 0) return hash.digest('hex')
-      hash.update(buffer.subarray(0, bytesRead))
-      done += bytesRead
-      job.progress(done)
-    }
-  } finally {
-    await handle.close()
-  }
 }
 
 /** Name an image gets when none is given. */

@@ -11,6 +11,8 @@ import { quietJob } from '#server/jobs/test-context.ts'
 import { dataPaths } from '#server/paths.ts'
 import { prepareDataDirs } from '#server/storage/dirs.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
+import { createQemuImg } from '#server/storage/qemu-img.ts'
+import { createToolSandbox } from '#server/storage/sandbox.ts'
 import { createSpaceLedger } from '#server/storage/space.ts'
 import { openStore } from '#server/store/sqlite.ts'
 import type { ImageDocument } from './documents.ts'
@@ -20,6 +22,8 @@ import { receiveUpload, type UploadRequest } from './upload.ts'
 const isRoot = process.getuid?.() === 0
 const MiB = 2 ** 20
 const OWNER = { id: '01890000-0000-7000-8000-000000000001', name: 'ann' }
+const sandbox = await createToolSandbox()
+const tools = { sandbox, qemuImg: createQemuImg(sandbox) }
 const cleanups: (() => void)[] = []
 afterEach(() => {
   for (const cleanup of cleanups.splice(0).reverse()) cleanup()
@@ -58,7 +62,7 @@ async function rig(root = mkdtempSync(join(tmpdir(), 'gd-img-')), minimumReserve
   const space = createSpaceLedger(data.root, minimumReserve)
   const upload = (body: Readable, extra: Partial<UploadRequest> = {}, job: Partial<JobContext> = {}): Promise<string> =>
     receiveUpload(
-      { data, library, space },
+      { ...tools, data, library, space },
       { name: 'x.img', sha256: null, body, declaredBytes: null, owner: OWNER, ...extra },
       quietJob(job),
     )
@@ -159,7 +163,7 @@ describe('an upload that fails leaves nothing', () => {
     const { upload, leftovers } = await rig()
     const hostile = Buffer.alloc(65_536)
     hostile.write('QED\0', 0, 'latin1')
-    await expect(upload(pieces(hostile))).rejects.toMatchObject({ code: 'image_refused' })
+    await expect(upload(pieces(hostile))).rejects.toMatchObject({ code: 'unsupported_format' })
     expect(leftovers()).toEqual([])
   })
   it('when it is cancelled, even while nothing arrives', async () => {
@@ -233,7 +237,7 @@ describe('room', () => {
     const fresh = await rig(join(root, 'e'))
     await expect(
       receiveUpload(
-        { data: fresh.data, library: fresh.library, space: blind },
+        { ...tools, data: fresh.data, library: fresh.library, space: blind },
         { name: 'x', sha256: null, body: pieces(disk(20 * MiB)), declaredBytes: 20 * MiB, owner: OWNER },
         quietJob(),
       ),

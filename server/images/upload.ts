@@ -2,18 +2,14 @@
  * Uploads: the bytes go to `uploads/<id>.part`, and become an image only when they are complete, match the expected
  * checksum and are of a kind we accept. Whatever goes wrong, the temporary file is gone when the call returns.
  */
-import { randomUUID, randomUUIDv7 } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import type { Starter } from '#lib/schema/image.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
-import type { DataPaths } from '#server/paths.ts'
-import type { SpaceLedger } from '#server/storage/space.ts'
-
-import type { ImageDocument } from './documents.ts'
-import type { ImageLibrary } from './library.ts'
+import { type AdmitDeps, admitFile } from './admit.ts'
 import { transfer } from './transfer.ts'
 
 export interface UploadRequest {
@@ -28,13 +24,6 @@ export interface UploadRequest {
   readonly starter?: Starter['id']
 }
 
-export interface UploadDeps {
-  readonly data: DataPaths
-  readonly library: ImageLibrary
-  readonly space: SpaceLedger
-  readonly now?: () => Date
-}
-
 const MAX_UPLOAD_BYTES = 16 * 2 ** 40
 
 const CREATE_NEW = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY
@@ -44,17 +33,16 @@ const CREATE_NEW = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW |
  * @returns the new image's id
  * @throws EngineError no_space, too_large, checksum_mismatch, image_refused, bad_input (body cut off)
  */
-export async function receiveUpload(deps: UploadDeps, request: UploadRequest, job: JobContext): Promise<string> {
-  const { data, library, space } = deps
+export async function receiveUpload(deps: AdmitDeps, request: UploadRequest, job: JobContext): Promise<string> {
+  const { data, space } = deps
   const { declaredBytes, body } = request
   if (declaredBytes !== null && declaredBytes > MAX_UPLOAD_BYTES) {
     throw new EngineError('too_large', 'An image of more than 16 TiB cannot be uploaded.')
   }
   const reservedBytes = declaredBytes ?? 0
   const reservation = await space.reserve(reservedBytes, 'The upload')
-  const id = randomUUIDv7()
-  // The id on disk never comes from outside; a random suffix keeps even a planted name from matching.
-  const temporary = data.upload(`${id}-${randomUUID().slice(0, 8)}`)
+  // The name on disk never comes from outside.
+  const temporary = data.upload(randomUUID())
   const abort = () => body.destroy(new EngineError('conflict', 'The upload was cancelled.'))
   job.signal.addEventListener('abort', abort, { once: true })
   try {
@@ -78,35 +66,10 @@ export async function receiveUpload(deps: UploadDeps, request: UploadRequest, jo
         `The upload ended after ${received.sizeBytes} of ${declaredBytes} bytes. Nothing was kept; send it again.`,
       )
     }
-    if (request.sha256 !== null && received.sha256 !== request.sha256) {
-      throw new EngineError(
-        'checksum_mismatch',
-        'The file that arrived does not have the expected SHA-256, so it was not kept. Download it again from its source.',
-        { field: 'sha256', details: { expected: request.sha256, received: received.sha256 } },
-      )
-    }
-    const facts = await library.inspect(temporary)
-    job.signal.throwIfAborted()
-    const document: ImageDocument = {
-      v: 1,
-      id,
-      name: request.name,
-      kind: facts.kind,
-      format: facts.format,
-      sizeBytes: facts.sizeBytes,
-      virtualSizeBytes: facts.virtualSizeBytes,
-      sha256: received.sha256,
-      label: facts.label,
-      guest: facts.guest,
-      source: request.starter === undefined ? 'upload' : 'starter',
-      starter: request.starter ?? null,
-      path: null,
-      mtimeMs: facts.mtimeMs,
-      addedBy: request.owner,
-      addedAt: (deps.now ?? (() => new Date()))().toISOString(),
-    }
-    await library.adopt(temporary, document)
-    return id
+    reservation.release()
+    const { name, owner, starter, sha256: expectedSha256 } = request
+    const from = starter === undefined ? ({ source: 'upload' } as const) : ({ source: 'starter', starter } as const)
+    return await admitFile(deps, temporary, { name, owner, ...from, sha256: received.sha256, expectedSha256 }, job)
   } catch (error) {
     throw brokenOff(error) ?? error
   } finally {

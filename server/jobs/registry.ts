@@ -33,6 +33,8 @@ export interface JobContext {
   progress(doneBytes: number, totalBytes?: number): void
   /** What is being done now, as a sentence. */
   step(sentence: string): void
+  /** Waits for a place in a queue and works there: for a job of which only a part is heavy. @throws the signal's reason */
+  inQueue<T>(queue: JobQueue, work: () => Promise<T>): Promise<T>
   /** From here on the work cannot be cancelled: it is about to take effect. @throws the signal's reason */
   settle(): void
 }
@@ -163,7 +165,7 @@ export function createJobRegistry({
     return leave
   }
 
-  const contextOf = (entry: Entry): JobContext => ({
+  const contextOf = (entry: Entry, held: JobQueue | undefined): JobContext => ({
     jobId: entry.job.id,
     signal: entry.controller.signal,
     progress(doneBytes, totalBytes) {
@@ -182,6 +184,17 @@ export function createJobRegistry({
       )
     },
     step: (sentence) => update(entry, { step: sentence }, true),
+    async inQueue(name, part) {
+      // A job that began in the queue has its place already; waiting for another could wait for itself.
+      if (held === name) return part()
+      if (busy[name] >= QUEUE_WIDTH[name]) update(entry, { step: 'Waits until other conversions are done.' }, true)
+      const leave = await enter(name, entry)
+      try {
+        return await part()
+      } finally {
+        leave()
+      }
+    },
     settle() {
       entry.controller.signal.throwIfAborted()
       update(entry, { cancellable: false }, true)
@@ -196,7 +209,7 @@ export function createJobRegistry({
         leave = await enter(queue, entry)
         if (entry.job.state === 'queued') move(entry, { state: 'running' })
       }
-      const result = await work(contextOf(entry))
+      const result = await work(contextOf(entry, queue))
       move(entry, {
         ...{ state: 'done', progress: 1, result, cancellable: false, step: null, secondsLeft: null },
         endedAt: now().toISOString(),

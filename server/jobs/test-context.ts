@@ -6,6 +6,7 @@ export const quietJob = (change: Partial<JobContext> = {}): JobContext => ({
   signal: new AbortController().signal,
   progress() {},
   step() {},
+  inQueue: (_queue, work) => work(),
   settle() {},
   ...change,
 })

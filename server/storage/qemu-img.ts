@@ -9,6 +9,8 @@ import { EngineError } from '#server/engine/errors.ts'
 import { findProgram, type ToolSandbox } from './sandbox.ts'
 
 export type DiskFormat = 'raw' | 'qcow2'
+/** What a copy may be made from, once our own parser has accepted its header. */
+export type SourceFormat = DiskFormat | 'vmdk' | 'vhdx' | 'vdi' | 'vpc'
 
 const ImageInfo = z.object({
   format: z.string(),
@@ -27,6 +29,13 @@ interface CallOptions {
   readonly signal?: AbortSignal
 }
 
+interface ConvertOptions extends CallOptions {
+  /** The copy may not grow beyond this. */
+  readonly maxBytes: number
+  /** 0 to 1. */
+  readonly onProgress: (part: number) => void
+}
+
 export interface QemuImg {
   /** An empty qcow2 file. @throws EngineError no_space, internal */
   createBlank(path: string, sizeBytes: number, options?: CallOptions): Promise<void>
@@ -39,15 +48,33 @@ export interface QemuImg {
   ): Promise<void>
   /** A qcow2 copy of a trusted file, for example a firmware's variable template. */
   convertToQcow2(source: string, sourceFormat: DiskFormat, target: string, options?: CallOptions): Promise<void>
+  /**
+   * A fresh qcow2 file with the content of an image that somebody brought. The source is readable alone in the
+   * sandbox, the target's directory writable: give it one of its own.
+   * @throws EngineError no_space, image_refused (unreadable, or larger than `maxBytes`); the signal's reason
+   */
+  importDisk(source: string, format: SourceFormat, target: string, options: ConvertOptions): Promise<void>
   info(path: string, format: DiskFormat, options?: CallOptions): Promise<DiskFileInfo>
 }
 
 const CREATE_TIMEOUT_MS = 30_000
 const CONVERT_TIMEOUT_MS = 60_000
+/** Without any progress for so long, a conversion is given up. */
+const IMPORT_STALL_MS = 10 * 60_000
+/** Whatever happens, nothing runs longer. */
+const IMPORT_TIMEOUT_MS = 48 * 3_600_000
+/** What `qemu-img -p` prints. */
+const PROGRESS = /\((\d{1,3}\.\d+)\/100%\)/g
 
 function assertSafePath(path: string): void {
   // Names come from server/paths.ts and consist of ids; anything else is a bug, not an input error.
   if (!isAbsolute(path) || /[\n\r\0]/.test(path)) throw new Error('qemu-img needs absolute plain paths')
+}
+
+/** @returns how the last progress line in `text` reads, 0 to 1; null: none */
+function lastProgress(text: string): number | null {
+  const last = [...text.matchAll(PROGRESS)].at(-1)?.[1]
+  return last === undefined ? null : Math.min(1, Number(last) / 100)
 }
 
 export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-img')): QemuImg {
@@ -121,6 +148,39 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
         options.signal,
       )
     },
+    async importDisk(source, format, target, { maxBytes, onProgress, signal }) {
+      assertSafePath(source)
+      assertSafePath(target)
+      if (program === null) {
+        throw new EngineError('internal', 'qemu-img is not installed, so no image can be converted.')
+      }
+      const stall = new AbortController()
+      const timer = setTimeout(() => {
+        stall.abort(new EngineError('image_refused', 'The conversion stood still for ten minutes and was given up.'))
+      }, IMPORT_STALL_MS)
+      let before = ''
+      try {
+        const result = await sandbox.run({
+          program,
+          args: ['convert', '-p', '-t', 'writeback', '-f', format, '-O', 'qcow2', '--', source, target],
+          readable: [source],
+          writable: [dirname(target)],
+          timeoutMs: IMPORT_TIMEOUT_MS,
+          maxFileBytes: maxBytes,
+          signal: signal === undefined ? stall.signal : AbortSignal.any([signal, stall.signal]),
+          onStdout(text) {
+            const part = lastProgress(before + text)
+            before = text.slice(-32)
+            if (part === null) return
+            timer.refresh()
+            onProgress(part)
+          },
+        })
+        if (result.exitCode !== 0) throw importFailure(result, maxBytes)
+      } finally {
+        clearTimeout(timer)
+      }
+    },
     async info(path, format, options = {}) {
       assertSafePath(path)
       const text = await call(
@@ -139,4 +199,30 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
       }
     },
   }
+}
+
+/** What qemu-img said about somebody else's file is data: the log gets it, the sentence does not. */
+function importFailure(
+  { exitCode, signal, stderr }: { exitCode: number | null; signal: NodeJS.Signals | null; stderr: string },
+  maxBytes: number,
+): EngineError {
+  const cause = new Error(`qemu-img convert: exit ${exitCode ?? signal}: ${stderr.trim()}`)
+  if (/No space left on device|Disk quota exceeded/.test(stderr)) {
+    return new EngineError('no_space', 'The disk became full during the conversion. Make room and try again.', {
+      cause,
+    })
+  }
+  // A shell's way of saying "killed by SIGXFSZ", which bubblewrap follows.
+  if (/File too large/.test(stderr) || signal === 'SIGXFSZ' || exitCode === 128 + 25) {
+    return new EngineError(
+      'image_refused',
+      `The image unpacks to more than the ${Math.ceil(maxBytes / 2 ** 20)} MiB that a file of this kind and size may hold. It is damaged, or made to fill disks.`,
+      { cause },
+    )
+  }
+  return new EngineError(
+    'image_refused',
+    'qemu-img could not read this image: it is damaged, or of a kind that QEMU does not know. Check it where it comes from: qemu-img check.',
+    { cause },
+  )
 }

@@ -18,6 +18,10 @@ interface SandboxedRun {
   /** Largest file it may write; null: unlimited. */
   readonly maxFileBytes: number | null
   readonly signal?: AbortSignal
+  /** Open file that takes what it prints, in place of `ToolResult.stdout`; `maxFileBytes` holds for it as well. */
+  readonly stdoutFd?: number
+  /** Called with what it prints as it comes, for progress. */
+  readonly onStdout?: (text: string) => void
 }
 
 interface ToolResult {
@@ -129,7 +133,7 @@ function execute(
     const child = spawn(command, args, {
       cwd: '/',
       env: TOOL_ENV,
-      stdio: ['ignore', 'pipe', 'pipe', jailed ? 'pipe' : 'ignore'],
+      stdio: ['ignore', request.stdoutFd ?? 'pipe', 'pipe', jailed ? 'pipe' : 'ignore'],
     })
     let innerPid: number | null = null
     let stopping = false
@@ -160,6 +164,7 @@ function execute(
     let stdout = ''
     let stderr = ''
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      request.onStdout?.(text)
       if (stdout.length < STDOUT_MAX) stdout += text
     })
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
