@@ -36,9 +36,6 @@ export type BackupId = z.output<typeof BackupId>
 export const ScheduleId = z.string().regex(UUID).brand('ScheduleId').meta({ id: 'ScheduleId' })
 export type ScheduleId = z.output<typeof ScheduleId>
 
-export const SnapshotId = z.string().regex(UUID).brand('SnapshotId').meta({ id: 'SnapshotId' })
-export type SnapshotId = z.output<typeof SnapshotId>
-
 /** ISO 8601 instant in UTC. */
 export const Instant = z.iso.datetime().meta({ id: 'Instant' })
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { VmSpec } from '../schema/vm-spec.ts'
-import { blockedInWords, snapshotDisks, snapshotObstacles } from './rules.ts'
+import { blockedInWords, type SnapshotFacts, snapshotDisks, snapshotObstacles } from './rules.ts'
 
 /** Only the fields the rules look at. */
 const spec = (change: object): VmSpec =>
@@ -18,7 +18,7 @@ const disk = (id: string, change: object = {}) => ({
   readOnly: false,
   ...change,
 })
-const running = { isRunning: true, formats: new Map([['disk0', 'qcow2' as const]]) }
+const running: SnapshotFacts = { isRunning: true, formats: new Map([['disk0', 'qcow2']]) }
 const devices = (of: VmSpec, kind: 'memory' | 'disk', facts = running) =>
   snapshotObstacles(of, kind, facts).map(({ device }) => device)
 
@@ -48,11 +48,11 @@ describe('nothing is in the way', () => {
 
 test('a shared disk is in the way of both kinds, a raw one of memory alone', () => {
   const of = spec({ disks: [disk('disk0'), disk('disk1', { shared: true }), disk('disk2')] })
-  const facts = {
+  const facts: SnapshotFacts = {
     isRunning: false,
     formats: new Map([
-      ['disk0', 'qcow2' as const],
-      ['disk2', 'raw' as const],
+      ['disk0', 'qcow2'],
+      ['disk2', 'raw'],
     ]),
   }
   expect(devices(of, 'memory', facts)).toEqual(['disk1', 'disk2'])

@@ -220,3 +220,26 @@ export function requestShutdown(path: string, options: AgentOptions = {}): Promi
     if (refusal !== null) throw new AgentError('refused', `The guest agent refused: ${refusal}`)
   })
 }
+
+const Count = z.number().int().nonnegative()
+
+/**
+ * Holds all file systems of the guest still, everything on disk. Whoever calls this thaws, whatever happens.
+ * @returns how many file systems there are
+ * @throws AgentError
+ */
+export function freezeFileSystems(path: string, options: AgentOptions = {}): Promise<number> {
+  return converse(path, options, async (conversation) => {
+    const count = Count.safeParse(await ask(conversation, 'guest-fsfreeze-freeze'))
+    if (!count.success) throw new AgentError('nonsense', "The guest agent's answer to the freeze makes no sense.")
+    return count.data
+  })
+}
+
+/** Lets them go on. Harmless when none is frozen. @throws AgentError */
+export function thawFileSystems(path: string, options: AgentOptions = {}): Promise<number> {
+  return converse(path, options, async (conversation) => {
+    const count = Count.safeParse(await ask(conversation, 'guest-fsfreeze-thaw'))
+    return count.success ? count.data : 0
+  })
+}

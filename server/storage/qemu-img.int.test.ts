@@ -118,3 +118,61 @@ describe('what it cannot do', () => {
     await vi.waitFor(() => expect(left()).toEqual([]), 2000)
   })
 })
+
+describe('snapshots inside a file, and layers', () => {
+  const TAG = 'gd-01890000-0000-7000-8000-000000000001'
+  const OTHER = 'gd-01890000-0000-7000-8000-000000000002'
+  const io = (path: string, ...commands: string[]) =>
+    execFileSync('qemu-io', ['-f', 'qcow2', ...commands.flatMap((command) => ['-c', command]), path], {
+      encoding: 'utf8',
+    })
+  const holds = (path: string, pattern: number) =>
+    !/Pattern verification failed/.test(io(path, `read -P ${pattern} 0 1M`))
+
+  it('are taken, gone back to and deleted by their exact tag, and the file below is not opened', async () => {
+    await qemuImg.createOverlay(file('in.qcow2'), { path: '/nowhere/base.img', format: 'raw' }, 2 ** 24)
+    const bare = `json:${JSON.stringify({ driver: 'qcow2', backing: null, file: { driver: 'file', filename: file('in.qcow2') } })}`
+    execFileSync('qemu-io', ['-c', 'write -P 1 0 1M', bare])
+    await qemuImg.snapshot('create', file('in.qcow2'), TAG)
+    execFileSync('qemu-io', ['-c', 'write -P 2 0 1M', bare])
+    await qemuImg.snapshot('create', file('in.qcow2'), OTHER)
+    expect(await qemuImg.tags(file('in.qcow2'))).toEqual([TAG, OTHER])
+    await qemuImg.snapshot('apply', file('in.qcow2'), TAG)
+    expect(execFileSync('qemu-io', ['-c', 'read -P 1 0 1M', bare], { encoding: 'utf8' })).not.toMatch(/failed/)
+    await qemuImg.snapshot('delete', file('in.qcow2'), TAG)
+    expect(await qemuImg.tags(file('in.qcow2'))).toEqual([OTHER])
+    expect(readFileSync(file('in.qcow2')).includes('/nowhere/base.img')).toBe(true)
+  })
+
+  it('tags that are not ours are never passed on: qemu-img takes a number for an id', async () => {
+    for (const tag of ['1', 'before', '-l', `${TAG}\n`])
+      await expect(qemuImg.snapshot('delete', file('in.qcow2'), tag)).rejects.toThrow(/not a tag/)
+  })
+
+  it('a layer merged into the one below leaves every byte, and a name in its header is not followed', async () => {
+    await qemuImg.createBlank(file('low.qcow2'), 2 ** 24)
+    io(file('low.qcow2'), 'write -P 7 0 2M')
+    const lying = { path: '/etc/passwd', format: 'raw' as const }
+    await qemuImg.createOverlay(file('high.qcow2'), lying, 2 ** 24)
+    const bare = `json:${JSON.stringify({ driver: 'qcow2', backing: null, file: { driver: 'file', filename: file('high.qcow2') } })}`
+    execFileSync('qemu-io', ['-c', 'write -P 9 0 1M', bare])
+    await qemuImg.commit([
+      { path: file('high.qcow2'), format: 'qcow2' },
+      { path: file('low.qcow2'), format: 'qcow2' },
+    ])
+    expect(holds(file('low.qcow2'), 9)).toBe(true)
+    expect(io(file('low.qcow2'), 'read -P 7 1M 1M')).not.toMatch(/failed/)
+    await qemuImg.renameBacking(file('high.qcow2'), { path: file('low.qcow2'), format: 'qcow2' })
+    expect(outside(file('high.qcow2'))['backing-filename']).toBe(file('low.qcow2'))
+  })
+
+  it.runIf(process.getuid?.() === 0)('what belongs to a guest is worked on as that guest', async () => {
+    chmodSync(dir, 0o711)
+    await qemuImg.createBlank(file('theirs.qcow2'), 2 ** 24)
+    execFileSync('chown', ['71234:71234', file('theirs.qcow2')])
+    chmodSync(file('theirs.qcow2'), 0o600)
+    await qemuImg.snapshot('create', file('theirs.qcow2'), TAG, { user: { uid: 71234, readersGid: null } })
+    expect(statSync(file('theirs.qcow2')).uid).toBe(71234)
+    expect(await qemuImg.tags(file('theirs.qcow2'), { user: { uid: 71234, readersGid: null } })).toEqual([TAG])
+  })
+})

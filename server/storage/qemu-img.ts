@@ -6,7 +6,7 @@
 import { dirname, isAbsolute } from 'node:path'
 import * as z from 'zod'
 import { EngineError } from '#server/engine/errors.ts'
-import { findProgram, type ToolSandbox } from './sandbox.ts'
+import { findProgram, type ToolSandbox, type ToolUser } from './sandbox.ts'
 
 export type DiskFormat = 'raw' | 'qcow2'
 /** What a copy may be made from, once our own parser has accepted its header. */
@@ -27,6 +27,8 @@ interface DiskFileInfo {
 
 interface CallOptions {
   readonly signal?: AbortSignal
+  /** Owner of the files, where that is a guest's user. */
+  readonly user?: ToolUser | null
 }
 
 interface ConvertOptions extends CallOptions {
@@ -55,9 +57,32 @@ export interface QemuImg {
    */
   importDisk(source: string, format: SourceFormat, target: string, options: ConvertOptions): Promise<void>
   info(path: string, format: DiskFormat, options?: CallOptions): Promise<DiskFileInfo>
+  /** Tags of the snapshots inside a qcow2 file that nobody has open. */
+  tags(path: string, options?: CallOptions): Promise<string[]>
+  /** Takes, goes back to, or deletes a snapshot inside a qcow2 file that nobody has open. Its backing file is not opened. */
+  snapshot(action: 'create' | 'apply' | 'delete', path: string, tag: string, options?: CallOptions): Promise<void>
+  /**
+   * Writes what the first file of a chain holds into the second; the first stays as it is. Nobody may have either open.
+   * @param chain top first, whole
+   */
+  commit(chain: readonly ChainFile[], options?: CallOptions): Promise<void>
+  /** Changes the name of the file below in the header, and nothing else: for those who look with qemu-img alone. */
+  renameBacking(path: string, backing: ChainFile | null, options?: CallOptions): Promise<void>
 }
 
+/** One file of a chain, its format named. */
+export interface ChainFile {
+  readonly path: string
+  readonly format: DiskFormat
+}
+
+const Tags = z.object({ snapshots: z.array(z.object({ name: z.string() })).default([]) })
+
 const CREATE_TIMEOUT_MS = 30_000
+/** A snapshot copies tables and counts clusters: seconds for terabytes. */
+const SNAPSHOT_TIMEOUT_MS = 600_000
+/** Copying a layer into the one below; a stuck disk must end it some day. */
+const COMMIT_TIMEOUT_MS = 12 * 3_600_000
 const CONVERT_TIMEOUT_MS = 60_000
 /** Without any progress for so long, a conversion is given up. */
 const IMPORT_STALL_MS = 10 * 60_000
@@ -84,6 +109,7 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
     dirs: { readable: readonly string[]; writable: readonly string[] },
     timeoutMs: number,
     signal: AbortSignal | undefined,
+    user: ToolUser | null = null,
   ): Promise<string> => {
     if (program === null) {
       throw new EngineError(
@@ -97,6 +123,7 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
       ...dirs,
       timeoutMs,
       maxFileBytes: null,
+      user,
       ...(signal && { signal }),
     })
     if (result.exitCode === 0) return result.stdout
@@ -198,6 +225,66 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
         backingFile: parsed['backing-filename'] ?? null,
       }
     },
+    async tags(path, options = {}) {
+      assertSafePath(path)
+      const text = await call(
+        'Reading a disk',
+        ['info', '--output=json', nodeName([{ path, format: 'qcow2' }])],
+        { readable: [path], writable: [] },
+        CREATE_TIMEOUT_MS,
+        options.signal,
+        options.user,
+      )
+      return Tags.parse(JSON.parse(text)).snapshots.map(({ name }) => name)
+    },
+    async snapshot(action, path, tag, options = {}) {
+      assertSafePath(path)
+      // A number would be taken for qemu-img's own id of another snapshot.
+      if (!/^gd-[0-9a-f-]{36}$/.test(tag)) throw new Error('not a tag of ours')
+      await call(
+        { create: 'Taking a snapshot', apply: 'Going back to a snapshot', delete: 'Deleting a snapshot' }[action],
+        [
+          'snapshot',
+          '-q',
+          { create: '-c', apply: '-a', delete: '-d' }[action],
+          tag,
+          nodeName([{ path, format: 'qcow2' }]),
+        ],
+        { readable: [], writable: [path] },
+        SNAPSHOT_TIMEOUT_MS,
+        options.signal,
+        options.user,
+      )
+    },
+    async commit(chain, options = {}) {
+      for (const { path } of chain) assertSafePath(path)
+      const [top, base, ...below] = chain
+      if (top === undefined || base === undefined) throw new Error('a commit needs two files')
+      await call(
+        'Merging two layers',
+        ['commit', '-q', '-d', '-t', 'writeback', nodeName(chain)],
+        { readable: below.map(({ path }) => path), writable: [top.path, base.path] },
+        COMMIT_TIMEOUT_MS,
+        options.signal,
+        options.user,
+      )
+    },
+    async renameBacking(path, backing, options = {}) {
+      assertSafePath(path)
+      if (backing !== null) assertSafePath(backing.path)
+      await call(
+        'Changing a disk',
+        [
+          ...['rebase', '-q', '-u', '-f', 'qcow2'],
+          ...(backing === null ? ['-b', ''] : ['-b', backing.path, '-F', backing.format]),
+          ...['--', path],
+        ],
+        { readable: [], writable: [path] },
+        CREATE_TIMEOUT_MS,
+        options.signal,
+        options.user,
+      )
+    },
   }
 }
 
@@ -225,4 +312,20 @@ function importFailure(
     'qemu-img could not read this image: it is damaged, or of a kind that QEMU does not know. Check it where it comes from: qemu-img check.',
     { cause },
   )
+}
+
+/**
+ * A chain spelled out, so that no name written inside a file is ever followed. QEMU takes the word `json:` before an
+ * object for a node of the block layer; paths are ours and absolute.
+ */
+function nodeName(chain: readonly ChainFile[]): string {
+  const node = ([file, ...below]: readonly ChainFile[]): object | null =>
+    file === undefined
+      ? null
+      : {
+          driver: file.format,
+          ...(file.format === 'qcow2' && { backing: node(below) }),
+          file: { driver: 'file', filename: file.path },
+        }
+  return `json:${JSON.stringify(node(chain))}`
 }

@@ -22,6 +22,15 @@ interface SandboxedRun {
   readonly stdoutFd?: number
   /** Called with what it prints as it comes, for progress. */
   readonly onStdout?: (text: string) => void
+  /** Run as this user of a guest's, whose files nobody else may open; null or left out: as the dashboard's. */
+  readonly user?: ToolUser | null
+}
+
+/** Root gives up its powers in the sandbox, and so could not open what belongs to a guest. */
+export interface ToolUser {
+  readonly uid: number
+  /** Of the images guests may read; null: none. */
+  readonly readersGid: number | null
 }
 
 interface ToolResult {
@@ -115,6 +124,11 @@ function prlimitArgs(request: SandboxedRun): string[] {
   ]
 }
 
+function setprivArgs({ uid, readersGid }: ToolUser): string[] {
+  const groups = readersGid === null ? '--clear-groups' : `--groups=${readersGid}`
+  return [`--reuid=${uid}`, `--regid=${uid}`, groups, '--no-new-privs', '--']
+}
+
 /** What bubblewrap reports on `--info-fd` once the inner process exists. */
 const InnerProcess = /"child-pid":\s*(\d+)/
 
@@ -197,10 +211,12 @@ function killInner(pid: number): void {
 export async function createToolSandbox(): Promise<ToolSandbox> {
   const bwrap = findProgram('bwrap')
   const prlimit = findProgram('prlimit')
+  const setpriv = findProgram('setpriv')
   const wrap = (useBwrap: boolean, request: SandboxedRun): [string, string[]] => {
     const inner = [request.program, ...request.args]
     const jailed = useBwrap && bwrap !== null ? [bwrap, ...bwrapArgs(request), ...inner] : inner
-    const limited = prlimit === null ? jailed : [prlimit, ...prlimitArgs(request), ...jailed]
+    const own = request.user && setpriv !== null ? [setpriv, ...setprivArgs(request.user), ...jailed] : jailed
+    const limited = prlimit === null ? own : [prlimit, ...prlimitArgs(request), ...own]
     return [limited[0] ?? request.program, limited.slice(1)]
   }
   let namespaces = false
