@@ -47,8 +47,14 @@ module.exports = {
     rule(
       'lib-needs-zod-only',
       'Whatever lib needs, every bundle and the server carry.',
-      { path: '^lib/', pathNot: `^lib/(client|i18n|console)/|${TEST_FILE}` },
+      { path: '^lib/', pathNot: `^lib/(client|i18n|console|seed)/|${TEST_FILE}` },
       { path: 'node_modules/', pathNot: 'node_modules/zod/' },
+    ),
+    rule(
+      'seeds-need-yaml',
+      'cloud-init reads YAML, which the browser and the server write and check alike.',
+      { path: '^lib/seed/', pathNot: TEST_FILE },
+      { path: 'node_modules/', pathNot: 'node_modules/(zod|yaml)/' },
     ),
     rule(
       'lib-below-client',

@@ -25,6 +25,7 @@ describe('every name on disk', () => {
       disk: ['<vm id>', '<device id>'],
       nvram: ['<vm id>'],
       nvramOrigin: ['<vm id>'],
+      seed: ['<vm id>', '<seed id>'],
       unfinished: ['<vm id>'],
     }).filter((name) => name !== '')
     expect(names.length).toBeGreaterThan(8)

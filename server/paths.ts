@@ -29,6 +29,8 @@ export interface DataPaths {
   nvram(vmId: string): string
   /** How the UEFI variables were made. */
   nvramOrigin(vmId: string): string
+  /** A seed CD of the VM: what its first start is to set up, with its secrets. */
+  seed(vmId: string, seedId: string): string
   /** Says that the VM's directory is half created or half deleted. */
   unfinished(vmId: string): string
 }
@@ -53,6 +55,7 @@ export function dataPaths(dataDir: string): DataPaths {
     disk: (vmId, deviceId) => join(root, 'vms', vmId, `${deviceId}.qcow2`),
     nvram: (vmId) => join(root, 'vms', vmId, 'nvram.qcow2'),
     nvramOrigin: (vmId) => join(root, 'vms', vmId, 'nvram.json'),
+    seed: (vmId, seedId) => join(root, 'vms', vmId, `seed-${seedId}.iso`),
     unfinished: (vmId) => join(root, 'vms', vmId, '.unfinished'),
   }
 }

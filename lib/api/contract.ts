@@ -8,6 +8,7 @@ import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
 import { peopleOperations } from './operations/people.ts'
+import { seedsOperations } from './operations/seeds.ts'
 import { vmsOperations } from './operations/vms.ts'
 
 export type { Operation } from './operation.ts'
@@ -17,6 +18,7 @@ export const API_BASE = '/api/v1'
 export const operations = {
   ...peopleOperations,
   ...vmsOperations,
+  ...seedsOperations,
   ...imagesOperations,
   ...hostOperations,
   ...jobsOperations,

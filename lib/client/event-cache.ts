@@ -33,7 +33,7 @@ const STALE: Record<NonNullable<DeckEvent['topic']>, readonly string[]> = {
   image: ['starterList', 'imageSources'],
   job: [],
   host: ['hostView'],
-  activity: ['activityList', 'vmActivity'],
+  activity: ['activityList', 'vmActivity', 'vmSeedView'],
   user: ['userList', 'sessionView'],
 }
 

@@ -19,6 +19,8 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   userDelete: ['userList'],
   vmCreate: ['vmList', 'imageList', 'hostView'],
   vmDelete: ['vmList', 'imageList', 'hostView'],
+  vmSeedReplace: ['vmSeedView', 'vmView', 'vmCommandLine'],
+  vmSeedRemove: ['vmSeedView', 'vmView', 'vmCommandLine'],
   vmUpdate: ['vmCommandLine', 'vmDevices', 'imageList'],
   imageUpload: ['imageList', 'hostView'],
   imageRegister: ['jobList', 'imageList', 'imageSources'],

@@ -12,6 +12,7 @@ type ReadOperation =
   | 'vmCommandLine'
   | 'vmDevices'
   | 'vmActivity'
+  | 'vmSeedView'
   | 'imageList'
   | 'imageView'
   | 'imageSources'
@@ -39,6 +40,7 @@ export const queries = {
   session: () => ({ ...read('sessionView', {}), staleTime: 60_000 }),
   vmList: () => ({ ...read('vmList', {}), refetchInterval: fallbackMs }),
   vmView: (id: string) => ({ ...read('vmView', { params: { id } }), refetchInterval: fallbackMs }),
+  vmSeed: (id: string) => ({ ...read('vmSeedView', { params: { id } }), refetchInterval: fallbackMs }),
   vmCommandLine: (id: string, of: 'next' | 'running' = 'next') =>
     read('vmCommandLine', { params: { id }, query: { of } }),
   /** The hardware of a running guest; `key` is what it depends on, such as revision and process. */

@@ -171,7 +171,15 @@ export const FAMILIES = {
   // Drives
   drive: family(
     'storage',
-    ['disks[].device', 'disks[].id', 'disks[].image', 'disks[].sizeGiB', 'disks[].rootPort', 'disks[].port'],
+    [
+      'disks[].device',
+      'disks[].id',
+      'disks[].image',
+      'disks[].seed',
+      'disks[].sizeGiB',
+      'disks[].rootPort',
+      'disks[].port',
+    ],
     { disk: setting(), cdrom: setting() },
     AT_ONCE,
   ),

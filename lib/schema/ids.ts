@@ -36,6 +36,10 @@ export type BackupId = z.output<typeof BackupId>
 export const ScheduleId = z.string().regex(UUID).brand('ScheduleId').meta({ id: 'ScheduleId' })
 export type ScheduleId = z.output<typeof ScheduleId>
 
+/** Of one seed CD; its file is named by it. */
+export const SeedId = z.string().regex(UUID).brand('SeedId').meta({ id: 'SeedId' })
+export type SeedId = z.output<typeof SeedId>
+
 /** ISO 8601 instant in UTC. */
 export const Instant = z.iso.datetime().meta({ id: 'Instant' })
 

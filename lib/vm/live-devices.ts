@@ -90,10 +90,11 @@ function reachableOf(list: DeviceList, old: AnyDevice, device: AnyDevice, field:
 /** Boot positions are a step of their own (`bootOrderSteps`): they change together. */
 function reachableDrive(old: Drive, next: Drive, field: string): Reachable {
   if (old.device === 'cdrom' && next.device === 'cdrom') {
-    const device = { ...old, image: next.image, bootIndex: next.bootIndex }
+    const { image, seed, bootIndex } = next
+    const stays = old.image === image && old.seed === seed
     return {
-      device,
-      steps: old.image === next.image ? [] : [{ kind: 'medium', field, id: old.id, image: next.image }],
+      device: { ...old, image, seed, bootIndex },
+      steps: stays ? [] : [{ kind: 'medium', field, id: old.id, image, seed }],
     }
   }
   if (old.device !== 'disk' || next.device !== 'disk') return { device: old, steps: [] }

@@ -20,7 +20,7 @@ export type LiveStep = { readonly field: string } & (
       readonly after: string | null
     }
   | { readonly kind: 'unplug'; readonly list: DeviceList; readonly id: string }
-  | { readonly kind: 'medium'; readonly id: string; readonly image: string | null }
+  | { readonly kind: 'medium'; readonly id: string; readonly image: string | null; readonly seed: string | null }
   | { readonly kind: 'throttle'; readonly id: string; readonly throttle: Throttle | null }
   | { readonly kind: 'link'; readonly id: string; readonly link: boolean }
   | { readonly kind: 'rate-limit'; readonly id: string; readonly rateLimit: NetworkCard['rateLimit'] }

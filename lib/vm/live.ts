@@ -73,7 +73,7 @@ export function applyStep(live: VmSpec, step: LiveStep): VmSpec {
       return { ...withList(live, step.list, rest), properties }
     }
     case 'medium':
-      return edit(live, 'disks', step.id, { image: step.image })
+      return edit(live, 'disks', step.id, { image: step.image, seed: step.seed })
     case 'throttle':
       return edit(live, 'disks', step.id, { throttle: step.throttle })
     case 'link':

@@ -232,7 +232,7 @@ const probeDisk = (bus: Bus): DriveChange => ({
 function driversDraft(spec: VmSpec, image: Drive['image'], isOpen: boolean): Draft {
   const cds = spec.disks.filter((drive) => drive.device === 'cdrom')
   const holder = cds.find((drive) => image !== null && drive.image === image)
-  const empty = cds.find((drive) => drive.image === null)
+  const empty = cds.find((drive) => drive.image === null && drive.seed === null)
   const common = { id: 'drivers' as const, target: null, isOpen: isOpen && holder === undefined }
   if (image === null) return { ...common, patch: () => null, needsOff: false, devices: [] }
   if (empty !== undefined || holder !== undefined)

@@ -14,6 +14,7 @@ import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
 import { createPools } from '#server/storage/pools.ts'
 import { createQemuImg } from '#server/storage/qemu-img.ts'
 import { createToolSandbox } from '#server/storage/sandbox.ts'
+import { createSeedFiles } from '#server/storage/seed-files.ts'
 import { createSharedDisks } from '#server/storage/shared-disks.ts'
 import { createSpaceLedger } from '#server/storage/space.ts'
 import { createVmFiles } from '#server/storage/vm-files.ts'
@@ -30,11 +31,13 @@ import { createKeyedLock } from './keyed-lock.ts'
 import { createLauncher } from './launch.ts'
 import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
+import { createSeeds } from './seeds.ts'
 import type { Caller, Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmAuthority } from './vm-authority.ts'
 import { createVmDefiner } from './vm-define.ts'
 import { createVmRecords, type VmRecord } from './vm-records.ts'
+import { createVmSeeds } from './vm-seeds.ts'
 import { createVmViews } from './vm-views.ts'
 import { createVmEngine } from './vms.ts'
 
@@ -223,6 +226,14 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         )
     }
   }
+  const seeds = createSeeds({
+    store,
+    files: createSeedFiles(data),
+    warn,
+    takeOut: (vmId) => vmSeeds.takeOut(vmId),
+    onUsed: (vmId, why) => vmSeeds.used(vmId, why),
+    ...(deps.seedTimes && { times: deps.seedTimes }),
+  })
   const definer = createVmDefiner({
     records,
     supervisor,
@@ -230,6 +241,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     files,
     volumes,
     shared,
+    seeds,
     space,
     identity,
     capabilities: deps.capabilities,
@@ -245,6 +257,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       announceImages(record, gone)
     },
   })
+
+  const vmSeeds = createVmSeeds({ records, supervisor, seeds, definer, journal })
 
   let readers = 0
   let interestTimer: NodeJS.Timeout | null = null
@@ -318,6 +332,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   }
 
   records.load()
+  seeds.load()
   await library.open()
   for (const note of await volumes.open(legacyDisks(records.all()))) log.warn({}, note)
   for (const volume of volumes.all()) {
@@ -357,11 +372,13 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     losses.changed(vmId, runtime)
     announcer.runtimeChanged(vmId, runtime, exited)
     vms.runtimeChanged(vmId, runtime, exited)
+    seeds.runtimeChanged(vmId, runtime, exited)
   })
   const adopted = await supervisor.adoptAll(
     new Map(records.all().map((record) => [record.id, { lastExit: exits.get(record.id) ?? null }])),
   )
   for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
+  await vmSeeds.open()
   const refresh = setInterval(() => {
     library.refresh().catch((error: unknown) => warn('Looking at the image files failed.', error))
     try {
@@ -396,6 +413,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
 
   return {
     vms,
+    seeds: vmSeeds,
     images,
     host: {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
@@ -451,6 +469,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     },
     async close() {
       clearInterval(refresh)
+      seeds.close()
       if (interestTimer !== null) clearTimeout(interestTimer)
       stopListening()
       unwatchUsers()

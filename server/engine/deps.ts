@@ -10,6 +10,7 @@ import type { DataPaths } from '#server/paths.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import type { Store } from '#server/store/types.ts'
 import type { Supervisor } from '#server/vm/types.ts'
+import type { SeedTimes } from './seed-use.ts'
 
 export interface CapabilitySource {
   /** Of the configured binary; asks QEMU only when the binary changed, else costs one stat. */
@@ -60,6 +61,8 @@ export interface EngineDeps {
   readonly log: EngineLog
   /** Port the dashboard listens on, where that is not the configured one (0 means any). */
   readonly listenPort?: () => number
+  /** When a seed counts as used; only tests set it. */
+  readonly seedTimes?: SeedTimes
   /** Lower bound of the disk reserve, bytes; only tests on small file systems set it. */
   readonly minimumReserveBytes?: number
 }

@@ -158,6 +158,11 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       chain.push({ path, format: 'qcow2', readOnly: false })
       files.set(path, `the disk “${drive.id}”`)
     }
+    if (drive.device === 'cdrom' && drive.seed !== null) {
+      const path = data.seed(vmId, drive.seed)
+      chain.push({ path, format: 'raw', readOnly: true })
+      files.set(path, 'the seed CD')
+    }
     if (drive.image !== null) {
       const document = library.get(drive.image)
       if (document === null) {

@@ -83,6 +83,15 @@ export interface ImageEngine {
   delete(caller: Caller, id: string): Promise<void>
 }
 
+export interface SeedEngine {
+  /** Null: it has none and had none. */
+  view(caller: Caller, vmId: string): Promise<Out<'vmSeedView'>>
+  replace(caller: Caller, vmId: string, input: Body<'vmSeedReplace'>): Promise<NonNullable<Out<'vmSeedReplace'>>>
+  remove(caller: Caller, vmId: string): Promise<void>
+  /** Nothing of the password is kept. */
+  hash(caller: Caller, input: Body<'seedPasswordHash'>): Out<'seedPasswordHash'>
+}
+
 interface HostEngine {
   view(caller: Caller, options: { refresh: boolean }): Promise<Out<'hostView'>>
   capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
@@ -113,6 +122,7 @@ export interface EventEngine {
 
 export interface Engine {
   readonly vms: VmEngine
+  readonly seeds: SeedEngine
   readonly images: ImageEngine
   readonly host: HostEngine
   readonly jobs: JobEngine

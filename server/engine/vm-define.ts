@@ -1,6 +1,8 @@
 /** Creating, changing and deleting VMs: definition, files and supervisor in step, whatever fails in between. */
 import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import type { CommandLine } from '#lib/schema/command-line.ts'
+import type { SeedId } from '#lib/schema/ids.ts'
+import type { SeedInput } from '#lib/schema/seed.ts'
 import type { VmChangePreview } from '#lib/schema/vm-devices.ts'
 import type { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import { GIB } from '#lib/units.ts'
@@ -25,6 +27,8 @@ import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
 import { canUnplugCpus, deviceIdsOf, fieldsToApply, heldDisks, pendingOf, placed } from './live-change.ts'
 import { scaleDownPng } from './png.ts'
+import { seedsIn, withSeed } from './seed-drive.ts'
+import type { Seeds } from './seeds.ts'
 import type { Caller } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import { checkAgainstOthers } from './vm-checks.ts'
@@ -37,9 +41,9 @@ const PREVIEW_ID = '00000000-0000-7000-8000-000000000000'
 
 export interface VmDefiner {
   /** @throws EngineError bad_input, name_taken, image_missing, port_in_use, conflict, no_space */
-  create(caller: Caller, input: VmSpecInput): Promise<VmRecord>
+  create(caller: Caller, input: VmSpecInput, seed?: SeedInput): Promise<VmRecord>
   /** No side effects. */
-  preview(caller: Caller, input: VmSpecInput): Promise<{ spec: VmSpec; commandLine: CommandLine }>
+  preview(caller: Caller, input: VmSpecInput, seed?: SeedInput): Promise<{ spec: VmSpec; commandLine: CommandLine }>
   /**
    * @param apply `now`: what a running guest can take, it takes at once; an empty patch takes up all that was left
    * @throws EngineError stale_revision and what create throws; what the running guest refused, with its field
@@ -74,6 +78,7 @@ export interface DefineDeps {
   readonly files: VmFiles
   readonly volumes: Volumes
   readonly shared: SharedDisks
+  readonly seeds: Seeds
   readonly space: SpaceLedger
   readonly identity: GuestIdentity
   readonly capabilities: CapabilitySource
@@ -94,8 +99,21 @@ export interface DefineDeps {
 const freshMac = (): string => `52:54:00:${[...randomBytes(3)].map((b) => b.toString(16).padStart(2, '0')).join(':')}`
 
 export function createVmDefiner(deps: DefineDeps): VmDefiner {
-  const { records, supervisor, library, files, volumes, shared, space, identity, launcher, journal, locks, authority } =
-    deps
+  const {
+    records,
+    supervisor,
+    library,
+    files,
+    volumes,
+    shared,
+    seeds,
+    space,
+    identity,
+    launcher,
+    journal,
+    locks,
+    authority,
+  } = deps
   const now = () => (deps.now ?? (() => new Date()))().toISOString()
 
   const facts = async (): Promise<NormalizeFacts> => {
@@ -118,8 +136,17 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     }
   }
 
-  /** @throws EngineError name_taken, port_in_use, conflict, image_missing */
-  const check = (spec: VmSpec, caller: Caller, ownerId: string, selfId: string | null): void => {
+  /**
+   * @param newSeed one that is being made for it
+   * @throws EngineError name_taken, port_in_use, conflict, image_missing, bad_input
+   */
+  const check = (
+    spec: VmSpec,
+    caller: Caller,
+    ownerId: string,
+    selfId: string | null,
+    newSeed: SeedId | null = null,
+  ): void => {
     checkAgainstOthers(spec, {
       others: records.claims(),
       ownerId,
@@ -128,6 +155,12 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       canSee: (owner) => canSeeVm(caller, owner),
     })
     spec.disks.forEach((drive, index) => {
+      if (drive.device === 'cdrom' && drive.seed !== null && drive.seed !== newSeed) {
+        if (selfId === null || !seeds.has(selfId, drive.seed))
+          throw new EngineError('bad_input', 'This VM has no such seed; give it one where its seed is set.', {
+            field: `disks.${index}.seed`,
+          })
+      }
       if (drive.image !== null && !library.isPresent(drive.image)) {
         throw new EngineError(
           'image_missing',
@@ -224,6 +257,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     const wanted = new Set([...spec.disks, ...(launchedSpec?.disks ?? [])].map((drive) => drive.id))
     for (const volume of volumes.ofVm(id))
       if (volume.vm !== null && !wanted.has(volume.vm.device)) await volumes.remove(volume.id)
+    await seeds.sweep(id, [...seedsIn(spec), ...seedsIn(launchedSpec)])
   }
 
   /**
@@ -242,6 +276,28 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         for (const disk of sharedDisksOf(spec ?? { disks: [] })) left.delete(disk.serial)
     }
     for (const serial of left) await shared.remove(ownerId, serial)
+  }
+
+  const subjectOf = (id: string, uid: number | null, spec: VmSpec) => ({
+    id,
+    uid,
+    name: spec.name,
+    macs: spec.networks.map((card) => card.mac),
+  })
+
+  /** What is asked for, completed; with the drive of its seed. */
+  const wanted = async (caller: Caller, input: VmSpecInput, seed: SeedInput | undefined) => {
+    authority.assertMayAsk(caller, null, input)
+    const known = await facts()
+    const seedId = seed === undefined ? null : seeds.newId()
+    let spec = normalizeSpec(input, known)
+    if (seed !== undefined && seedId !== null) {
+      spec = applyPatch(spec, withSeed(spec, { id: seedId, bus: seed.bus }), known)
+      seeds.assertGood(seed, subjectOf(PREVIEW_ID, null, spec))
+    }
+    authority.assertMaySet(caller, null, spec)
+    await authority.assertHostPaths(spec)
+    return { spec, seedId }
   }
 
   const requireRecord = (id: string): VmRecord => {
@@ -287,13 +343,10 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
   }
 
   return {
-    async create(caller, input) {
-      authority.assertMayAsk(caller, null, input)
-      const spec = normalizeSpec(input, await facts())
-      authority.assertMaySet(caller, null, spec)
-      await authority.assertHostPaths(spec)
+    async create(caller, input, seed) {
+      const { spec, seedId } = await wanted(caller, input, seed)
       // From here to `claim` nothing awaits, so that two creates cannot both find a name, port or address free.
-      check(spec, caller, caller.userId, null)
+      check(spec, caller, caller.userId, null, seedId)
       const uid = identity.allocate(records.uids)
       const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid, spec }
       using holds = new DisposableStack()
@@ -303,12 +356,15 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       await files.createDir(claim.id, uid)
       undo.defer(() => files.remove(claim.id))
       await createFiles(claim, spec, null, undo)
+      if (seed !== undefined && seedId !== null)
+        await seeds.write(seed, seedId, subjectOf(claim.id, uid, spec), caller.name, undo)
       // A definition that cannot compile is refused now, not at its first start.
       await launcher.explain(claim, null)
       await files.settle(claim.id)
       const record = records.insert(claim, now())
       if (record === null) throw new EngineError('conflict', 'A VM with this id already exists. Try again.')
       undo.move()
+      if (seedId !== null) seeds.named(seedId)
       supervisor.register(record.id)
       await files.finish(record.id)
       journal.write({
@@ -326,12 +382,9 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       deps.onChange(record, false)
       return record
     },
-    async preview(caller, input) {
-      authority.assertMayAsk(caller, null, input)
-      const spec = normalizeSpec(input, await facts())
-      authority.assertMaySet(caller, null, spec)
-      await authority.assertHostPaths(spec)
-      check(spec, caller, caller.userId, null)
+    async preview(caller, input, seed) {
+      const { spec, seedId } = await wanted(caller, input, seed)
+      check(spec, caller, caller.userId, null, seedId)
       const uid = identity.allocate(records.uids)
       return { spec, commandLine: await launcher.explain({ id: PREVIEW_ID, ownerId: caller.userId, uid, spec }, null) }
     },
@@ -444,6 +497,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         }
         deps.onChange(record, true)
         for (const volume of volumes.ofVm(id)) await volumes.remove(volume.id)
+        seeds.forget(id)
         await files.remove(id)
         await sweepShared(record.ownerId, record.spec)
       })

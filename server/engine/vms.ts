@@ -123,8 +123,8 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       deps.watched()
       return views.view(requireVm(records, caller, id), caller.role)
     },
-    create: async (caller, input) => views.view(await definer.create(caller, input), caller.role),
-    preview: (caller, input) => definer.preview(caller, input),
+    create: async (caller, { seed, ...input }) => views.view(await definer.create(caller, input, seed), caller.role),
+    preview: (caller, { seed, ...input }) => definer.preview(caller, input, seed),
     async update(caller, id, patch, expectedRevision, query) {
       const record = requireVm(records, caller, id)
       return journal.vmOperation('vmUpdate', caller, record, 'changed', async () => {

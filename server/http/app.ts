@@ -28,6 +28,7 @@ import { registerErrors, sendError } from '#server/http/plugins/errors.ts'
 import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
+import { seedRoutes } from '#server/http/routes/seeds.ts'
 import { sessionRoutes } from '#server/http/routes/session.ts'
 import { vmRoutes } from '#server/http/routes/vms.ts'
 
@@ -205,6 +206,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...sessionRoutes(engine, auth, credentials),
       ...peopleRoutes(engine, auth),
       ...vmRoutes(engine),
+      ...seedRoutes(engine),
       ...imageRoutes(engine),
       ...hostRoutes(engine),
     },

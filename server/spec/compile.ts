@@ -136,7 +136,7 @@ function checkLaunch(input: CompileInput): CompileProblem[] {
     })
   spec.disks.forEach((drive, index) => {
     const files = drives.find((candidate) => candidate.id === drive.id)
-    const needsFile = drive.device === 'disk' || drive.image !== null
+    const needsFile = drive.device === 'disk' || drive.image !== null || drive.seed !== null
     if (needsFile && (files === undefined || files.chain.length === 0))
       problems.push({ field: `disks.${index}`, message: `The file of "${drive.id}" is missing.` })
     if (files?.chain.some((layer) => !layer.path.startsWith('/')))

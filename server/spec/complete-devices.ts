@@ -192,6 +192,7 @@ export function completeDevices(
           device: 'cdrom',
           bus: drive.bus ?? defaultCdBus(machine),
           image,
+          seed: drive.seed ?? null,
           bootIndex,
           port: port ?? 0,
         }

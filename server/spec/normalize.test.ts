@@ -37,7 +37,9 @@ describe('normalizeSpec: defaults', () => {
   it('the smallest spec of the contract is accepted and keeps what it says', () => {
     const spec = normalize({ name: 'demo', memoryMiB: 512, cpus: 1, disks: [{ device: 'cdrom', image: ISO_ID }] })
     expect(spec).toMatchObject({ memoryMiB: 512, cpus: 1, guest: 'linux' })
-    expect(spec.disks).toEqual([{ id: 'cd0', device: 'cdrom', bus: 'sata', image: ISO_ID, bootIndex: 1, port: 0 }])
+    expect(spec.disks).toEqual([
+      { id: 'cd0', device: 'cdrom', bus: 'sata', image: ISO_ID, seed: null, bootIndex: 1, port: 0 },
+    ])
   })
 
   it('the guest kind is taken from the medium that boots, unless it is given', () => {

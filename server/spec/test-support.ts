@@ -77,7 +77,10 @@ export function compileInput(spec: VmSpec, capabilities: QemuCapabilities, optio
       if (drive.device === 'cdrom')
         return {
           id: drive.id,
-          chain: image.map((id) => ({ path: `${data}/images/${id}`, format: 'raw' as const, readOnly: true })),
+          chain: [
+            ...image.map((id) => `${data}/images/${id}`),
+            ...(drive.seed === null ? [] : [`${data}/vms/${VM_ID}/seed-${drive.seed}.iso`]),
+          ].map((path) => ({ path, format: 'raw' as const, readOnly: true })),
         }
       if (drive.shared)
         return {

@@ -3,12 +3,19 @@ import * as z from 'zod'
 import { CommandLine } from '../../schema/command-line.ts'
 import { ActivityEntry } from '../../schema/event.ts'
 import { VmId } from '../../schema/ids.ts'
+import { SeedInput } from '../../schema/seed.ts'
 import { VmChangePreview, VmDevices } from '../../schema/vm-devices.ts'
 import { VmSpecInput, VmSpecPatch } from '../../schema/vm-spec.ts'
 import { Vm } from '../../schema/vm-state.ts'
 import { Items, type Operation, op } from '../operation.ts'
 
 const vmId = z.strictObject({ id: VmId })
+
+/** The definition, and what its first start is to set up. */
+export const VmCreateInput = z
+  .strictObject({ ...VmSpecInput.shape, seed: SeedInput.optional() })
+  .meta({ id: 'VmCreateInput' })
+export type VmCreateInput = z.output<typeof VmCreateInput>
 
 const START_ERRORS = [
   'wrong_state',
@@ -48,7 +55,7 @@ export const vmsOperations = {
     path: '/vms',
     summary: 'Create a VM; everything but the name has a default',
     privilege: 'vm.create',
-    body: VmSpecInput,
+    body: VmCreateInput,
     response: Vm,
     status: 201,
     errors: ['name_taken', 'image_missing', 'no_space', 'port_in_use'],
@@ -58,7 +65,7 @@ export const vmsOperations = {
     path: '/vms/preview',
     summary: 'What a VM created from this input would be and run, without creating it',
     privilege: 'vm.create',
-    body: VmSpecInput,
+    body: VmCreateInput,
     response: z.strictObject({ spec: Vm.shape.spec, commandLine: CommandLine }).meta({ id: 'VmPreview' }),
   }),
   vmView: op({ method: 'GET', path: '/vms/:id', summary: 'One VM', privilege: 'vm.view', params: vmId, response: Vm }),

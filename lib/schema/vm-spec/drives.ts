@@ -1,6 +1,6 @@
 /** Hard disks and CD drives. */
 import * as z from 'zod'
-import { ImageId } from '../ids.ts'
+import { ImageId, SeedId } from '../ids.ts'
 import { BootIndex, DeviceId, RootPort } from './common.ts'
 
 /** Limits in bytes and operations a second; 0 is no limit. `…Max` is what a burst may reach for `burstSeconds`. */
@@ -61,12 +61,14 @@ export const DiskDevice = z.strictObject({
   werror: z.enum(['stop', 'report', 'enospc', 'ignore']),
 })
 
-/** CD/DVD drive. An empty drive has image null. */
+/** CD/DVD drive. An empty drive has neither image nor seed. */
 export const CdromDevice = z.strictObject({
   id: DeviceId,
   device: z.literal('cdrom'),
   bus: CdBus,
   image: ImageId.nullable(),
+  /** The VM's own seed CD instead of an image; given by `vmSeedReplace` alone, null takes it out and deletes it. */
+  seed: SeedId.nullable(),
   bootIndex: BootIndex,
   port: z.int().min(0).max(255),
 })

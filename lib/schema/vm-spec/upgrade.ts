@@ -59,6 +59,8 @@ const ADDED_TO_DISK: Fields = {
   werror: 'stop',
 }
 
+const ADDED_TO_CDROM: Fields = { seed: null }
+
 const ADDED_TO_CARD: Fields = {
   bridge: null,
   link: true,
@@ -84,7 +86,10 @@ export function upgradeSpec(stored: unknown): unknown {
     // Without hotplug there was no room for more CPUs than the guest had.
     maxCpus: stored.cpus,
     ...stored,
-    disks: each(stored.disks, (drive) => (drive.device === 'disk' ? { ...ADDED_TO_DISK, ...drive } : drive)),
+    disks: each(stored.disks, (drive) => ({
+      ...(drive.device === 'disk' ? ADDED_TO_DISK : ADDED_TO_CDROM),
+      ...drive,
+    })),
     networks: each(stored.networks, (card) => ({ ...ADDED_TO_CARD, ...card })),
   }
 }

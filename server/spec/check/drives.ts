@@ -21,7 +21,11 @@ export function checkDrives(spec: VmSpec): SpecProblem[] {
   return spec.disks.flatMap((drive, index) => {
     const at = `disks.${index}`
     const problems = [...checkBus(drive, at, spec), ...checkPort(drive, at, claimPort)]
-    if (drive.device === 'cdrom') return problems
+    if (drive.device === 'cdrom') {
+      if (drive.image !== null && drive.seed !== null)
+        problems.push(bad(`${at}.image`, `“${drive.id}” holds the seed; take that out first, or use another drive.`))
+      return problems
+    }
     problems.push(...checkPlace(drive, at), ...checkIo(drive, at, spec), ...checkThrottle(drive.throttle, at))
     const serial = serialOf(drive)
     if (serial !== null && claimSerial(serial, at) !== null)

@@ -68,10 +68,17 @@ export function cdromOptions(
     options.push(
       jsonOption('-blockdev', medium, {
         group: cdrom.id,
-        what: 'Opens the ISO image, read-only.',
-        why: 'Named on its own, so that the medium can be changed while the guest runs.',
+        ...(cdrom.seed === null
+          ? {
+              what: 'Opens the ISO image, read-only.',
+              why: 'Named on its own, so that the medium can be changed while the guest runs.',
+            }
+          : {
+              what: 'Opens the seed CD of this VM, read-only: what its first start is to set up.',
+              why: 'A file of this VM alone, readable to nobody else. What is in it is not on the command line.',
+            }),
         origin: 'choice',
-        field: `${pointer}/image`,
+        field: cdrom.seed === null ? `${pointer}/image` : `${pointer}/seed`,
       }),
     )
   }
