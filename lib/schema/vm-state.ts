@@ -128,6 +128,16 @@ export const Vm = z
     live: VmLive.optional(),
     pending: z.array(PendingChange),
     lastExit: VmExit.nullable(),
+    /** Long work under way on it: a snapshot, a backup, a move of a disk. Absent when there is none. */
+    work: z
+      .strictObject({
+        what: z.string(),
+        sentence: z.string(),
+        by: z.string(),
+        since: Instant,
+        jobId: z.string().nullable(),
+      })
+      .optional(),
     owner: z.strictObject({ id: UserId, name: z.string() }),
     /** What the caller may do now. */
     actions: z.record(z.enum([...PowerAction.options, 'change', 'delete', 'console']), ActionState),

@@ -35,6 +35,7 @@ import { createSeeds } from './seeds.ts'
 import type { Caller, Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmAuthority } from './vm-authority.ts'
+import { createVmBusy, type VmBusy } from './vm-busy.ts'
 import { createVmDefiner } from './vm-define.ts'
 import { createVmRecords, type VmRecord } from './vm-records.ts'
 import { createVmSeeds } from './vm-seeds.ts'
@@ -52,6 +53,8 @@ const BOOT_ID_KEY = 'boot-id'
 export interface RunningEngine extends Engine {
   /** What the start found: for the log and the ready line. */
   readonly adopted: AdoptReport
+  /** Long work on VMs; for tests and for what comes beside the facade. */
+  readonly busy: VmBusy
   /** How well helper tools are locked in: for the host page. */
   readonly toolSandbox: 'full' | 'limits' | 'none'
   /** For the console router: what its viewers do becomes part of the VM's view and of the activity log. */
@@ -99,6 +102,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const records = createVmRecords(store, warn)
   const journal = createJournal(store, hub)
   const locks = createKeyedLock()
+  const busy = createVmBusy(store, warn)
 
   const userNames = new Map<string, string>()
   const userName = (id: string): string => {
@@ -115,6 +119,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     viewers: deps.viewers,
     accelerator: deps.accelerator,
     userName,
+    busy: (vmId) => busy.get(vmId),
   })
   const unwatchUsers = store.watch('user', ({ key }) => {
     userNames.delete(key)
@@ -201,6 +206,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       return record.id === vmId || launchedSpec === null ? [] : [{ id: record.id, name, spec: launchedSpec }]
     })
   const announcer = createVmAnnouncer(records, views, hub)
+  busy.onChange((vmId) => {
+    const record = records.get(vmId)
+    if (record !== null) announcer.definitionChanged(record, false)
+  })
   /** Images each VM's CDs and each volume need, as last announced: an image's `usedBy` changes with them. */
   const imagesOf = new Map<string, ReadonlySet<string>>()
   const announceImages = (record: VmRecord, gone: boolean): void => {
@@ -285,6 +294,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     journal,
     tickets: deps.tickets,
     locks,
+    busy,
     authority,
     runningBut: (vmId) => runningBut(vmId, null),
     watched,
@@ -379,6 +389,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   )
   for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
   await vmSeeds.open()
+  await busy.recover()
+  await volumes.collect()
   const refresh = setInterval(() => {
     library.refresh().catch((error: unknown) => warn('Looking at the image files failed.', error))
     try {
@@ -451,6 +463,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     redeemConsoleTicket: (ticket, vmId, kind) => deps.tickets.redeem(ticket, vmId, kind),
     metrics: () => metrics.text(),
     adopted,
+    busy,
     toolSandbox: sandbox.level,
     consoles: { ...createConsoleRecord(records, journal), presenceChanged: announcer.viewersChanged },
     async autostart(signal) {

@@ -61,6 +61,7 @@ function rig() {
       onChange: () => () => {},
     },
     userName: () => 'ann',
+    busy: () => null,
   })
   const hub = new EventHub()
   const events: { kind: string; state: unknown; load: unknown }[] = []

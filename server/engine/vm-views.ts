@@ -10,6 +10,7 @@ import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import { actionsFor } from './access.ts'
 import type { AcceleratorSource } from './deps.ts'
 import { pendingOf } from './live-change.ts'
+import type { BusyDocument } from './vm-busy.ts'
 import type { VmRecord } from './vm-records.ts'
 
 type RoleName = Role
@@ -24,6 +25,7 @@ interface CacheEntry {
   readonly surroundings: number
   readonly vncViewers: number
   readonly serialViewers: number
+  readonly work: BusyDocument | null
   readonly byRole: Map<RoleName, CachedView>
 }
 
@@ -41,17 +43,20 @@ export interface VmViewDeps {
   readonly viewers: ViewerCounts
   readonly accelerator: AcceleratorSource
   readonly userName: (id: string) => string
+  /** Long work under way on it. */
+  readonly busy: (id: string) => BusyDocument | null
 }
 
 const NOBODY = { vnc: 0, serial: 0 }
 
-export function createVmViews({ supervisor, viewers, accelerator, userName }: VmViewDeps): VmViews {
+export function createVmViews({ supervisor, viewers, accelerator, userName, busy }: VmViewDeps): VmViews {
   const cache = new Map<string, CacheEntry>()
   let surroundings = 0
 
   const cached = (record: VmRecord, role: RoleName): CachedView => {
     const runtime = supervisor.runtime(record.id)
     const watching = runtime.live === null ? NOBODY : viewers.viewers(record.id)
+    const work = busy(record.id)
     let entry = cache.get(record.id)
     if (
       entry === undefined ||
@@ -59,7 +64,8 @@ export function createVmViews({ supervisor, viewers, accelerator, userName }: Vm
       entry.runtimeVersion !== runtime.version ||
       entry.surroundings !== surroundings ||
       entry.vncViewers !== watching.vnc ||
-      entry.serialViewers !== watching.serial
+      entry.serialViewers !== watching.serial ||
+      entry.work !== work
     ) {
       entry = {
         record,
@@ -67,13 +73,14 @@ export function createVmViews({ supervisor, viewers, accelerator, userName }: Vm
         surroundings,
         vncViewers: watching.vnc,
         serialViewers: watching.serial,
+        work,
         byRole: new Map(),
       }
       cache.set(record.id, entry)
     }
     let view = entry.byRole.get(role)
     if (view === undefined) {
-      view = { vm: buildView(record, runtime, watching, role), text: null }
+      view = { vm: buildView(record, runtime, watching, work, role), text: null }
       entry.byRole.set(role, view)
     }
     return view
@@ -92,6 +99,7 @@ export function createVmViews({ supervisor, viewers, accelerator, userName }: Vm
     record: VmRecord,
     runtime: VmRuntime,
     watching: { vnc: number; serial: number },
+    work: BusyDocument | null,
     role: RoleName,
   ): Vm => ({
     // Ids come from the store, whose documents were parsed when they were written.
@@ -109,6 +117,9 @@ export function createVmViews({ supervisor, viewers, accelerator, userName }: Vm
     }),
     pending: pendingOf(record.spec, runtime),
     lastExit: runtime.lastExit,
+    ...(work !== null && {
+      work: { what: work.what, sentence: work.sentence, by: work.by, since: work.since, jobId: work.jobId },
+    }),
     owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
     actions: actionsFor(role, runtime.state),
     createdAt: record.createdAt,

@@ -14,6 +14,7 @@ import { linkDevices } from './live-change.ts'
 import { createRestarts } from './restarts.ts'
 import type { Caller, VmEngine } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
+import type { VmBusy } from './vm-busy.ts'
 import type { VmDefiner } from './vm-define.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 import type { VmViews } from './vm-views.ts'
@@ -27,6 +28,7 @@ export interface VmEngineDeps {
   readonly journal: Journal
   readonly tickets: Tickets
   readonly locks: KeyedLock
+  readonly busy: VmBusy
   readonly authority: VmAuthority
   /** Running VMs but the one given: what they hold of the host. */
   readonly runningBut: (vmId: string) => readonly RunningVm[]
@@ -44,7 +46,7 @@ export interface VmEngineWithText extends VmEngine {
 }
 
 export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
-  const { records, views, supervisor, launcher, definer, journal, tickets, locks } = deps
+  const { records, views, supervisor, launcher, definer, journal, tickets, locks, busy } = deps
 
   const visible = (caller: Caller) => records.all().filter((record) => canSeeVm(caller, record))
   /** The record may have been replaced while the caller waited. */
@@ -71,6 +73,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       locks.run(id, async () => {
         const record = records.get(id)
         if (record === null) throw new EngineError('not_found', 'There is no such VM.')
+        busy.assertFree(id, 'start')
         await deps.authority.assertLaunchable(record.spec, deps.runningBut(id))
         return launcher.prepare(record)
       }),
@@ -129,6 +132,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       const record = requireVm(records, caller, id)
       return journal.vmOperation('vmUpdate', caller, record, 'changed', async () => {
         assertMay(caller, 'vm.change')
+        busy.assertFree(id, 'change')
         const apply = query?.apply ?? 'now'
         return views.view(await definer.update(caller, id, patch, expectedRevision, apply), caller.role)
       })
@@ -142,6 +146,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       const record = requireVm(records, caller, id)
       return journal.vmOperation('vmFirmwareReset', caller, record, 'reset the UEFI variables of', async () => {
         assertMay(caller, 'vm.change')
+        busy.assertFree(id, 'change')
         return views.view(await definer.resetFirmware(id), caller.role)
       })
     },
@@ -149,6 +154,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       const record = requireVm(records, caller, id)
       await journal.vmOperation('vmDelete', caller, record, 'deleted', async () => {
         assertMay(caller, 'vm.delete')
+        busy.assertFree(id, 'delete')
         await definer.delete(caller, id, expectedRevision)
       })
     },

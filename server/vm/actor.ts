@@ -6,6 +6,7 @@ import type { VmExit } from '#lib/schema/vm-state.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { unlessAborted, within } from '#server/platform/clock.ts'
 import { removeTree } from '#server/platform/fs.ts'
+import { QmpError } from '#server/qmp/errors.ts'
 import { Guest, type GuestProcess } from './guest.ts'
 import { Surroundings } from './helpers/surroundings.ts'
 import { VmHold } from './hold.ts'
@@ -16,6 +17,7 @@ import { RECONNECT_MS, takeHold } from './revival.ts'
 import type { RunRecord } from './run-record.ts'
 import { askToShutDown, endProcess } from './stop.ts'
 import type { PreparedLaunch, VmRuntime } from './types.ts'
+import { type GuestWork, guestWork } from './work.ts'
 
 /** How long a guest may take to obey a shutdown request. Milliseconds. */
 export const SHUTDOWN_PATIENCE_MS = 90_000
@@ -140,6 +142,22 @@ export class VmActor extends VmHold {
       return await read(guest)
     } catch (error) {
       throw commandError(error)
+    }
+  }
+
+  /**
+   * Long work on the running guest, outside the mailbox. What it throws comes through as it is, but for what QEMU said.
+   * @throws EngineError wrong_state while off, unresponsive
+   */
+  async work<T>(run: (work: GuestWork) => Promise<T>): Promise<T> {
+    const attached = this.attached
+    if (!attached) throw new EngineError('wrong_state', 'The guest is off.')
+    if (this.model.state === 'unmanageable') throw unresponsive()
+    const ownUid = process.getuid?.() ?? 0
+    try {
+      return await run(guestWork(attached.guest, attached.uid === ownUid ? null : attached.uid))
+    } catch (error) {
+      throw error instanceof QmpError ? commandError(error) : error
     }
   }
 

@@ -87,6 +87,9 @@ export class Guest {
   #hub: SerialHubHandle | null = null
   #reopen: NodeJS.Timeout | undefined
   #released = false
+  readonly #gone = new AbortController()
+  /** Who else wants every event of this guest: long work outside the mailbox. Kept when the monitor is found again. */
+  readonly eventListeners = new Set<(event: QmpEvent) => void>()
   /** Counts events about the run state. */
   #stateEvents = 0
   #refreshing = false
@@ -125,6 +128,18 @@ export class Guest {
   /** The monitor, or null while there is no connection. */
   get qmp(): QmpClient | null {
     return this.#qmp && !this.#qmp.closed ? this.#qmp : null
+  }
+
+  /** @throws QmpTimeoutError without a connection */
+  mustQmp(): QmpClient {
+    const { qmp } = this
+    if (!qmp) throw new QmpTimeoutError('the monitor', 0)
+    return qmp
+  }
+
+  /** Aborts when the guest has ended or was let go of. */
+  get gone(): AbortSignal {
+    return this.#gone.signal
   }
 
   get hub(): SerialHubHandle | null {
@@ -258,6 +273,7 @@ export class Guest {
   release(): void {
     if (this.#released) return
     this.#released = true
+    this.#gone.abort(new Error('the guest has ended or was let go of'))
     clearTimeout(this.#reopen)
     this.#qmp?.close()
     this.#hub?.close()
@@ -281,6 +297,7 @@ export class Guest {
   }
 
   #onEvent(event: QmpEvent): void {
+    for (const listener of this.eventListeners) listener(event)
     switch (event.event) {
       case 'RESUME':
       case 'WAKEUP':

@@ -102,6 +102,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     resume: async (vmId, by) => await of(vmId).resume(by),
     change: async (vmId, change) => await of(vmId).change(change),
     devices: async (vmId) => await of(vmId).look(readDevices),
+    work: async (vmId, run) => await of(vmId).work(run),
     screenshot: async (vmId) => await of(vmId).screenshot(),
     vncSocket: (vmId) => actors.get(vmId)?.vncSocket ?? null,
     serialHub: (vmId) => actors.get(vmId)?.serialHub ?? null,

@@ -4,6 +4,7 @@ import type { VmExit, VmLive, VmState } from '#lib/schema/vm-state.ts'
 import type { ConsoleSources } from '#server/console/types.ts'
 import type { LaunchPlan, LaunchUser } from '#server/spec/types.ts'
 import type { FoundDevice, LiveChange } from './hotplug/types.ts'
+import type { GuestWork } from './work.ts'
 
 /** Everything one start needs, resolved beforehand by the engine. */
 export interface PreparedLaunch {
@@ -72,6 +73,11 @@ export interface Supervisor extends ConsoleSources {
   change(vmId: string, change: LiveChange): Promise<VmRuntime>
   /** The hardware as QEMU has it. @throws EngineError wrong_state, unresponsive */
   devices(vmId: string): Promise<FoundDevice[]>
+  /**
+   * Long work on a running guest: block jobs and the like. Does not wait its turn, so that people can pause or cut the
+   * power meanwhile; the work's signal aborts when the guest ends. @throws EngineError wrong_state, unresponsive
+   */
+  work<T>(vmId: string, run: (work: GuestWork) => Promise<T>): Promise<T>
   /** PNG of the screen. @throws EngineError wrong_state, unresponsive */
   screenshot(vmId: string): Promise<Buffer>
   /** `exited` is set when this change ended a run, so that the engine can persist and log it. */

@@ -26,6 +26,9 @@ const START_ERRORS = [
   'port_in_use',
   'no_space',
   'busy',
+  'vm_busy',
+  'volume_missing',
+  'pool_unavailable',
 ] as const
 
 export const ConsoleTicketInput = z
@@ -92,6 +95,7 @@ export const vmsOperations = {
       'no_space',
       'conflict',
       'busy',
+      'vm_busy',
       'unresponsive',
     ],
   }),
@@ -113,7 +117,7 @@ export const vmsOperations = {
     params: vmId,
     status: 204,
     revisioned: true,
-    errors: ['wrong_state', 'stale_revision'],
+    errors: ['wrong_state', 'stale_revision', 'vm_busy', 'in_use'],
   }),
   vmFirmwareReset: op({
     method: 'POST',
@@ -123,7 +127,7 @@ export const vmsOperations = {
     privilege: 'vm.change',
     params: vmId,
     response: Vm,
-    errors: ['wrong_state', 'no_space'],
+    errors: ['wrong_state', 'no_space', 'vm_busy'],
   }),
   vmStart: op({
     method: 'POST',

@@ -1,0 +1,148 @@
+/**
+ * One piece of long work at a time on each VM: a snapshot, a backup, a move of a disk. What is under way is stored, so
+ * that after a crash the one who knows how to finish or undo it can, before anybody may start something else.
+ */
+import * as z from 'zod'
+import { EngineError } from '#server/engine/errors.ts'
+import type { Store } from '#server/store/types.ts'
+
+/** What people may not do to the VM meanwhile. Cutting the power is never among it. */
+export type BlockedAction = 'start' | 'change' | 'delete' | 'revert'
+
+const Document = z.object({
+  what: z.string(),
+  sentence: z.string(),
+  by: z.string(),
+  since: z.string(),
+  jobId: z.string().nullable(),
+  blocks: z.array(z.enum(['start', 'change', 'delete', 'revert'])),
+  /** Whatever its recovery needs. */
+  about: z.json(),
+})
+export type BusyDocument = z.output<typeof Document>
+
+export interface BusyRequest {
+  /** Key of the recovery: `snapshot-create`. */
+  readonly what: string
+  /** For those who are refused: `A snapshot is being made`. */
+  readonly sentence: string
+  readonly by: string
+  readonly jobId?: string
+  readonly blocks?: readonly BlockedAction[]
+  readonly about?: BusyDocument['about']
+}
+
+/** @param about changes what the recovery would be given from here on; survives a crash once it returns */
+export type BusyWork<T> = (note: (about: BusyDocument['about']) => void) => Promise<T>
+
+export interface VmBusy {
+  /** @throws EngineError vm_busy naming what is under way; whatever the work throws */
+  run<T>(vmId: string, request: BusyRequest, work: BusyWork<T>): Promise<T>
+  get(vmId: string): BusyDocument | null
+  /** @throws EngineError vm_busy */
+  assertFree(vmId: string, action: BlockedAction): void
+  /** Called for work that a crash interrupted; when it returns the VM is free again. */
+  onRecovery(what: string, recover: (vmId: string, left: BusyDocument) => Promise<void>): void
+  /** Runs what is due for everything that was interrupted. Call once, when guests have been adopted. */
+  recover(): Promise<void>
+  forget(vmId: string): void
+  /** Called when work begins (its document) and ends (null). */
+  onChange(listener: (vmId: string, document: BusyDocument | null) => void): () => void
+}
+
+const key = (vmId: string) => `vm-busy:${vmId}`
+const PREFIX = key('')
+const ALL: readonly BlockedAction[] = ['start', 'change', 'delete', 'revert']
+
+export function createVmBusy(
+  store: Store,
+  warn: (message: string, error?: unknown) => void,
+  now: () => Date = () => new Date(),
+): VmBusy {
+  const current = new Map<string, BusyDocument>()
+  const recoveries = new Map<string, (vmId: string, left: BusyDocument) => Promise<void>>()
+  const listeners = new Set<(vmId: string, document: BusyDocument | null) => void>()
+  for (const { key: name, value } of store.list('meta')) {
+    if (!name.startsWith(PREFIX)) continue
+    const parsed = Document.safeParse(value)
+    if (parsed.success) current.set(name.slice(PREFIX.length), parsed.data)
+    else store.delete('meta', name)
+  }
+
+  const set = (vmId: string, document: BusyDocument): void => {
+    store.put('meta', key(vmId), document)
+    current.set(vmId, document)
+  }
+  const clear = (vmId: string): void => {
+    current.delete(vmId)
+    try {
+      store.delete('meta', key(vmId))
+    } catch (error) {
+      // A full disk: the next start finds it, and its recovery finds nothing left to do.
+      warn(`That work on ${vmId} has ended could not be stored.`, error)
+    }
+  }
+  const tell = (vmId: string): void => {
+    for (const listener of listeners) listener(vmId, current.get(vmId) ?? null)
+  }
+  const refusal = (left: BusyDocument) =>
+    new EngineError(
+      'vm_busy',
+      `${left.sentence} (since ${left.since}, for ${left.by}). Wait until it is done, or cancel it.`,
+      {
+        details: { what: left.what, jobId: left.jobId },
+      },
+    )
+
+  return {
+    async run(vmId, request, work) {
+      const other = current.get(vmId)
+      if (other !== undefined) throw refusal(other)
+      set(vmId, {
+        what: request.what,
+        sentence: request.sentence,
+        by: request.by,
+        since: now().toISOString(),
+        jobId: request.jobId ?? null,
+        blocks: [...(request.blocks ?? ALL)],
+        about: request.about ?? null,
+      })
+      tell(vmId)
+      try {
+        return await work((about) => {
+          const present = current.get(vmId)
+          if (present !== undefined) set(vmId, { ...present, about })
+        })
+      } finally {
+        clear(vmId)
+        tell(vmId)
+      }
+    },
+    get: (vmId) => current.get(vmId) ?? null,
+    assertFree(vmId, action) {
+      const left = current.get(vmId)
+      if (left?.blocks.includes(action)) throw refusal(left)
+    },
+    onRecovery(what, recover) {
+      recoveries.set(what, recover)
+    },
+    async recover() {
+      await Promise.all(
+        [...current].map(async ([vmId, left]) => {
+          try {
+            await recoveries.get(left.what)?.(vmId, left)
+          } catch (error) {
+            warn(`What was interrupted on ${vmId} (${left.what}) could not be cleared up.`, error)
+          }
+          clear(vmId)
+          tell(vmId)
+        }),
+      )
+    },
+    forget: clear,
+    onChange(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Where a file is in a running QEMU's block graph. Node names are fixed at launch, but overlays put on top since then
+ * have names of their own, so nodes are found by what is asked of QEMU, never by what they were called.
+ * QEMU: qapi/block-core.json (query-named-block-nodes, query-block).
+ */
+import * as z from 'zod'
+import { EngineError } from '#server/engine/errors.ts'
+import type { GuestWork } from '../work.ts'
+
+const Nodes = z.array(
+  z.object({
+    'node-name': z.string(),
+    drv: z.string(),
+    file: z.string(),
+    ro: z.boolean(),
+    image: z.object({ 'virtual-size': z.coerce.number() }).optional(),
+    'dirty-bitmaps': z
+      .array(
+        z.object({
+          name: z.string().optional(),
+          count: z.coerce.number(),
+          granularity: z.coerce.number(),
+          recording: z.boolean(),
+          busy: z.boolean(),
+          persistent: z.boolean(),
+          inconsistent: z.boolean().optional(),
+        }),
+      )
+      .optional(),
+  }),
+)
+export type BlockNode = z.output<typeof Nodes>[number]
+
+const Blocks = z.array(
+  z.object({
+    device: z.string(),
+    qdev: z.string().optional(),
+    'io-status': z.string().optional(),
+    inserted: z.object({ 'node-name': z.string().optional(), file: z.string() }).optional(),
+  }),
+)
+
+/** Every node, flat: without `flat` the answer repeats the whole chain for each node. @throws QmpError */
+export async function listNodes(work: GuestWork): Promise<BlockNode[]> {
+  return Nodes.parse(await work.ask('query-named-block-nodes', { flat: true }))
+}
+
+/** The format node that has the file open directly; null when none has. Pure. */
+export function nodeOfFile(nodes: readonly BlockNode[], path: string): BlockNode | null {
+  return nodes.find(({ drv, file }) => file === path && (drv === 'qcow2' || drv === 'raw')) ?? null
+}
+
+/** @throws EngineError conflict when QEMU does not have the file open; QmpError */
+export async function findNode(work: GuestWork, path: string, name: string): Promise<BlockNode> {
+  const node = nodeOfFile(await listNodes(work), path)
+  if (node === null)
+    throw new EngineError('conflict', `The running guest does not have the file of “${name}” open that is on record.`)
+  return node
+}
+
+/** The node a guest's device reads and writes, filters included; null when the device has none. @throws QmpError */
+export async function rootNodeOf(work: GuestWork, deviceId: string): Promise<string | null> {
+  const blocks = Blocks.parse(await work.ask('query-block'))
+  const found = blocks.find(
+    ({ qdev }) =>
+      qdev === deviceId ||
+      qdev === `/machine/peripheral/${deviceId}` ||
+      qdev?.startsWith(`/machine/peripheral/${deviceId}/`) === true,
+  )
+  return found?.inserted?.['node-name'] ?? null
+}
+
+/** QOM path QEMU knows a device's drive by, as `block_set_io_throttle` and others want it; null: none. @throws QmpError */
+export async function driveOf(work: GuestWork, deviceId: string): Promise<string | null> {
+  const blocks = Blocks.parse(await work.ask('query-block'))
+  return (
+    blocks.find(({ qdev }) => qdev === deviceId || qdev?.includes(`/${deviceId}/`) || qdev?.endsWith(`/${deviceId}`))
+      ?.qdev ?? null
+  )
+}
