@@ -8,6 +8,7 @@ import { unlessAborted, within } from '#server/platform/clock.ts'
 import { removeTree } from '#server/platform/fs.ts'
 import { QmpError } from '#server/qmp/errors.ts'
 import { Guest, type GuestProcess } from './guest.ts'
+import { guestWork } from './guest-work.ts'
 import { Surroundings } from './helpers/surroundings.ts'
 import { VmHold } from './hold.ts'
 import type { LiveChange } from './hotplug/types.ts'
@@ -17,7 +18,7 @@ import { RECONNECT_MS, takeHold } from './revival.ts'
 import type { RunRecord } from './run-record.ts'
 import { askToShutDown, endProcess } from './stop.ts'
 import type { PreparedLaunch, VmRuntime } from './types.ts'
-import { type GuestWork, guestWork } from './work.ts'
+import type { GuestWork } from './work.ts'
 
 /** How long a guest may take to obey a shutdown request. Milliseconds. */
 export const SHUTDOWN_PATIENCE_MS = 90_000

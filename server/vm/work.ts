@@ -4,10 +4,8 @@
  */
 
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
-import { commandTimeoutMs } from '#server/qmp/timeouts.ts'
 import type { QmpEvent, QmpEventStream, QmpJson } from '#server/qmp/types.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
-import type { Guest } from './guest.ts'
 
 export interface GuestWork {
   readonly vmId: string
@@ -34,38 +32,4 @@ export interface GuestWork {
   onEvent(listener: (event: QmpEvent) => void): () => void
   /** Asks QEMU for its run state. @throws QmpError */
   readRunState(): Promise<string>
-}
-
-/** @param uid user QEMU runs as; null: the dashboard's own */
-export function guestWork(guest: Guest, uid: number | null): GuestWork {
-  const signal = guest.gone
-  return {
-    vmId: guest.vmId,
-    signal,
-    uid,
-    get spec() {
-      return guest.record?.spec ?? null
-    },
-    get plan() {
-      return guest.record?.plan ?? null
-    },
-    get agent() {
-      return guest.agentOpen === null ? null : { path: guest.paths.agent, open: guest.agentOpen }
-    },
-    get runState() {
-      return guest.runState
-    },
-    ask: (command, args, options = {}) =>
-      guest.ask(command, args === undefined ? undefined : { ...args }, {
-        timeoutMs: commandTimeoutMs(command),
-        ...options,
-        signal: options.signal === undefined ? signal : AbortSignal.any([options.signal, signal]),
-      }),
-    events: (names) => guest.mustQmp().events(names),
-    onEvent(listener) {
-      guest.eventListeners.add(listener)
-      return () => guest.eventListeners.delete(listener)
-    },
-    readRunState: () => guest.readRunState(),
-  }
 }

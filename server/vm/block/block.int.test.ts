@@ -67,7 +67,7 @@ it('finds the nodes of a disk, and follows jobs to success, failure, cancel and 
 
     // Cancelled: nothing of it is left in QEMU when the caller learns of it.
     const stop = new AbortController()
-    const slow = runJob(work, { ...backup('j1', 't1', 1024), signal: stop.signal })
+    const slow = runJob(work, { ...backup('j1', 't1', 2 ** 20), signal: stop.signal })
     await until(
       () => listJobs(work),
       (jobs) => jobs.length === 1,
@@ -84,15 +84,16 @@ it('finds the nodes of a disk, and follows jobs to success, failure, cancel and 
     await expect(runJob(work, { ...backup('j2', 'bad'), signal: never() })).rejects.toMatchObject({ code: 'no_space' })
     expect(await listJobs(work)).toEqual([])
 
+    await work.ask('blockdev-del', { 'node-name': 'bad' })
     // Taken up by somebody who did not start it.
-    await backup('j3', 't1', 1024).start()
+    await backup('j3', 't1', 2 ** 20).start()
     const taken = resumeJob(work, { jobId: 'j3', what: 'The copy', signal: never() })
     await cancel(work, 'j3')
     await taken.catch(() => {})
     expect(await resumeJob(work, { jobId: 'j3', what: 'The copy', signal: never() })).toBe(false)
 
     // The guest ends under it.
-    const doomed = runJob(work, { ...backup('j4', 't1', 1024), signal: never() })
+    const doomed = runJob(work, { ...backup('j4', 't1', 2 ** 20), signal: never() })
     await until(
       () => listJobs(work),
       (jobs) => jobs.length === 1,
