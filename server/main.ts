@@ -75,6 +75,7 @@ async function main(): Promise<void> {
   const [
     { pino },
     { createAuth },
+    { openSealer },
     { createCapabilitiesProbe },
     { readConfig },
     { createConsoleRouter },
@@ -94,6 +95,7 @@ async function main(): Promise<void> {
   ] = await Promise.all([
     import('pino'),
     import('#server/auth/auth.ts'),
+    import('#server/auth/sealer.ts'),
     import('#server/capabilities/probe.ts'),
     import('#server/config.ts'),
     import('#server/console/router.ts'),
@@ -162,7 +164,7 @@ async function main(): Promise<void> {
   }
   const store = openStore(data)
 
-  const auth = createAuth(store)
+  const auth = createAuth(store, openSealer(data.sealKey))
   const hub = new EventHub((error) => log.error({ err: error }, 'an event listener failed'))
   store.watch('user', ({ key, revision }) => {
     hub.publish('user', key, revision, undefined, { kind: revision === null ? 'gone' : 'change' })

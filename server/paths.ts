@@ -13,6 +13,8 @@ export interface DataPaths {
   readonly stateDb: string
   readonly stateBackup: string
   readonly lock: string
+  /** Key that secrets in the database are sealed with. */
+  readonly sealKey: string
   readonly capabilitiesCache: string
   readonly imagesDir: string
   readonly uploadsDir: string
@@ -42,6 +44,7 @@ export function dataPaths(dataDir: string): DataPaths {
     stateDb: join(root, 'state.db'),
     stateBackup: join(root, 'state.db.bak'),
     lock: join(root, 'dashboard.lock'),
+    sealKey: join(root, 'seal.key'),
     capabilitiesCache: join(root, 'capabilities.json'),
     imagesDir: join(root, 'images'),
     uploadsDir: join(root, 'uploads'),

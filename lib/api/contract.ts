@@ -4,11 +4,13 @@
  * Paths are relative to `API_BASE` and use `:name` parameters. Each resource has a file in `operations/`.
  */
 import type { Operation } from './operation.ts'
+import { accountOperations } from './operations/account.ts'
 import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
 import { peopleOperations } from './operations/people.ts'
 import { seedsOperations } from './operations/seeds.ts'
+import { signInOperations } from './operations/sign-in.ts'
 import { vmsOperations } from './operations/vms.ts'
 
 export type { Operation } from './operation.ts'
@@ -16,6 +18,8 @@ export type { Operation } from './operation.ts'
 export const API_BASE = '/api/v1'
 
 export const operations = {
+  ...signInOperations,
+  ...accountOperations,
   ...peopleOperations,
   ...vmsOperations,
   ...seedsOperations,

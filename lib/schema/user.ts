@@ -1,6 +1,7 @@
 /** People, sessions and tokens. */
 import * as z from 'zod'
-import { Instant, TokenId, UserId } from './ids.ts'
+import { PRIVILEGES } from '../auth/privileges.ts'
+import { Instant, TokenId, UserId, VmId } from './ids.ts'
 
 export const Role = z.enum(['admin', 'operator', 'viewer']).meta({ id: 'Role' })
 export type Role = z.output<typeof Role>
@@ -10,8 +11,24 @@ export const UserName = z
   .regex(/^[a-z][a-z0-9._-]{0,31}$/, 'a-z first, then a-z, 0-9, . _ - (up to 32)')
   .meta({ id: 'UserName' })
 
-/** Length alone decides; no composition rules. */
+/** Length alone decides, and that it is not one of those everybody tries first; no composition rules. */
 export const Password = z.string().min(10, 'at least 10 characters').max(256, 'at most 256 characters')
+
+/** Where an account is kept that signs in here: an OpenID provider, a directory, the host's own accounts. */
+export const ExternalRealm = z.enum(['oidc', 'ldap', 'host']).meta({ id: 'ExternalRealm' })
+export type ExternalRealm = z.output<typeof ExternalRealm>
+export const PasswordRealm = z.enum(['local', 'ldap', 'host']).meta({ id: 'PasswordRealm' })
+export type PasswordRealm = z.output<typeof PasswordRealm>
+
+/** An account elsewhere that signs in as this person. */
+export const ExternalLogin = z
+  .strictObject({
+    realm: ExternalRealm,
+    /** What names it there for good: subject and issuer, or the name. */
+    subject: z.string().min(1).max(512),
+  })
+  .meta({ id: 'ExternalLogin' })
+export type ExternalLogin = z.output<typeof ExternalLogin>
 
 export const User = z
   .strictObject({
@@ -21,21 +38,47 @@ export const User = z
     disabled: z.boolean(),
     createdAt: Instant,
     lastSeenAt: Instant.nullable(),
+    hasPassword: z.boolean(),
+    logins: z.array(ExternalLogin),
   })
   .meta({ id: 'User' })
 export type User = z.output<typeof User>
+
+/** A person as administrators see them. */
+export const Person = z
+  .strictObject({ ...User.shape, secondFactor: z.boolean(), tokens: z.int().min(0), sessions: z.int().min(0) })
+  .meta({ id: 'Person' })
+export type Person = z.output<typeof Person>
+
+export const SignedInBy = z.enum(['password', 'passkey', 'oidc', 'ldap', 'host', 'token']).meta({ id: 'SignedInBy' })
+export type SignedInBy = z.output<typeof SignedInBy>
 
 export const Session = z
   .strictObject({
     /** Null when nobody is signed in. */
     user: User.nullable(),
-    /** What the user's role may do. */
+    /** What the caller may do. */
     privileges: z.array(z.string()),
     /** True until the first administrator exists. */
     setupNeeded: z.boolean(),
+    /** Null when nobody is signed in. */
+    by: SignedInBy.nullable(),
+    /** True while nothing is allowed but setting up the second factor that is demanded. */
+    enrolling: z.boolean(),
+    /** Name and password were taken; send the second factor with this. Only in answer to a sign-in. */
+    challenge: z.string().nullable(),
   })
   .meta({ id: 'Session' })
 export type Session = z.output<typeof Session>
+
+export const TokenScope = z
+  .strictObject({
+    privileges: z.array(z.enum(PRIVILEGES)).min(1),
+    /** Null: every VM the owner may see. */
+    vmIds: z.array(VmId).min(1).max(100).nullable(),
+  })
+  .meta({ id: 'TokenScope' })
+export type TokenScope = z.output<typeof TokenScope>
 
 export const ApiToken = z
   .strictObject({
@@ -43,7 +86,10 @@ export const ApiToken = z
     label: z.string(),
     createdAt: Instant,
     lastUsedAt: Instant.nullable(),
+    lastUsedFrom: z.string().nullable(),
     expiresAt: Instant.nullable(),
+    /** Null: whatever its owner may. */
+    scope: TokenScope.nullable(),
   })
   .meta({ id: 'ApiToken' })
 export type ApiToken = z.output<typeof ApiToken>

@@ -1,15 +1,18 @@
 /**
- * Sign-in, credentials and their end. Credentials and people are read from the store on each request, so what the
- * command line changes counts at once.
+ * People and their credentials. Both are read from the store on each request, so what the command line changes counts
+ * at once. How somebody gets a session is in `sign-in.ts`, what they do with their own account in `account.ts`.
  *
  * A credential's id is `session:` or `token:` and its key in the store (a digest, no secret). Whoever holds a
  * long-lived connection for one asks `onRevoked`; the call comes within a second of logout, password change,
  * role change, disabling, deletion, revocation or expiry, whichever process did it.
  */
-import { hasPrivilege, PRIVILEGES } from '#lib/auth/privileges.ts'
-import type { ApiToken, Session } from '#lib/schema/user.ts'
+import { may, PRIVILEGES } from '#lib/auth/privileges.ts'
+import type { SignInSettings, SignInSettingsChange, SignInWays } from '#lib/schema/sign-in.ts'
+import type { ApiToken, ExternalLogin, ExternalRealm, Person, Session } from '#lib/schema/user.ts'
+import { type AccountActions, createAccount } from '#server/auth/account.ts'
+import { keyOf } from '#server/auth/credential-key.ts'
 import {
-  newSessionSecret,
+  type FactorDocument,
   type SessionDocument,
   sessionKey,
   type TokenDocument,
@@ -18,59 +21,66 @@ import {
   type UserDocument,
   userView,
 } from '#server/auth/documents.ts'
+import { createFactors, hasFactor } from '#server/auth/factors.ts'
+import { hostAccountsUnavailable } from '#server/auth/host-accounts.ts'
+import { ldapCheck } from '#server/auth/ldap.ts'
+import { createOidc, OIDC_RETURN_PATH, type OidcSignIn } from '#server/auth/oidc.ts'
+import { createPasskeys, type Passkeys, passkeysUnavailable } from '#server/auth/passkeys.ts'
 import { createPasswords, type Passwords } from '#server/auth/passwords.ts'
 import { AttemptLimiter, addressKey } from '#server/auth/rate-limit.ts'
+import type { Sealer } from '#server/auth/sealer.ts'
+import { createSessions, type Origin } from '#server/auth/sessions.ts'
+import { createSettings } from '#server/auth/settings.ts'
 import { createSetupCode } from '#server/auth/setup-code.ts'
+import { createSignIns, type SignedIn, type SignIns } from '#server/auth/sign-in.ts'
 import { createSteadyClock, type SteadyClock } from '#server/auth/steady-clock.ts'
-import { createTokens, isExpired } from '#server/auth/tokens.ts'
+import { createTokens, isExpired, type Tokens } from '#server/auth/tokens.ts'
 import { createUsers, type UserChange, type Users } from '#server/auth/users.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller } from '#server/engine/types.ts'
 import type { SqliteStore } from '#server/store/sqlite.ts'
 
-export const SESSION_IDLE_MS = 12 * 3_600_000
-export const SESSION_ABSOLUTE_MS = 7 * 86_400_000
-const SESSIONS_PER_USER = 50
-/** A use is written down at most this often: each write costs a disk flush. */
-const TOUCH_EVERY_MS = 5 * 60_000
 const TOKEN_TOUCH_EVERY_MS = 60_000
 const SWEEP_EVERY_MS = 1000
 /** Every so many sweeps credentials are looked at although nobody changed anything: some expire. */
 const FULL_SWEEP_EVERY = 30
-
-const IP_LIMIT = { max: 10, windowMs: 60_000 }
-const ACCOUNT_LIMIT = { max: 20, windowMs: 15 * 60_000 }
-
-export interface SignedIn {
-  /** Value of the session cookie. */
-  readonly secret: string
-  readonly user: UserDocument
-}
+const SETUP_LIMIT = { max: 10, windowMs: 60_000 }
 
 export interface Auth {
   readonly users: Users
+  readonly tokens: Tokens
+  readonly signIns: SignIns
+  readonly passkeys: Passkeys
+  readonly oidc: OidcSignIn
+  /** What a person does with their own account. */
+  readonly account: AccountActions
   /** The code, while there is no administrator; null afterwards. */
   setupCode(): string | null
-  /** @throws EngineError already_set_up, bad_setup_code, name_taken, rate_limited, busy */
-  setUp(input: { code: string; name: string; password: string }, from: string): Promise<SignedIn>
-  /** `oldSecret` is the cookie sent along, whose session ends. @throws EngineError bad_credentials, rate_limited, busy */
-  signIn(input: { name: string; password: string }, from: string, oldSecret: string | null): Promise<SignedIn>
+  /** @throws EngineError already_set_up, bad_setup_code, name_taken, bad_input, rate_limited, busy */
+  setUp(input: { code: string; name: string; password: string }, origin: Origin): Promise<SignedIn>
+  /** Ends the session of a cookie that a sign-in replaces. */
+  forget(secret: string): void
   signOut(caller: Caller): void
-  /** @throws EngineError bad_credentials, rate_limited, busy, forbidden (with a token) */
-  changePassword(caller: Caller, input: { current: string; next: string }): Promise<void>
   updateUser(id: string, change: UserChange): Promise<UserDocument>
+  setLogins(id: string, logins: readonly ExternalLogin[]): UserDocument
   deleteUser(id: string): UserDocument
-  session(userId: string | null): Session
+  /** @throws EngineError not_found */
+  endSessions(userId: string): UserDocument
+  /** Takes away a person's second factors and ends their sessions. @throws EngineError not_found */
+  resetFactors(userId: string): UserDocument
+  /** Everybody, by name. */
+  people(): Person[]
+  session(caller: Caller | null): Session
   callerOfSession(secret: string, from: string): Caller | null
   callerOfToken(secret: string, from: string): Caller | null
-  tokenList(caller: Caller): ApiToken[]
-  /** @throws EngineError forbidden (with a token), conflict */
-  tokenCreate(
-    caller: Caller,
-    input: { label: string; expiresInDays?: number | undefined },
-  ): { token: string; entry: ApiToken }
-  /** @throws EngineError not_found, forbidden (with a token) */
-  tokenDelete(caller: Caller, id: string): void
+  /** @throws EngineError not_found */
+  tokenDelete(id: string, userId: string): ApiToken
+  /** @param page origin of our own page, where it is known */
+  ways(page: string | null): SignInWays
+  settingsView(page: string | null): SignInSettings
+  /** @throws EngineError bad_input, last_admin */
+  changeSettings(change: SignInSettingsChange): void
+  checkRealm(realm: ExternalRealm): Promise<{ ok: boolean; text: string }>
   isAlive(credentialId: string): boolean
   /** Calls back once when the session or token ends, and soon when it already has. Returns the unsubscribe function. */
   onRevoked(credentialId: string, listener: () => void): () => void
@@ -80,22 +90,24 @@ export interface Auth {
 export interface AuthOptions {
   readonly passwords?: Passwords
   readonly clock?: SteadyClock
+  /** Wall clock of one-time codes. */
+  readonly wallMs?: () => number
 }
 
-export function createAuth(store: SqliteStore, options: AuthOptions = {}): Auth {
+export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOptions = {}): Auth {
   const passwords = options.passwords ?? createPasswords()
   const clock = options.clock ?? createSteadyClock(store)
   const users = createUsers(store, passwords)
   const tokens = createTokens(store)
+  const sessions = createSessions(store, clock)
+  const factors = createFactors(store, sealer, clock, options.wallMs)
+  const passkeys = createPasskeys(store, factors)
+  const settings = createSettings(store, sealer)
+  const oidc = createOidc(settings)
   const setupCode = createSetupCode()
-  const byAddress = new AttemptLimiter(IP_LIMIT)
-  const byAccount = new AttemptLimiter(ACCOUNT_LIMIT)
-  const setupByAddress = new AttemptLimiter(IP_LIMIT)
+  const setupByAddress = new AttemptLimiter(SETUP_LIMIT)
   /** Who waits for the end of which credential. */
   const listeners = new Map<string, Set<() => void>>()
-
-  const isSessionOver = (session: SessionDocument, now: number) =>
-    now - session.usedSteadyMs > SESSION_IDLE_MS || now - session.startedSteadyMs > SESSION_ABSOLUTE_MS
 
   const activeUser = (id: string): UserDocument | null => {
     const user = users.get(id)
@@ -106,7 +118,7 @@ export function createAuth(store: SqliteStore, options: AuthOptions = {}): Auth 
     const [kind, key = ''] = credentialId.split(':')
     if (kind === 'session') {
       const session = store.get<SessionDocument>('session', key)?.value
-      return session !== undefined && !isSessionOver(session, clock.now()) && activeUser(session.userId) !== null
+      return session !== undefined && !sessions.isOver(session) && activeUser(session.userId) !== null
     }
     const token = store.get<TokenDocument>('token', key)?.value
     return token !== undefined && !isExpired(token, Date.now()) && activeUser(token.userId) !== null
@@ -120,68 +132,61 @@ export function createAuth(store: SqliteStore, options: AuthOptions = {}): Auth 
     }
   }
 
-  const dropExpired = (): void => {
-    const now = clock.now()
-    const over = store.list<SessionDocument>('session').filter(({ value }) => isSessionOver(value, now))
-    if (over.length === 0) return
-    store.transaction(() => {
-      for (const { key } of over) store.delete('session', key)
-    })
-  }
-
   let sweeps = 0
   const timer = setInterval(() => {
     try {
       sweeps += 1
       if (store.changedElsewhere() || sweeps % FULL_SWEEP_EVERY === 0) sweep()
-      if (sweeps % 3600 === 0) dropExpired()
+      if (sweeps % 3600 === 0) sessions.dropExpired()
     } catch {
       // A store that cannot be read for a moment is looked at again in a second.
     }
   }, SWEEP_EVERY_MS)
   timer.unref()
-  dropExpired()
+  sessions.dropExpired()
 
-  const startSession = (user: UserDocument, from: string): SignedIn => {
-    const secret = newSessionSecret()
-    const key = sessionKey(secret)
-    if (key === null) throw new Error('a new session secret is not of its own form')
-    const now = clock.now()
-    const session: SessionDocument = {
-      v: 1,
-      userId: user.id,
-      createdAt: new Date().toISOString(),
-      from,
-      startedSteadyMs: now,
-      usedSteadyMs: now,
-    }
-    store.transaction(() => {
-      const own = store.list<SessionDocument>('session').filter(({ value }) => value.userId === user.id)
-      own.sort((a, b) => a.value.usedSteadyMs - b.value.usedSteadyMs)
-      for (const { key: old } of own.slice(0, Math.max(0, own.length - SESSIONS_PER_USER + 1))) {
-        store.delete('session', old)
-      }
-      store.put('session', key, session)
-    })
+  const start: typeof sessions.start = (user, origin, how) => {
+    const secret = sessions.start(user, origin, how)
     users.seen(user)
-    return { secret, user }
+    return secret
   }
-
-  const assertSession = (caller: Caller, what: string): void => {
-    if (caller.via === 'token') {
-      throw new EngineError('forbidden', `An API token cannot ${what}; sign in with a password for that.`)
-    }
+  const updateUser = async (id: string, change: UserChange) => {
+    const user = await users.update(id, change)
+    sweep()
+    return user
   }
+  const known = (id: string): UserDocument => {
+    const user = users.get(id)
+    if (user === null) throw new EngineError('not_found', 'There is no such person.')
+    return user
+  }
+  const signIns = createSignIns({ users, passwords, factors, passkeys, oidc, settings, start, update: updateUser })
 
   return {
     users,
+    tokens,
+    signIns,
+    passkeys,
+    oidc,
+    account: createAccount({
+      users,
+      tokens,
+      sessions,
+      factors,
+      passkeys,
+      passwords,
+      settings,
+      attempts: signIns,
+      start,
+      sweep,
+    }),
     setupCode: () => (users.hasAdmin() ? null : setupCode.text),
 
-    async setUp({ code, name, password }, from) {
+    async setUp({ code, name, password }, origin) {
       if (users.hasAdmin()) {
         throw new EngineError('already_set_up', 'There is already an administrator. Sign in instead.')
       }
-      const takeBack = setupByAddress.begin(addressKey(from))
+      const takeBack = setupByAddress.begin(addressKey(origin.from))
       if (!setupCode.matches(code)) {
         throw new EngineError(
           'bad_setup_code',
@@ -190,88 +195,92 @@ export function createAuth(store: SqliteStore, options: AuthOptions = {}): Auth 
         )
       }
       takeBack()
-      return startSession(await users.createFirstAdmin({ name, password }), from)
+      const user = await users.createFirstAdmin({ name, password })
+      return { secret: start(user, origin, { by: 'password' }), user, notes: [] }
     },
 
-    async signIn({ name, password }, from, oldSecret) {
-      const address = addressKey(from)
-      const takeBackAddress = byAddress.begin(address)
-      const takeBackAccount = byAccount.begin(`${address} ${name}`)
-      const user = users.byName(name)
-      let right = false
-      try {
-        right = await passwords.verify(user?.passwordHash ?? null, password)
-      } catch (error) {
-        takeBackAddress()
-        takeBackAccount()
-        throw error
-      }
-      // Read again: the person may have been disabled, or the password changed, while the hash was computed.
-      const now = user ? users.get(user.id) : null
-      if (!right || !now || now.disabled || now.passwordHash !== user?.passwordHash) {
-        throw new EngineError('bad_credentials', 'The name or the password is wrong.')
-      }
-      takeBackAddress()
-      takeBackAccount()
-      const oldKey = oldSecret === null ? null : sessionKey(oldSecret)
-      if (oldKey !== null && store.delete('session', oldKey)) sweep()
-      return startSession(now, from)
+    forget(secret) {
+      const key = sessionKey(secret)
+      if (key !== null && store.delete('session', key)) sweep()
     },
-
     signOut(caller) {
-      assertSession(caller, 'sign out')
       store.delete('session', keyOf(caller))
       sweep()
     },
-
-    async changePassword(caller, { current, next }) {
-      assertSession(caller, 'change the password')
-      const takeBack = byAccount.begin(`${addressKey(caller.from)} ${caller.name}`)
-      const user = users.get(caller.userId)
-      if (!(await passwords.verify(user?.passwordHash ?? null, current))) {
-        throw new EngineError('bad_credentials', 'The current password is wrong.', { field: 'current' })
+    updateUser,
+    setLogins(id, logins) {
+      const before = known(id).logins ?? []
+      const after = users.setLogins(id, logins)
+      // Who came in by an account that no longer counts has to sign in again.
+      if (before.some((old) => !logins.some((now) => now.realm === old.realm && now.subject === old.subject))) {
+        sessions.end(id, () => true)
       }
-      takeBack()
-      await users.update(caller.userId, { password: next }, keyOf(caller))
       sweep()
+      return after
     },
-
-    async updateUser(id, change) {
-      const user = await users.update(id, change)
-      sweep()
-      return user
-    },
-
     deleteUser(id) {
       const user = users.delete(id)
       sweep()
       return user
     },
+    endSessions(userId) {
+      const user = known(userId)
+      sessions.end(userId, () => true)
+      sweep()
+      return user
+    },
+    resetFactors(userId) {
+      const user = known(userId)
+      factors.reset(userId)
+      sessions.end(userId, () => true)
+      sweep()
+      return user
+    },
 
-    session(userId) {
-      const user = userId === null ? null : users.get(userId)
+    people() {
+      const strong = new Set(
+        store.list<FactorDocument>('factor').flatMap(({ key, value }) => (hasFactor(value) ? [key] : [])),
+      )
+      const count = (of: readonly { readonly userId: string }[]) => Map.groupBy(of, ({ userId }) => userId)
+      const ownTokens = count(tokens.list())
+      const open = store.list<SessionDocument>('session').map(({ value }) => value)
+      const ownSessions = count(open.filter((session) => !sessions.isOver(session)))
+      return users
+        .list()
+        .map((user) => ({
+          ...userView(user),
+          secondFactor: strong.has(user.id),
+          tokens: ownTokens.get(user.id)?.length ?? 0,
+          sessions: ownSessions.get(user.id)?.length ?? 0,
+        }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1))
+    },
+
+    session(caller) {
+      const user = caller === null ? null : users.get(caller.userId)
+      const nobody = { by: null, enrolling: false, challenge: null, setupNeeded: !users.hasAdmin() }
+      if (caller === null || user === null) return { user: null, privileges: [], ...nobody }
       return {
-        user: user ? userView(user) : null,
-        privileges: user ? PRIVILEGES.filter((privilege) => hasPrivilege(user.role, privilege)) : [],
-        setupNeeded: !users.hasAdmin(),
+        ...nobody,
+        user: userView(user),
+        privileges: PRIVILEGES.filter((privilege) => may(caller, privilege)),
+        by:
+          caller.via === 'token'
+            ? 'token'
+            : (store.get<SessionDocument>('session', keyOf(caller))?.value.by ?? 'password'),
+        enrolling: caller.enrolling ?? false,
       }
     },
 
     callerOfSession(secret, from) {
-      const key = sessionKey(secret)
-      const stored = key === null ? null : store.get<SessionDocument>('session', key)
-      if (!stored) return null
-      const now = clock.now()
-      const session = stored.value
-      const user = isSessionOver(session, now) ? null : activeUser(session.userId)
+      const stored = sessions.find(secret)
+      const user = stored && activeUser(stored.value.userId)
       if (!user) return null
-      if (now - session.usedSteadyMs > TOUCH_EVERY_MS) {
-        note(() => {
-          store.cas('session', stored.key, { ...session, usedSteadyMs: now }, stored.revision)
-          users.seen(user)
-        })
-      }
-      return callerFor(user, `session:${stored.key}`, 'session', from)
+      note(() => {
+        if (sessions.touch(stored, from)) users.seen(user)
+      })
+      const { enrolling = false } = stored.value
+      return { ...callerFor(user, from), credentialId: `session:${stored.key}`, via: 'session', scope: null, enrolling }
     },
 
     callerOfToken(secret, from) {
@@ -284,23 +293,69 @@ export function createAuth(store: SqliteStore, options: AuthOptions = {}): Auth 
       if (!user) return null
       if (token.lastUsedAt === null || Math.abs(now - Date.parse(token.lastUsedAt)) > TOKEN_TOUCH_EVERY_MS) {
         note(() => {
-          store.cas('token', stored.key, { ...token, lastUsedAt: new Date(now).toISOString() }, stored.revision)
+          const used = { ...token, lastUsedAt: new Date(now).toISOString(), lastUsedFrom: from }
+          store.cas('token', stored.key, used, stored.revision)
           users.seen(user)
         })
       }
-      return callerFor(user, `token:${stored.key}`, 'token', from)
+      return {
+        ...callerFor(user, from),
+        credentialId: `token:${stored.key}`,
+        via: 'token',
+        scope: token.scope ?? null,
+        enrolling: false,
+      }
     },
 
-    tokenList: (caller) => tokens.list(caller.userId).map(tokenView),
-    tokenCreate(caller, input) {
-      assertSession(caller, 'create API tokens')
-      const { secret, entry } = tokens.create({ userId: caller.userId, ...input })
-      return { token: secret, entry: tokenView(entry) }
-    },
-    tokenDelete(caller, id) {
-      assertSession(caller, 'revoke API tokens')
-      tokens.delete(id, caller.userId)
+    tokenDelete(id, userId) {
+      const gone = tokens.delete(id, userId)
       sweep()
+      return tokenView(gone)
+    },
+
+    ways(page) {
+      const now = settings.read()
+      const passwordRealms: SignInWays['passwords'] = [{ realm: 'local', label: '' }]
+      if (now.ldap?.enabled) passwordRealms.push({ realm: 'ldap', label: now.ldap.label })
+      if (now.host?.enabled && hostAccountsUnavailable() === null) {
+        passwordRealms.push({ realm: 'host', label: now.host.label })
+      }
+      return {
+        passwords: passwordRealms,
+        oidc: now.oidc?.enabled ? now.oidc.label : null,
+        passkeysUnavailable: passkeysUnavailable(page ?? ''),
+      }
+    },
+    settingsView(page) {
+      const { policy, oidc: provider, ldap: directory, host } = settings.read()
+      const strip = <T extends object, K extends string>(from: T, ...names: K[]) =>
+        Object.fromEntries(Object.entries(from).filter(([name]) => !names.includes(name as K))) as Omit<T, K>
+      return {
+        policy,
+        oidc: provider && {
+          ...strip(provider, 'clientSecret', 'sealedClientSecret'),
+          hasClientSecret: provider.clientSecret !== null,
+        },
+        ldap: directory && {
+          ...strip(directory, 'bindPassword', 'sealedBindPassword'),
+          hasBindPassword: directory.bindPassword !== null,
+        },
+        host,
+        hostUnavailable: hostAccountsUnavailable(),
+        redirectUri: page === null ? null : page + OIDC_RETURN_PATH,
+      }
+    },
+    changeSettings(change) {
+      settings.change(change, () => users.assertSomeAdmin())
+    },
+    async checkRealm(realm) {
+      if (realm === 'oidc') return oidc.check()
+      if (realm === 'host') {
+        const reason = hostAccountsUnavailable()
+        return { ok: reason === null, text: reason ?? 'PAM can be asked.' }
+      }
+      const { ldap } = settings.read()
+      return ldap === null ? { ok: false, text: 'No directory is set up.' } : ldapCheck(ldap)
     },
 
     isAlive,
@@ -318,13 +373,9 @@ export function createAuth(store: SqliteStore, options: AuthOptions = {}): Auth 
       clearInterval(timer)
     },
   }
-
-  function callerFor(user: UserDocument, credentialId: string, via: Caller['via'], from: string): Caller {
-    return { userId: user.id, name: user.name, role: user.role, from, credentialId, via }
-  }
 }
 
-const keyOf = (caller: Caller): string => caller.credentialId.slice(caller.credentialId.indexOf(':') + 1)
+const callerFor = (user: UserDocument, from: string) => ({ userId: user.id, name: user.name, role: user.role, from })
 
 /** A time stamp that cannot be written (the disk is full, say) must not keep anybody from reading or stopping a VM. */
 function note(write: () => void): void {

@@ -1,21 +1,22 @@
 /** What the store keeps about people and their credentials, and how secrets become keys. */
 import { createHash, randomBytes } from 'node:crypto'
-import type * as z from 'zod'
-import type { ApiToken, Role, User } from '#lib/schema/user.ts'
+import type { ApiToken, ExternalLogin, Role, SignedInBy, TokenScope, User } from '#lib/schema/user.ts'
 
 export interface UserDocument {
   readonly v: 1
   readonly id: string
   readonly name: string
-  readonly role: z.output<typeof Role>
+  readonly role: Role
   readonly disabled: boolean
-  /** PHC string. */
-  readonly passwordHash: string
+  /** PHC string; null: this person has no password here. */
+  readonly passwordHash: string | null
   readonly createdAt: string
   readonly lastSeenAt: string | null
+  /** Accounts elsewhere that sign in as this person; absent in older documents. */
+  readonly logins?: readonly ExternalLogin[]
 }
 
-/** Stored under the SHA-256 of its secret. */
+/** Stored under the SHA-256 of its secret. Optional fields are absent in older documents. */
 export interface SessionDocument {
   readonly v: 1
   readonly userId: string
@@ -24,6 +25,36 @@ export interface SessionDocument {
   /** By the steady clock, milliseconds. */
   readonly startedSteadyMs: number
   readonly usedSteadyMs: number
+  readonly by?: SignedInBy
+  readonly device?: string
+  readonly lastSeenAt?: string
+  /** When the person last said who they are, by the steady clock. */
+  readonly confirmedSteadyMs?: number
+  /** Good for nothing but setting up the second factor that is demanded. */
+  readonly enrolling?: boolean
+}
+
+/** Second factors of one person; stored under the person's id. */
+export interface FactorDocument {
+  readonly v: 1
+  readonly totp: { readonly sealedSecret: string; readonly confirmedAt: string; readonly lastCounter: number } | null
+  /** An app that has not shown yet that it counts right. */
+  readonly pendingTotp: { readonly sealedSecret: string; readonly startedSteadyMs: number } | null
+  /** SHA-256 of each code that was not used. */
+  readonly recovery: readonly string[]
+  readonly passkeys: readonly PasskeyDocument[]
+}
+
+export interface PasskeyDocument {
+  /** Base64url, as are the other bytes. */
+  readonly id: string
+  readonly publicKey: string
+  readonly counter: number
+  readonly label: string
+  readonly createdAt: string
+  readonly lastUsedAt: string | null
+  readonly hostname: string
+  readonly synced: boolean
 }
 
 /** Stored under the SHA-256 of its secret. */
@@ -34,8 +65,11 @@ export interface TokenDocument {
   readonly label: string
   readonly createdAt: string
   readonly lastUsedAt: string | null
+  readonly lastUsedFrom?: string | null
   /** By the wall clock: people choose a date. */
   readonly expiresAt: string | null
+  /** Absent or null: whatever its owner may. */
+  readonly scope?: TokenScope | null
 }
 
 const SECRET_BYTES = 32
@@ -63,10 +97,20 @@ function sha256(secret: string): string {
 
 export function userView(user: UserDocument): User {
   const { id, name, role, disabled, createdAt, lastSeenAt } = user
-  return { id: id as User['id'], name, role, disabled, createdAt, lastSeenAt }
+  const hasPassword = user.passwordHash !== null
+  return {
+    id: id as User['id'],
+    name,
+    role,
+    disabled,
+    createdAt,
+    lastSeenAt,
+    hasPassword,
+    logins: [...(user.logins ?? [])],
+  }
 }
 
 export function tokenView(token: TokenDocument): ApiToken {
-  const { id, label, createdAt, lastUsedAt, expiresAt } = token
-  return { id: id as ApiToken['id'], label, createdAt, lastUsedAt, expiresAt }
+  const { id, label, createdAt, lastUsedAt, lastUsedFrom = null, expiresAt, scope = null } = token
+  return { id: id as ApiToken['id'], label, createdAt, lastUsedAt, lastUsedFrom, expiresAt, scope }
 }

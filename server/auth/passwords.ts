@@ -1,8 +1,9 @@
 /**
  * Passwords: argon2id from `node:crypto`, kept as PHC strings. At most two are computed at once, so that a flood of
- * sign-ins leaves libuv's four threads free for files; what does not fit the queue is refused as busy.
+ * sign-ins leaves libuv's four threads free for files, and a processor; what does not fit the queue is refused as busy.
  */
 import { type Argon2Parameters, argon2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { EngineError } from '#server/engine/errors.ts'
 
 /** OWASP's second recommended setting: 19 MiB, two passes, one lane; about 25 ms. */
@@ -11,7 +12,8 @@ const PASSES = 2
 const PARALLELISM = 1
 const TAG_BYTES = 32
 
-const AT_ONCE = 2
+/** One processor is left to answer everybody else. */
+const AT_ONCE = Math.min(2, Math.max(1, availableParallelism() - 1))
 const QUEUE_MAX = 50
 
 const PHC = /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/

@@ -1,5 +1,6 @@
 /** API tokens: shared by the API and the command line. */
 import { randomUUIDv7 } from 'node:crypto'
+import type { TokenScope } from '#lib/schema/user.ts'
 import { newTokenSecret, type TokenDocument, tokenKey } from '#server/auth/documents.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Store } from '#server/store/types.ts'
@@ -11,7 +12,12 @@ export interface Tokens {
   /** Oldest first. */
   list(userId?: string): TokenDocument[]
   /** The secret is in the answer only; the store keeps its digest. @throws EngineError conflict (too many) */
-  create(input: { userId: string; label: string; expiresInDays?: number | undefined }): {
+  create(input: {
+    userId: string
+    label: string
+    expiresInDays?: number | undefined
+    scope?: TokenScope | undefined
+  }): {
     secret: string
     entry: TokenDocument
   }
@@ -32,7 +38,7 @@ export function createTokens(store: Store): Tokens {
         .map(({ value }) => value)
         .filter((token) => userId === undefined || token.userId === userId)
         .sort((a, b) => (a.id < b.id ? -1 : 1)),
-    create({ userId, label, expiresInDays }) {
+    create({ userId, label, expiresInDays, scope }) {
       const secret = newTokenSecret()
       const key = tokenKey(secret)
       if (key === null) throw new Error('a new token is not of its own form')
@@ -45,6 +51,7 @@ export function createTokens(store: Store): Tokens {
         createdAt: new Date(now).toISOString(),
         lastUsedAt: null,
         expiresAt: expiresInDays === undefined ? null : new Date(now + expiresInDays * DAY_MS).toISOString(),
+        scope: scope ?? null,
       }
       return store.transaction(() => {
         if (stored().filter(({ value }) => value.userId === userId).length >= TOKENS_PER_USER) {

@@ -1,16 +1,15 @@
 /** People: shared by the API and the command line, which may work on the same store at the same time. */
 import { randomUUIDv7 } from 'node:crypto'
-import type * as z from 'zod'
-import type { Role } from '#lib/schema/user.ts'
-import type { SessionDocument, TokenDocument, UserDocument } from '#server/auth/documents.ts'
+import type { ExternalLogin, Role } from '#lib/schema/user.ts'
+import { isCommonPassword } from '#server/auth/common-passwords.ts'
+import type { FactorDocument, SessionDocument, TokenDocument, UserDocument } from '#server/auth/documents.ts'
 import type { Passwords } from '#server/auth/passwords.ts'
+import { isRealmEnabled } from '#server/auth/settings.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Store, VmDocument } from '#server/store/types.ts'
 
-type UserRole = z.output<typeof Role>
-
 export interface UserChange {
-  readonly role?: UserRole | undefined
+  readonly role?: Role | undefined
   readonly password?: string | undefined
   readonly disabled?: boolean | undefined
 }
@@ -21,8 +20,20 @@ export interface Users {
   byName(name: string): UserDocument | null
   /** Whether somebody can administrate: until then the setup code is valid. */
   hasAdmin(): boolean
-  /** @throws EngineError name_taken, busy */
-  create(input: { name: string; password: string; role: UserRole }): Promise<UserDocument>
+  /** @throws EngineError name_taken, bad_input (common password), conflict (login of somebody else), busy */
+  create(input: {
+    name: string
+    password?: string | undefined
+    role: Role
+    login?: ExternalLogin | undefined
+  }): Promise<UserDocument>
+  byLogin(login: ExternalLogin): UserDocument | null
+  /** @throws EngineError not_found, conflict, last_admin */
+  setLogins(id: string, logins: readonly ExternalLogin[]): UserDocument
+  /** Whether nobody else who can sign in is administrator. */
+  isLastAdmin(user: UserDocument): boolean
+  /** @throws EngineError last_admin when no administrator can sign in any more */
+  assertSomeAdmin(): void
   /** Like `create` for an administrator, but only while there is none. @throws EngineError already_set_up */
   createFirstAdmin(input: { name: string; password: string }): Promise<UserDocument>
   /**
@@ -38,6 +49,16 @@ export interface Users {
 
 const SEEN_EVERY_MS = 5 * 60_000
 
+/** @throws EngineError bad_input at `field` */
+export function assertGoodPassword(password: string, name: string, field = 'password'): void {
+  if (!isCommonPassword(password, name)) return
+  throw new EngineError(
+    'bad_input',
+    'This is among the first passwords anybody would try. A few words that do not belong together are better.',
+    { field },
+  )
+}
+
 export function createUsers(store: Store, passwords: Passwords): Users {
   const list = () => store.list<UserDocument>('user').map((stored) => stored.value)
   const get = (id: string) => store.get<UserDocument>('user', id)?.value ?? null
@@ -51,16 +72,39 @@ export function createUsers(store: Store, passwords: Passwords): Users {
     return user
   }
 
+  /** With a password, a passkey, or an account elsewhere that is asked. */
+  const canSignIn = (user: UserDocument) =>
+    user.passwordHash !== null ||
+    (user.logins ?? []).some(({ realm }) => isRealmEnabled(store, realm)) ||
+    (store.get<FactorDocument>('factor', user.id)?.value.passkeys.length ?? 0) > 0
+  const isUsableAdmin = (user: UserDocument) => isActiveAdmin(user) && canSignIn(user)
+  const isLastAdmin = (user: UserDocument) =>
+    isActiveAdmin(user) && !list().some((other) => other.id !== user.id && isUsableAdmin(other))
+
   const assertAnotherAdmin = (leaving: UserDocument): void => {
-    if (!isActiveAdmin(leaving)) return
-    if (list().some((user) => user.id !== leaving.id && isActiveAdmin(user))) return
+    if (!isLastAdmin(leaving)) return
     throw new EngineError(
       'last_admin',
       `${leaving.name} is the last administrator; make somebody else administrator first.`,
     )
   }
 
-  const insert = (name: string, role: UserRole, passwordHash: string): UserDocument => {
+  const byLogin = ({ realm, subject }: ExternalLogin) =>
+    list().find((user) => user.logins?.some((login) => login.realm === realm && login.subject === subject)) ?? null
+
+  const assertFree = (login: ExternalLogin, but: string | null): void => {
+    const other = byLogin(login)
+    if (other !== null && other.id !== but) {
+      throw new EngineError('conflict', `That account already signs in as ${other.name}.`, { field: 'login' })
+    }
+  }
+
+  const insert = (
+    name: string,
+    role: Role,
+    passwordHash: string | null,
+    logins: readonly ExternalLogin[] = [],
+  ): UserDocument => {
     if (byName(name)) {
       throw new EngineError('name_taken', `There is already somebody called ${name}.`, { field: 'name' })
     }
@@ -73,6 +117,7 @@ export function createUsers(store: Store, passwords: Passwords): Users {
       passwordHash,
       createdAt: new Date().toISOString(),
       lastSeenAt: null,
+      logins,
     }
     store.put('user', user.id, user)
     return user
@@ -92,15 +137,39 @@ export function createUsers(store: Store, passwords: Passwords): Users {
     get,
     byName,
     hasAdmin,
-    async create({ name, password, role }) {
+    byLogin,
+    isLastAdmin,
+    assertSomeAdmin() {
+      if (list().some(isUsableAdmin)) return
+      throw new EngineError(
+        'last_admin',
+        'No administrator could sign in any more. Give one of them a password or another way first.',
+      )
+    },
+    setLogins(id, logins) {
+      return store.transaction(() => {
+        const before = known(id)
+        for (const login of logins) assertFree(login, id)
+        const after = { ...before, logins: logins.map(({ realm, subject }) => ({ realm, subject })) }
+        store.put('user', id, after)
+        if (isActiveAdmin(after) && !canSignIn(after)) assertAnotherAdmin(after)
+        return after
+      })
+    },
+    async create({ name, password, role, login }) {
+      if (password !== undefined) assertGoodPassword(password, name)
       if (byName(name)) {
         throw new EngineError('name_taken', `There is already somebody called ${name}.`, { field: 'name' })
       }
-      const hash = await passwords.hash(password)
+      const hash = password === undefined ? null : await passwords.hash(password)
       // Checked again inside: another request or the command line may have been faster.
-      return store.transaction(() => insert(name, role, hash))
+      return store.transaction(() => {
+        if (login) assertFree(login, null)
+        return insert(name, role, hash, login ? [login] : [])
+      })
     },
     async createFirstAdmin({ name, password }) {
+      assertGoodPassword(password, name)
       const hash = await passwords.hash(password)
       return store.transaction(() => {
         if (hasAdmin()) throw new EngineError('already_set_up', 'There is already an administrator. Sign in instead.')
@@ -108,7 +177,8 @@ export function createUsers(store: Store, passwords: Passwords): Users {
       })
     },
     async update(id, change, keepSession) {
-      known(id)
+      const { name } = known(id)
+      if (change.password !== undefined) assertGoodPassword(change.password, name)
       const passwordHash = change.password === undefined ? undefined : await passwords.hash(change.password)
       return store.transaction(() => {
         const before = known(id)
@@ -138,6 +208,7 @@ export function createUsers(store: Store, passwords: Passwords): Users {
           )
         }
         endCredentials(id)
+        store.delete('factor', id)
         store.delete('user', id)
         return user
       })

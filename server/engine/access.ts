@@ -1,5 +1,5 @@
 /** Who may see and do what with a VM. The HTTP side has checked the operation's privilege; this is about the object. */
-import { hasPrivilege, type Privilege, seesAllVms } from '#lib/auth/privileges.ts'
+import { type Authority, coversVm, may, type Privilege, seesAllVms } from '#lib/auth/privileges.ts'
 import type { Vm, VmState } from '#lib/schema/vm-state.ts'
 import { allowedAction, VM_ACTIONS, type VmAction } from '#lib/vm/actions.ts'
 import { EngineError } from './errors.ts'
@@ -20,8 +20,11 @@ const NEEDED: Readonly<Record<VmAction, Privilege>> = {
   console: 'vm.console.view',
 }
 
-export const canSeeVm = (caller: Pick<Caller, 'role' | 'userId'>, owner: { ownerId: string }): boolean =>
-  seesAllVms(caller.role) || owner.ownerId === caller.userId
+/** @param vm without its id, a token for some VMs does not see it */
+export const canSeeVm = (
+  caller: Pick<Caller, 'role' | 'userId' | 'scope'>,
+  vm: { readonly ownerId: string; readonly id?: string },
+): boolean => (seesAllVms(caller.role) || vm.ownerId === caller.userId) && coversVm(caller, vm.id)
 
 /** A missing VM and somebody else's are the same answer. @throws EngineError not_found */
 export function requireVm(records: VmRecords, caller: Caller, id: string): VmRecord {
@@ -30,11 +33,11 @@ export function requireVm(records: VmRecords, caller: Caller, id: string): VmRec
   return record
 }
 
-/** State decides what is possible, the role what is permitted; the first refusal that a caller cannot mend wins. */
-export function actionsFor(role: Caller['role'], state: VmState): Vm['actions'] {
+/** State decides what is possible, the caller what is permitted; the first refusal that a caller cannot mend wins. */
+export function actionsFor(caller: Authority, state: VmState): Vm['actions'] {
   const entries = VM_ACTIONS.map((action) => [
     action,
-    hasPrivilege(role, NEEDED[action]) ? allowedAction(state, action) : { allowed: false, reason: LOOK_ONLY },
+    may(caller, NEEDED[action]) ? allowedAction(state, action) : { allowed: false, reason: LOOK_ONLY },
   ])
   // The keys are exactly VM_ACTIONS, which fromEntries cannot express.
   return Object.fromEntries(entries) as Vm['actions']

@@ -6,6 +6,7 @@
  */
 import { mkdir, readFile } from 'node:fs/promises'
 import * as z from 'zod'
+import { may } from '#lib/auth/privileges.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
@@ -181,7 +182,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   })
   jobs.open()
   /** Administrators see everybody's work: it is their disk. */
-  const whose = (caller: Caller) => (caller.role === 'admin' ? null : caller.userId)
+  const whose = (caller: Caller) => (may(caller, 'activity.view.all') ? null : caller.userId)
   const launcher = createLauncher({
     data,
     runDir: config.runDir,
@@ -431,7 +432,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
       capabilities: () => deps.host.capabilities(),
       deviceType: (_caller, type) => deps.host.deviceType(type),
-      devices: (caller) => deps.host.devices({ details: caller.role === 'admin' }),
+      devices: (caller) => deps.host.devices({ details: may(caller, 'vm.host') }),
     },
     jobs: {
       list: async (caller) => ({ items: jobs.list(whose(caller)) }),

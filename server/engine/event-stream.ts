@@ -2,7 +2,7 @@
  * Events as one caller may see them. The hub carries every VM as an administrator sees it; here foreign objects are
  * dropped, and what differs by role (actions) or by what may be named (users of an image) is replaced.
  */
-import { hasPrivilege } from '#lib/auth/privileges.ts'
+import { may } from '#lib/auth/privileges.ts'
 import type { DeckEvent } from '#lib/schema/event.ts'
 import type { Image } from '#lib/schema/image.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
@@ -32,20 +32,27 @@ export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps)
   const seenBy = (caller: Caller, { event, text, ownerId }: HubEvent): { event: DeckEvent; text: string } | null => {
     switch (event.topic) {
       case null:
-      case 'host':
         return { event, text }
+      case 'host':
+        return may(caller, 'host.view') ? { event, text } : null
       case 'vm': {
-        if (ownerId !== null && !canSeeVm(caller, { ownerId })) return null
+        if (ownerId !== null && !canSeeVm(caller, { ownerId, ...(event.id !== null && { id: event.id }) })) return null
+        if (!may(caller, 'vm.view')) return null
+        if ((caller.scope ?? null) !== null && event.object !== undefined) {
+          const vm = event.object as unknown as Vm
+          return withObject(event, { ...vm, actions: actionsFor(caller, vm.state) })
+        }
         if (caller.role !== 'viewer' || event.object === undefined) return { event, text }
         let replaced = forViewers.get(event)
         if (replaced === undefined) {
           const vm = event.object as unknown as Vm
-          replaced = withObject(event, { ...vm, actions: actionsFor('viewer', vm.state) })
+          replaced = withObject(event, { ...vm, actions: actionsFor({ role: 'viewer', via: 'session' }, vm.state) })
           forViewers.set(event, replaced)
         }
         return replaced
       }
       case 'image': {
+        if (!may(caller, 'image.view')) return null
         if (event.id === null || event.object === undefined || caller.role !== 'operator') return { event, text }
         const image = imageFor(caller, event.id)
         return image === null ? null : withObject(event, image)
@@ -53,9 +60,9 @@ export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps)
       case 'job':
         return ownerId === caller.userId || caller.role === 'admin' ? { event, text } : null
       case 'user':
-        return hasPrivilege(caller.role, 'user.manage') ? { event, text } : null
+        return may(caller, 'user.manage') ? { event, text } : null
       case 'activity':
-        return hasPrivilege(caller.role, 'activity.view.all') || ownerId === caller.userId ? { event, text } : null
+        return may(caller, 'activity.view.all') || ownerId === caller.userId ? { event, text } : null
     }
   }
 

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, rm, stat } from 'node:fs/promises'
-import { seesAllVms } from '#lib/auth/privileges.ts'
+import { coversVm, seesAllVms } from '#lib/auth/privileges.ts'
 import type { Image, Starter } from '#lib/schema/image.ts'
 import type { ImageLibrary, ImageUse } from '#server/images/library.ts'
 import { cleanImageName } from '#server/images/names.ts'
@@ -41,8 +41,8 @@ const INSTALLER = {
   package: 'debian-installer-12-netboot-amd64',
 } as const
 
-export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId'>) => (use: ImageUse) =>
-  seesAllVms(caller.role) || use.ownerId === caller.userId
+export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId' | 'scope'>) => (use: ImageUse) =>
+  (seesAllVms(caller.role) || use.ownerId === caller.userId) && coversVm(caller, use.id)
 
 export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
   const { data, library, jobs, space, journal, qemuImg, sandbox } = deps

@@ -1,6 +1,6 @@
 /** The activity log from the engine's side: one place that knows who may read which line and tells the event hub. */
 
-import { seesAllVms } from '#lib/auth/privileges.ts'
+import { may, seesAllVms } from '#lib/auth/privileges.ts'
 import type { ActivityEntry } from '#lib/schema/event.ts'
 import type { EventHub } from '#server/events/hub.ts'
 import type { Store } from '#server/store/types.ts'
@@ -95,7 +95,11 @@ export function createJournal(store: Store, hub: EventHub, now: () => Date = () 
     },
     ofVm: (vmId, query) => store.activity({ ...page(query), objectId: vmId }),
     all(caller, ownVmIds, query) {
-      if (caller.role === 'admin') return store.activity(page(query))
+      // A narrowed token reads about the VMs it reaches, and nothing else its owner did.
+      if ((caller.scope ?? null) !== null && !may(caller, 'activity.view.all')) {
+        return store.activity({ ...page(query), mine: { userId: '', objectIds: ownVmIds() } })
+      }
+      if (may(caller, 'activity.view.all')) return store.activity(page(query))
       const objectIds = seesAllVms(caller.role) ? [] : ownVmIds()
       return store.activity({ ...page(query), mine: { userId: caller.userId, objectIds } })
     },

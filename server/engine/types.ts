@@ -8,19 +8,17 @@
 import type { Readable } from 'node:stream'
 import type * as z from 'zod'
 import type { Operations } from '#lib/api/contract.ts'
+import type { Authority } from '#lib/auth/privileges.ts'
 import type { DeckEvent } from '#lib/schema/event.ts'
-import type { Role } from '#lib/schema/user.ts'
 import type { TicketGrant } from '#server/console/types.ts'
 
-export interface Caller {
+export interface Caller extends Authority {
   readonly userId: string
   readonly name: string
-  readonly role: Role
   /** Remote address as text, for the record. */
   readonly from: string
   /** Session or token id; ends consoles and event sockets when revoked. */
   readonly credentialId: string
-  readonly via: 'session' | 'token'
 }
 
 type Out<K extends keyof Operations> = Operations[K] extends { response: infer R extends z.ZodType }

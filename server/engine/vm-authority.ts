@@ -4,6 +4,7 @@
  */
 import { realpath, stat } from 'node:fs/promises'
 import { sep } from 'node:path'
+import { may } from '#lib/auth/privileges.ts'
 import type { HostDevices, PciDevice } from '#lib/schema/host-devices.ts'
 import type { HostDevice, VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import { hostDeviceKey } from '#server/spec/check/host-devices.ts'
@@ -93,13 +94,13 @@ export function createVmAuthority(deps: AuthorityDeps): VmAuthority {
         const value = asked[name]
         if (value === undefined || same(value, before?.[name] ?? UNUSED[name])) continue
         // Elements of lists may be given in part; what they come to is judged by `assertMaySet`.
-        if (caller.role !== 'admin' && (before === null || same(before[name], UNUSED[name]))) forbid(name, message)
+        if (!may(caller, 'vm.host') && (before === null || same(before[name], UNUSED[name]))) forbid(name, message)
         if (name === 'rawArgs') assertRawArgs(asked.rawArgs ?? [])
       }
     },
     assertMaySet(caller, before, after) {
       if (!same(after.rawArgs, before?.rawArgs ?? [])) assertRawArgs(after.rawArgs)
-      if (caller.role === 'admin') return
+      if (may(caller, 'vm.host')) return
       for (const [name, message] of FIELDS) {
         if (!same(after[name], before?.[name] ?? UNUSED[name])) forbid(name, message)
       }

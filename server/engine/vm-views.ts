@@ -121,7 +121,7 @@ export function createVmViews({ supervisor, viewers, accelerator, userName, busy
       work: { what: work.what, sentence: work.sentence, by: work.by, since: work.since, jobId: work.jobId },
     }),
     owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
-    actions: actionsFor(role, runtime.state),
+    actions: actionsFor({ role, via: 'session' }, runtime.state),
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,
   })

@@ -1,11 +1,11 @@
 /** VMs as the API knows them: seeing, power, consoles. Creating and changing them is in `vm-define.ts`. */
 import { consolePath } from '#lib/api/contract.ts'
-import { hasPrivilege } from '#lib/auth/privileges.ts'
+import { may, type Privilege } from '#lib/auth/privileges.ts'
 import type { Vm, VmExit } from '#lib/schema/vm-state.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import type { Tickets } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
-import { canSeeVm, LOOK_ONLY, requireVm } from './access.ts'
+import { actionsFor, canSeeVm, LOOK_ONLY, requireVm } from './access.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
@@ -50,7 +50,12 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
 
   const visible = (caller: Caller) => records.all().filter((record) => canSeeVm(caller, record))
   /** The record may have been replaced while the caller waited. */
-  const current = (record: VmRecord, caller: Caller): Vm => views.view(records.get(record.id) ?? record, caller.role)
+  /** Views are kept per role; a narrowed token sees the same with fewer actions. */
+  const shown = (record: VmRecord, caller: Caller): Vm => {
+    const view = views.view(record, caller.role)
+    return (caller.scope ?? null) === null ? view : { ...view, actions: actionsFor(caller, view.state) }
+  }
+  const current = (record: VmRecord, caller: Caller): Vm => shown(records.get(record.id) ?? record, caller)
 
   const power = (
     what: string,
@@ -114,19 +119,21 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
     runtimeChanged: restarts.changed,
     async list(caller) {
       deps.watched()
-      return { items: visible(caller).map((record) => views.view(record, caller.role)) }
+      return { items: visible(caller).map((record) => shown(record, caller)) }
     },
     listText(caller) {
       deps.watched()
+      if ((caller.scope ?? null) !== null)
+        return JSON.stringify({ items: visible(caller).map((record) => shown(record, caller)) })
       return `{"items":[${visible(caller)
         .map((record) => views.text(record, caller.role))
         .join(',')}]}`
     },
     async view(caller, id) {
       deps.watched()
-      return views.view(requireVm(records, caller, id), caller.role)
+      return shown(requireVm(records, caller, id), caller)
     },
-    create: async (caller, { seed, ...input }) => views.view(await definer.create(caller, input, seed), caller.role),
+    create: async (caller, { seed, ...input }) => shown(await definer.create(caller, input, seed), caller),
     preview: (caller, { seed, ...input }) => definer.preview(caller, input, seed),
     async update(caller, id, patch, expectedRevision, query) {
       const record = requireVm(records, caller, id)
@@ -134,7 +141,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
         assertMay(caller, 'vm.change')
         busy.assertFree(id, 'change')
         const apply = query?.apply ?? 'now'
-        return views.view(await definer.update(caller, id, patch, expectedRevision, apply), caller.role)
+        return shown(await definer.update(caller, id, patch, expectedRevision, apply), caller)
       })
     },
     async previewChange(caller, id, patch) {
@@ -147,7 +154,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       return journal.vmOperation('vmFirmwareReset', caller, record, 'reset the UEFI variables of', async () => {
         assertMay(caller, 'vm.change')
         busy.assertFree(id, 'change')
-        return views.view(await definer.resetFirmware(id), caller.role)
+        return shown(await definer.resetFirmware(id), caller)
       })
     },
     async delete(caller, id, expectedRevision) {
@@ -230,6 +237,6 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
 }
 
 /** @throws EngineError forbidden */
-function assertMay(caller: Caller, privilege: Parameters<typeof hasPrivilege>[1]): void {
-  if (!hasPrivilege(caller.role, privilege)) throw new EngineError('forbidden', LOOK_ONLY)
+function assertMay(caller: Caller, privilege: Privilege): void {
+  if (!may(caller, privilege)) throw new EngineError('forbidden', LOOK_ONLY)
 }

@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { API_BASE, EVENTS_PATH, operations } from '#lib/api/contract.ts'
-import { hasPrivilege } from '#lib/auth/privileges.ts'
+import { may } from '#lib/auth/privileges.ts'
 import type { Auth } from '#server/auth/auth.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Engine } from '#server/engine/types.ts'
@@ -25,6 +25,7 @@ import {
 import { parseJsonBody } from '#server/http/json-body.ts'
 import { openApiText } from '#server/http/openapi.ts'
 import { registerErrors, sendError } from '#server/http/plugins/errors.ts'
+import { accountRoutes } from '#server/http/routes/account.ts'
 import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
@@ -204,6 +205,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
     app,
     {
       ...sessionRoutes(engine, auth, credentials),
+      ...accountRoutes(engine, auth, credentials),
       ...peopleRoutes(engine, auth),
       ...vmRoutes(engine),
       ...seedRoutes(engine),
@@ -228,7 +230,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
   app.get('/metrics', async (request, reply) => {
     const caller = identify(request.raw, auth, credentials)
     if (!caller) throw new EngineError('unauthenticated', 'Send an API token.')
-    if (!hasPrivilege(caller.role, 'host.view')) throw new EngineError('forbidden', 'Your role does not allow this.')
+    if (!may(caller, 'host.view')) throw new EngineError('forbidden', 'Your role does not allow this.')
     return reply.type('text/plain; version=0.0.4; charset=utf-8').send(await engine.metrics())
   })
   registerNotFound(app, log)

@@ -5,7 +5,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { API_BASE, type Operation, type OperationId, type Operations, operations } from '#lib/api/contract.ts'
-import { hasPrivilege } from '#lib/auth/privileges.ts'
+import { mayCall } from '#lib/auth/privileges.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller } from '#server/engine/types.ts'
 import { sendJson } from '#server/http/compression.ts'
@@ -77,6 +77,18 @@ export class JsonText {
   }
 }
 
+function refusal(caller: Caller, operation: Operation): EngineError {
+  if (caller.enrolling === true) {
+    return new EngineError('second_factor_needed', 'Set up a second factor on your account page first.')
+  }
+  if (operation.privilege === 'account') {
+    return new EngineError('forbidden', 'An API token cannot do this; sign in as a person for that.')
+  }
+  return (caller.scope ?? null) === null
+    ? new EngineError('forbidden', `Your role (${caller.role}) does not allow this.`)
+    : new EngineError('forbidden', 'This API token does not allow this.')
+}
+
 /** The caller, once identified; kept beside the request rather than on it. */
 const callers = new WeakMap<FastifyRequest, Caller>()
 
@@ -111,9 +123,9 @@ function registerOperation(
       if (changes && caller?.via !== 'token') options.assertOwnPage(request, caller !== null)
       if (operation.privilege !== 'public') {
         if (!caller) throw new EngineError('unauthenticated', 'Sign in first.')
-        if (operation.privilege !== 'session' && !hasPrivilege(caller.role, operation.privilege)) {
+        if (!mayCall(caller, operation)) {
           options.onDenied(id, caller)
-          throw new EngineError('forbidden', `Your role (${caller.role}) does not allow this.`)
+          throw refusal(caller, operation)
         }
       }
       if (caller) callers.set(request, caller)

@@ -53,6 +53,49 @@ export function sessionCookie(request: IncomingMessage, policy: CredentialPolicy
   ].join('; ')
 }
 
+/** Binds a sign-in at an OpenID provider to the browser that began it. */
+const FLOW_SUFFIX = '-flow'
+const FLOW_MAX_AGE_S = 600
+
+export function flowCookie(request: IncomingMessage, policy: CredentialPolicy, flow: string): string {
+  const plain = usesPlainCookie(request, policy)
+  return [
+    `${plain ? PLAIN_COOKIE : SECURE_COOKIE}${FLOW_SUFFIX}=${flow}`,
+    'Path=/',
+    `Max-Age=${FLOW_MAX_AGE_S}`,
+    'HttpOnly',
+    'SameSite=Strict',
+    ...(plain ? [] : ['Secure']),
+  ].join('; ')
+}
+
+export function flowSecret(request: IncomingMessage, policy: CredentialPolicy): string | null {
+  const name = usesPlainCookie(request, policy) ? PLAIN_COOKIE : SECURE_COOKIE
+  return cookieValue(request.headers.cookie, name + FLOW_SUFFIX)
+}
+
+/** What the browser calls itself; empty when it does not say. */
+export const deviceOf = (request: IncomingMessage): string => request.headers['user-agent'] ?? ''
+
+/**
+ * Origin of our own page that asks, as good as it can be known: browsers leave the header out when they only read.
+ * For showing; what depends on it uses `requirePageOrigin`.
+ */
+export function pageOrigin(request: IncomingMessage, policy: CredentialPolicy): string | null {
+  const { origin, host = '' } = request.headers
+  if (origin !== undefined) return policy.hosts.isSameOrigin(origin, host) ? origin : null
+  const secure = `https://${host}`
+  const isSecure = 'encrypted' in request.socket || (policy.hosts.isSameOrigin(secure, host) && !policy.insecureHttp)
+  return isSecure ? secure : `http://${host}`
+}
+
+/** @throws EngineError bad_origin when it does not say, or is another's */
+export function requirePageOrigin(request: IncomingMessage, policy: CredentialPolicy): string {
+  const { origin, host = '' } = request.headers
+  if (origin !== undefined && policy.hosts.isSameOrigin(origin, host)) return origin
+  throw new EngineError('bad_origin', 'This works from a page of the dashboard only.')
+}
+
 /** Null: nobody. A bearer token that is sent must be valid; the cookie does not stand in for it. */
 export function identify(request: IncomingMessage, auth: Auth, policy: CredentialPolicy): Caller | null {
   const from = request.socket.remoteAddress ?? 'unknown'

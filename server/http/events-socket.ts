@@ -7,6 +7,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { may } from '#lib/auth/privileges.ts'
 import type { Auth } from '#server/auth/auth.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller, Engine } from '#server/engine/types.ts'
@@ -48,6 +49,9 @@ export function callerOfUpgrade(request: IncomingMessage, auth: Auth, policy: Cr
   }
   const caller = identify(request, auth, policy)
   if (!caller) throw new EngineError('unauthenticated', 'Sign in first.')
+  if (!may(caller, 'session')) {
+    throw new EngineError('second_factor_needed', 'Set up a second factor on your account page first.')
+  }
   return caller
 }
 

@@ -47,7 +47,7 @@ async function closesWithin2s(headers: Record<string, string>, act: () => Promis
 test('the first administrator needs the code, and two who race leave one', async () => {
   const code = rig.auth.setupCode() ?? ''
   expect(code).toMatch(/^[A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4}$/)
-  expect((await rig.get(`${V1}/session`)).json).toEqual({ user: null, privileges: [], setupNeeded: true })
+  expect((await rig.get(`${V1}/session`)).json).toMatchObject({ user: null, privileges: [], setupNeeded: true })
   const wrong = await rig.json('POST', `${V1}/setup`, { code: 'AAAA-AAAA-AAAA', name: 'ann', password: PASSWORD })
   expect(wrong.json.error.code).toBe('bad_setup_code')
   const racers = await Promise.all(
@@ -113,7 +113,7 @@ test('the eleventh wrong password in a minute is 429, other addresses and right 
   const limited = await signIn('ann', PASSWORD)
   expect(limited.status).toBe(429)
   expect(Number(limited.headers['retry-after'])).toBeGreaterThan(0)
-  await expect(rig.auth.signIn({ name: 'ann', password: PASSWORD }, '10.9.9.9', null)).resolves.toBeDefined()
+  await expect(rig.signInDirectly('ann', PASSWORD, '10.9.9.9')).resolves.toBeDefined()
 })
 
 test('200 wrong passwords at once are stopped too', async () => {
@@ -122,44 +122,58 @@ test('200 wrong passwords at once are stopped too', async () => {
   expect(answers.every((answer) => [401, 429, 503].includes(answer.status))).toBe(true)
 })
 
-test('an unknown name and a wrong password look and last the same', async () => {
+test('an unknown name and a wrong password last the same, and what is answered tells neither from the other', async () => {
   await rig.auth.users.create({ name: 'ann', password: PASSWORD, role: 'viewer' })
-  const times: { ann: number[]; nobody: number[] } = { ann: [], nobody: [] }
-  const bodies = new Set<string>()
-  for (let i = 0; i < 40; i++) {
-    for (const name of ['ann', 'nobody'] as const) {
+  const times: { known: number[]; unknown: number[] } = { known: [], unknown: [] }
+  const seen: { known: Set<string>; unknown: Set<string> } = { known: new Set(), unknown: new Set() }
+  for (let i = 0; i < 60; i++) {
+    for (const kind of ['known', 'unknown'] as const) {
       const started = performance.now()
-      const error = await rig.auth
-        .signIn({ name, password: 'wrong password' }, `10.0.${i}.${name.length}`, null)
-        .catch((e) => e)
-      times[name].push(performance.now() - started)
-      bodies.add(`${error.code} ${error.message}`)
+      const said = await rig
+        .signInDirectly(kind === 'known' ? 'ann' : `nobody${i}`, 'wrong password', `10.0.${i}.1`)
+        .then(
+          (result) => Object.keys(result).join(),
+          (error) => `${error.code} ${error.message}`,
+        )
+      times[kind].push(performance.now() - started)
+      seen[kind].add(said)
     }
   }
-  expect(bodies.size).toBe(1)
-  expect(Math.abs(median(times.ann) - median(times.nobody))).toBeLessThan(10)
+  // Some unknown names are asked for a code, as people with a second factor are.
+  expect([...seen.known]).toEqual(['bad_credentials The name or the password is wrong.'])
+  expect([...seen.unknown].sort()).toEqual([...seen.known, 'challenge'])
+  const [known, unknown] = [median(times.known), median(times.unknown)]
+  expect(Math.abs(known - unknown) / Math.min(known, unknown)).toBeLessThan(0.25)
 })
 
-test('60 sign-ins at once do not hold up others', async () => {
+test('60 sign-ins at once leave the list of VMs less than four times as slow as it was', async () => {
+  await rig.stop()
+  rig = await startRig({ validateAnswers: false })
   const { bearer } = await rig.person('ann', 'viewer')
-  rig.on('vms.list', () => ({ items: [] }))
+  const items = Array.from({ length: 500 }, (_v, i) => ({ id: i, name: `vm-${i}`, filler: 'x'.repeat(1000) }))
+  rig.on('vms.list', () => ({ items }))
+  const p95 = async (isOver: (count: number) => boolean) => {
+    const times: number[] = []
+    while (!isOver(times.length)) {
+      const started = performance.now()
+      expect((await rig.get(`${V1}/vms`, bearer)).status).toBe(200)
+      times.push(performance.now() - started)
+    }
+    times.sort((a, b) => a - b)
+    return times[Math.floor(times.length * 0.95)] ?? 0
+  }
+  await p95((count) => count >= 20)
+  const quiet = await p95((count) => count >= 60)
+  let done = false
   const flood = Promise.all(
     Array.from({ length: 60 }, (_v, i) =>
-      rig.auth.signIn({ name: 'ann', password: 'wrong password' }, `10.1.${i}.1`, null).catch((error) => error.code),
+      rig.signInDirectly('ann', 'wrong password', `10.1.${i}.1`).catch((error) => error.code),
     ),
-  )
-  const times: number[] = []
-  let done = false
-  void flood.then(() => {
+  ).finally(() => {
     done = true
   })
-  while (!done) {
-    const started = performance.now()
-    expect((await rig.get(`${V1}/vms`, bearer)).status).toBe(200)
-    times.push(performance.now() - started)
-  }
-  times.sort((a, b) => a - b)
-  expect(times[Math.floor(times.length * 0.95)]).toBeLessThan(300)
+  const busy = await p95((count) => done && count > 0)
+  expect(busy / quiet).toBeLessThan(4)
   const codes = await flood
   expect(codes.filter((code) => code === 'busy').length).toBeGreaterThan(0)
   expect(codes.filter((code) => code === 'bad_credentials').length).toBeGreaterThan(40)

@@ -10,8 +10,9 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type * as z from 'zod'
 import type { Role } from '#lib/schema/user.ts'
-import { createAuth } from '#server/auth/auth.ts'
+import { type AuthOptions, createAuth } from '#server/auth/auth.ts'
 import { sessionKey, tokenKey } from '#server/auth/documents.ts'
+import { openSealer } from '#server/auth/sealer.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller, Engine } from '#server/engine/types.ts'
 import { EventHub } from '#server/events/hub.ts'
@@ -155,11 +156,11 @@ export function engineDouble(): EngineDouble {
   return { engine, calls, hub, on: (name, answer) => answers.set(name, answer) }
 }
 
-export async function startRig(overrides: Partial<HttpOptions> = {}) {
+export async function startRig(overrides: Partial<HttpOptions> = {}, authOptions: AuthOptions = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'gd-http-'))
   const paths = dataPaths(dir)
   const store = openStore(paths)
-  const auth = createAuth(store)
+  const auth = createAuth(store, openSealer(paths.sealKey), authOptions)
   const double = engineDouble()
   const logged: { level: string; fields: object; message: string }[] = []
   const logger = (level: string) => (fields: object, message: string) => logged.push({ level, fields, message })
@@ -177,13 +178,19 @@ export async function startRig(overrides: Partial<HttpOptions> = {}) {
   const { port } = http.app.server.address() as AddressInfo
   const origin = `http://127.0.0.1:${port}`
 
+  /** From another address than the rig's own client has. */
+  const signInDirectly = (name: string, password: string, from: string) =>
+    auth.signIns.password({ name, password, realm: 'local' }, { from, device: 'test' })
+
   /** A person with a session cookie and an API token, made without the API. */
   const person = async (name: string, role: z.output<typeof Role>) => {
     const user = await auth.users.create({ name, password: PASSWORD, role })
-    const { secret: cookieSecret } = await auth.signIn({ name, password: PASSWORD }, '10.0.0.1', null)
+    const signedIn = await signInDirectly(name, PASSWORD, '10.0.0.1')
+    if ('challenge' in signedIn) throw new Error('asked for a second factor')
+    const cookieSecret = signedIn.secret
     const caller = auth.callerOfSession(cookieSecret, '10.0.0.1')
     if (!caller) throw new Error('no session')
-    const { token } = auth.tokenCreate(caller, { label: 'test' })
+    const { token } = auth.account.tokenCreate(caller, { label: 'test' })
     return {
       user,
       token,
@@ -211,6 +218,7 @@ export async function startRig(overrides: Partial<HttpOptions> = {}) {
     origin,
     logged,
     person,
+    signInDirectly,
     json,
     get: (path: string, headers: Record<string, string> = {}) => send(port, 'GET', path, { headers }),
     send: (method: string, path: string, options: RequestOptions = {}) => send(port, method, path, options),

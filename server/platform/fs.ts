@@ -10,6 +10,7 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
+  fsyncSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -121,6 +122,26 @@ export function replaceFile(path: string, text: string): void {
     closeSync(file)
   }
   renameSync(temporary, path)
+}
+
+/** A file that is there whole after a power cut, mode 0600. @throws Error ENOSPC … */
+export function writeDurably(path: string, text: string): void {
+  const temporary = `${path}.new`
+  rmSync(temporary, { force: true })
+  const file = openSync(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  try {
+    writeFileSync(file, text)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  renameSync(temporary, path)
+  const dir = openSync(dirname(path), O_RDONLY)
+  try {
+    fsyncSync(dir)
+  } finally {
+    closeSync(dir)
+  }
 }
 
 /**

@@ -19,6 +19,7 @@ export type Collection =
   | 'user'
   | 'session'
   | 'token'
+  | 'factor'
   | 'job'
   | 'meta'
 

@@ -1,81 +1,55 @@
-/** Operations: People, sign-in, tokens. */
+/** Operations: people and API tokens. */
 import * as z from 'zod'
 import { TokenId, UserId } from '../../schema/ids.ts'
-import { ApiToken, Password, Role, Session, User, UserName } from '../../schema/user.ts'
+import { ApiToken, ExternalLogin, Password, Person, Role, TokenScope, User, UserName } from '../../schema/user.ts'
 import { Items, type Operation, op } from '../operation.ts'
 
 export const peopleOperations = {
-  sessionView: op({
-    method: 'GET',
-    path: '/session',
-    summary: 'Who is signed in',
-    privilege: 'public',
-    response: Session,
-  }),
-  setupCreate: op({
-    method: 'POST',
-    path: '/setup',
-    summary: 'Create the first administrator with the one-time code and sign in',
-    privilege: 'public',
-    body: z.strictObject({ code: z.string().max(64), name: UserName, password: Password }),
-    response: Session,
-    status: 201,
-    errors: ['bad_setup_code', 'already_set_up'],
-  }),
-  sessionCreate: op({
-    method: 'POST',
-    path: '/session',
-    summary: 'Sign in; answers with a session cookie',
-    privilege: 'public',
-    body: z.strictObject({ name: z.string().max(64), password: z.string().max(256) }),
-    response: Session,
-    status: 201,
-    errors: ['bad_credentials'],
-  }),
-  sessionDelete: op({ method: 'DELETE', path: '/session', summary: 'Sign out', privilege: 'session', status: 204 }),
-  passwordChange: op({
-    method: 'POST',
-    path: '/session/password',
-    summary: 'Change the own password; ends every other session',
-    privilege: 'session',
-    body: z.strictObject({ current: z.string().max(256), next: Password }),
-    status: 204,
-    errors: ['bad_credentials'],
-  }),
   tokenList: op({
     method: 'GET',
     path: '/tokens',
     summary: 'Own API tokens',
-    privilege: 'session',
+    privilege: 'account',
     response: Items(ApiToken),
   }),
   tokenCreate: op({
     method: 'POST',
     path: '/tokens',
     summary: 'Create an API token; the secret is shown once. A token cannot create tokens.',
-    privilege: 'session',
-    body: z.strictObject({ label: z.string().min(1).max(64), expiresInDays: z.int().min(1).max(3650).optional() }),
+    privilege: 'account',
+    body: z.strictObject({
+      label: z.string().trim().min(1).max(64),
+      expiresInDays: z.int().min(1).max(3650).optional(),
+      /** Left out: whatever its owner may. */
+      scope: TokenScope.optional(),
+    }),
     response: z.strictObject({ token: z.string(), entry: ApiToken }),
     status: 201,
+    errors: ['confirm_needed'],
   }),
   tokenDelete: op({
     method: 'DELETE',
     path: '/tokens/:id',
     summary: 'Revoke an own API token',
-    privilege: 'session',
+    privilege: 'account',
     params: z.strictObject({ id: TokenId }),
     status: 204,
   }),
-  userList: op({ method: 'GET', path: '/users', summary: 'People', privilege: 'user.manage', response: Items(User) }),
+  userList: op({ method: 'GET', path: '/users', summary: 'People', privilege: 'user.manage', response: Items(Person) }),
   userCreate: op({
     method: 'POST',
     path: '/users',
     summary: 'Add a person',
     privilege: 'user.manage',
-    body: z.strictObject({ name: UserName, password: Password, role: Role }),
+    body: z
+      .strictObject({ name: UserName, password: Password.optional(), role: Role, login: ExternalLogin.optional() })
+      .refine((body) => body.password !== undefined || body.login !== undefined, {
+        path: ['password'],
+        error: 'a password, or an account elsewhere to sign in with',
+      }),
     response: User,
     status: 201,
-    errors: ['name_taken'],
+    errors: ['name_taken', 'conflict'],
   }),
   userUpdate: op({
     method: 'PATCH',
@@ -95,5 +69,47 @@ export const peopleOperations = {
     params: z.strictObject({ id: UserId }),
     status: 204,
     errors: ['last_admin', 'in_use'],
+  }),
+  userLogins: op({
+    method: 'POST',
+    path: '/users/:id/logins',
+    summary: 'Say which accounts elsewhere sign in as this person',
+    privilege: 'user.manage',
+    params: z.strictObject({ id: UserId }),
+    body: z.strictObject({ logins: z.array(ExternalLogin).max(10) }),
+    response: User,
+    errors: ['last_admin', 'conflict'],
+  }),
+  userSignOut: op({
+    method: 'POST',
+    path: '/users/:id/sign-out',
+    summary: "End a person's sessions; API tokens stay",
+    privilege: 'user.manage',
+    params: z.strictObject({ id: UserId }),
+    status: 204,
+  }),
+  userFactorsReset: op({
+    method: 'DELETE',
+    path: '/users/:id/second-factor',
+    summary: 'Take away the second factors of a person who lost them; ends their sessions',
+    privilege: 'user.manage',
+    params: z.strictObject({ id: UserId }),
+    status: 204,
+  }),
+  userTokenList: op({
+    method: 'GET',
+    path: '/users/:id/tokens',
+    summary: "A person's API tokens",
+    privilege: 'user.manage',
+    params: z.strictObject({ id: UserId }),
+    response: Items(ApiToken),
+  }),
+  userTokenDelete: op({
+    method: 'DELETE',
+    path: '/users/:id/tokens/:token',
+    summary: "Revoke somebody's API token",
+    privilege: 'user.manage',
+    params: z.strictObject({ id: UserId, token: TokenId }),
+    status: 204,
   }),
 } as const satisfies Record<string, Operation>

@@ -1,82 +1,135 @@
-/** Sign-in, set-up and the own password. */
-import type { Auth, SignedIn } from '#server/auth/auth.ts'
+/** Signing in and out, set-up, and how people may sign in. */
+import type { Auth } from '#server/auth/auth.ts'
+import type { Challenged, SignedIn } from '#server/auth/sign-in.ts'
+import { EngineError } from '#server/engine/errors.ts'
 import type { Caller, Engine } from '#server/engine/types.ts'
 import type { Call, Handlers } from '#server/http/contract-routes.ts'
-import { type CredentialPolicy, sessionCookie, sessionSecret } from '#server/http/credentials.ts'
+import {
+  type CredentialPolicy,
+  deviceOf,
+  flowCookie,
+  flowSecret,
+  pageOrigin,
+  requirePageOrigin,
+  sessionCookie,
+  sessionSecret,
+} from '#server/http/credentials.ts'
 
-type Names = 'sessionView' | 'setupCreate' | 'sessionCreate' | 'sessionDelete' | 'passwordChange'
+type Names =
+  | 'sessionView'
+  | 'setupCreate'
+  | 'signInWays'
+  | 'sessionCreate'
+  | 'secondFactorCreate'
+  | 'passkeyOptions'
+  | 'passkeySession'
+  | 'oidcBegin'
+  | 'oidcSession'
+  | 'sessionDelete'
+  | 'oidcSignOut'
+  | 'sessionConfirm'
+  | 'passwordChange'
+  | 'signInView'
+  | 'signInUpdate'
+  | 'signInCheck'
+type AnyCall = Pick<Call<'sessionView'>, 'request' | 'reply'>
 
 export function sessionRoutes(engine: Engine, auth: Auth, policy: CredentialPolicy): Pick<Handlers, Names> {
-  const addressOf = (call: { request: Call<'sessionView'>['request'] }) => call.request.ip
+  const { account, signIns } = auth
+  const originOf = ({ request }: AnyCall) => ({ from: request.ip, device: deviceOf(request.raw) })
+  const page = ({ request }: AnyCall) => requirePageOrigin(request.raw, policy)
 
-  const welcome = (call: Call<'sessionCreate'> | Call<'setupCreate'>, signedIn: SignedIn) => {
-    call.reply.header('set-cookie', sessionCookie(call.request.raw, policy, signedIn.secret))
-    return auth.session(signedIn.user.id)
+  /** Gives the browser its cookie, in place of the one it had. */
+  const welcome = ({ request, reply }: AnyCall, { secret }: SignedIn) => {
+    const old = sessionSecret(request.raw, policy)
+    if (old !== null) auth.forget(old)
+    reply.header('set-cookie', sessionCookie(request.raw, policy, secret))
+    return auth.session(auth.callerOfSession(secret, request.ip))
   }
 
-  /** For the record; the person is known by name only until there is a session. */
-  const record = (
-    what: string,
-    text: string,
-    result: 'ok' | 'denied',
-    who: string,
-    from: string,
-    caller: Caller | null,
-  ) => engine.record({ what, text, result, who, from, caller })
+  /** The person is known by name only until there is a session. */
+  const record = (call: AnyCall, what: string, text: string, result: 'ok' | 'denied' | 'info', who: string) =>
+    engine.record({ what, text, result, who, from: call.request.ip, caller: null })
+  const recordOwn = (what: string, text: string, caller: Caller) => engine.record({ what, text, result: 'ok', caller })
+
+  /** One step of signing in: its end is recorded, whatever it is. */
+  const signIn = async (call: AnyCall, what: string, who: string, step: () => Promise<SignedIn | Challenged>) => {
+    let result: SignedIn | Challenged
+    try {
+      result = await step()
+    } catch (error) {
+      const why = error instanceof EngineError && error.code === 'sign_in_failed' ? `: ${error.message}` : '.'
+      record(call, what, `A sign-in was refused${why}`, 'denied', who)
+      throw error
+    }
+    if ('challenge' in result) return { ...auth.session(null), challenge: result.challenge }
+    for (const sentence of result.notes) record(call, 'userUpdate', sentence, 'info', result.user.name)
+    record(call, what, `${result.user.name} signed in.`, 'ok', result.user.name)
+    return welcome(call, result)
+  }
 
   return {
-    sessionView: (call) => auth.session(call.caller?.userId ?? null),
+    sessionView: (call) => auth.session(call.caller),
     async setupCreate(call) {
-      const from = addressOf(call)
       try {
-        const signedIn = await auth.setUp(call.body, from)
-        record(
-          'setupCreate',
-          `${signedIn.user.name} became the first administrator.`,
-          'ok',
-          signedIn.user.name,
-          from,
-          null,
-        )
+        const signedIn = await auth.setUp(call.body, originOf(call))
+        const { name } = signedIn.user
+        record(call, 'setupCreate', `${name} became the first administrator.`, 'ok', name)
         return welcome(call, signedIn)
       } catch (error) {
-        record(
-          'setupCreate',
-          'An attempt to become the first administrator was refused.',
-          'denied',
-          call.body.name,
-          from,
-          null,
-        )
+        const text = 'An attempt to become the first administrator was refused.'
+        record(call, 'setupCreate', text, 'denied', call.body.name)
         throw error
       }
     },
-    async sessionCreate(call) {
-      const from = addressOf(call)
-      try {
-        const signedIn = await auth.signIn(call.body, from, sessionSecret(call.request.raw, policy))
-        record('sessionCreate', `${signedIn.user.name} signed in.`, 'ok', signedIn.user.name, from, null)
-        return welcome(call, signedIn)
-      } catch (error) {
-        record('sessionCreate', 'A sign-in was refused.', 'denied', call.body.name, from, null)
-        throw error
-      }
+    signInWays: (call) => auth.ways(pageOrigin(call.request.raw, policy)),
+    sessionCreate: (call) =>
+      signIn(call, 'sessionCreate', call.body.name, () => signIns.password(call.body, originOf(call))),
+    secondFactorCreate: (call) =>
+      signIn(call, 'secondFactorCreate', 'somebody', async () =>
+        signIns.code(call.body.challenge, call.body.code, originOf(call)),
+      ),
+    passkeyOptions: (call) => auth.passkeys.answerBegin(page(call), call.body.challenge === undefined),
+    passkeySession: (call) =>
+      signIn(call, 'passkeySession', 'somebody', () => {
+        const { id, response, challenge = null } = call.body
+        return signIns.passkey({ id, response, challenge }, page(call), originOf(call))
+      }),
+    async oidcBegin(call) {
+      const { url, flow } = await auth.oidc.begin(page(call))
+      call.reply.header('set-cookie', flowCookie(call.request.raw, policy, flow))
+      return { url }
+    },
+    async oidcSession(call) {
+      const flow = flowSecret(call.request.raw, policy) ?? ''
+      return signIn(call, 'oidcSession', 'somebody', () => signIns.oidc(flow, call.body.query, originOf(call)))
     },
     sessionDelete(call) {
       auth.signOut(call.caller)
       call.reply.header('set-cookie', sessionCookie(call.request.raw, policy, null))
-      record('sessionDelete', `${call.caller.name} signed out.`, 'ok', call.caller.name, call.caller.from, call.caller)
+      recordOwn('sessionDelete', `${call.caller.name} signed out.`, call.caller)
     },
+    async oidcSignOut(call) {
+      const { by } = auth.session(call.caller)
+      auth.signOut(call.caller)
+      call.reply.header('set-cookie', sessionCookie(call.request.raw, policy, null))
+      recordOwn('sessionDelete', `${call.caller.name} signed out.`, call.caller)
+      return { url: by === 'oidc' ? await auth.oidc.signOutUrl(page(call)) : null }
+    },
+    sessionConfirm: (call) => account.confirm(call.caller, call.body),
     async passwordChange(call) {
-      await auth.changePassword(call.caller, call.body)
-      record(
-        'passwordChange',
-        `${call.caller.name} changed their password.`,
-        'ok',
-        call.caller.name,
-        call.caller.from,
-        call.caller,
-      )
+      await account.changePassword(call.caller, call.body)
+      recordOwn('passwordChange', `${call.caller.name} changed their password.`, call.caller)
     },
+    signInView: (call) => auth.settingsView(pageOrigin(call.request.raw, policy)),
+    signInUpdate(call) {
+      // A token may do it as well: it was made by somebody who had just said who they are.
+      if (call.caller.via === 'session') account.assertConfirmed(call.caller)
+      auth.changeSettings(call.body)
+      const parts = Object.keys(call.body).join(', ') || 'nothing'
+      recordOwn('signInUpdate', `${call.caller.name} changed how people sign in: ${parts}.`, call.caller)
+      return auth.settingsView(pageOrigin(call.request.raw, policy))
+    },
+    signInCheck: async (call) => ({ realm: call.body.realm, ...(await auth.checkRealm(call.body.realm)) }),
   }
 }

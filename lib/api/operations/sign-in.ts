@@ -1,0 +1,147 @@
+/** Operations: signing in and out, and how people may sign in. */
+import * as z from 'zod'
+import { PasskeyOptions, PasskeyResponse, SecondFactorCode } from '../../schema/account.ts'
+import { RealmCheck, SignInSettings, SignInSettingsChange, SignInWays } from '../../schema/sign-in.ts'
+import { ExternalRealm, Password, PasswordRealm, Session, UserName } from '../../schema/user.ts'
+import { type Operation, op } from '../operation.ts'
+
+/** Ids of flows and challenges: random, short-lived, single-use. */
+const FlowId = z.string().max(64)
+
+export const signInOperations = {
+  sessionView: op({
+    method: 'GET',
+    path: '/session',
+    summary: 'Who is signed in',
+    privilege: 'public',
+    response: Session,
+  }),
+  setupCreate: op({
+    method: 'POST',
+    path: '/setup',
+    summary: 'Create the first administrator with the one-time code and sign in',
+    privilege: 'public',
+    body: z.strictObject({ code: z.string().max(64), name: UserName, password: Password }),
+    response: Session,
+    status: 201,
+    errors: ['bad_setup_code', 'already_set_up'],
+  }),
+  signInWays: op({
+    method: 'GET',
+    path: '/session/ways',
+    summary: 'Ways to sign in here',
+    privilege: 'public',
+    response: SignInWays,
+  }),
+  sessionCreate: op({
+    method: 'POST',
+    path: '/session',
+    summary: 'Sign in with name and password; answers with a session cookie, or with a challenge for the second factor',
+    privilege: 'public',
+    body: z.strictObject({
+      name: z.string().max(64),
+      password: z.string().max(256),
+      realm: PasswordRealm.default('local'),
+    }),
+    response: Session,
+    status: 201,
+    errors: ['bad_credentials', 'sign_in_failed'],
+  }),
+  secondFactorCreate: op({
+    method: 'POST',
+    path: '/session/second-factor',
+    summary: 'Finish a sign-in with a code of an app or a recovery code',
+    privilege: 'public',
+    body: z.strictObject({ challenge: FlowId, code: SecondFactorCode }),
+    response: Session,
+    status: 201,
+    errors: ['bad_credentials'],
+  }),
+  passkeyOptions: op({
+    method: 'POST',
+    path: '/session/passkey/options',
+    summary: 'Begin to sign in with a passkey, alone or (with the challenge) as second factor',
+    privilege: 'public',
+    body: z.strictObject({ challenge: FlowId.optional() }),
+    response: PasskeyOptions,
+    errors: ['conflict'],
+  }),
+  passkeySession: op({
+    method: 'POST',
+    path: '/session/passkey',
+    summary: 'Sign in with a passkey',
+    privilege: 'public',
+    body: z.strictObject({ id: FlowId, response: PasskeyResponse, challenge: FlowId.optional() }),
+    response: Session,
+    status: 201,
+    errors: ['bad_credentials'],
+  }),
+  oidcBegin: op({
+    method: 'POST',
+    path: '/session/oidc',
+    summary: 'Begin to sign in at the OpenID provider',
+    privilege: 'public',
+    response: z.strictObject({ url: z.string() }),
+    errors: ['sign_in_failed', 'conflict'],
+  }),
+  oidcSession: op({
+    method: 'POST',
+    path: '/session/oidc/finish',
+    summary: 'Sign in with what the OpenID provider sent along',
+    privilege: 'public',
+    body: z.strictObject({ query: z.string().max(6000) }),
+    response: Session,
+    status: 201,
+    errors: ['sign_in_failed', 'bad_credentials'],
+  }),
+  sessionDelete: op({ method: 'DELETE', path: '/session', summary: 'Sign out', privilege: 'account', status: 204 }),
+  oidcSignOut: op({
+    method: 'POST',
+    path: '/session/oidc/sign-out',
+    summary: 'Sign out here; answers where to sign out at the OpenID provider as well',
+    privilege: 'account',
+    response: z.strictObject({ url: z.string().nullable() }),
+  }),
+  sessionConfirm: op({
+    method: 'POST',
+    path: '/session/confirm',
+    summary: 'Say once more who you are, before something that an unattended browser must not do',
+    privilege: 'account',
+    body: z.strictObject({ password: z.string().max(256).optional(), code: SecondFactorCode.optional() }),
+    status: 204,
+    errors: ['bad_credentials', 'conflict'],
+  }),
+  passwordChange: op({
+    method: 'POST',
+    path: '/session/password',
+    summary: 'Change the own password; ends every other session and all API tokens',
+    privilege: 'account',
+    body: z.strictObject({ current: z.string().max(256), next: Password }),
+    status: 204,
+    errors: ['bad_credentials', 'conflict'],
+  }),
+  signInView: op({
+    method: 'GET',
+    path: '/sign-in',
+    summary: 'Rules for signing in, and accounts kept elsewhere; no secrets',
+    privilege: 'user.manage',
+    response: SignInSettings,
+  }),
+  signInUpdate: op({
+    method: 'PATCH',
+    path: '/sign-in',
+    summary: 'Change how people may sign in',
+    privilege: 'user.manage',
+    body: SignInSettingsChange,
+    response: SignInSettings,
+    errors: ['last_admin', 'confirm_needed', 'conflict'],
+  }),
+  signInCheck: op({
+    method: 'POST',
+    path: '/sign-in/check',
+    summary: 'Try whether the provider or directory answers as it is set up',
+    privilege: 'user.manage',
+    body: z.strictObject({ realm: ExternalRealm }),
+    response: RealmCheck,
+  }),
+} as const satisfies Record<string, Operation>
