@@ -1,5 +1,5 @@
 /** Seeds as the API knows them: seeing, replacing, removing; and taking out what was used. */
-import { hasPrivilege } from '#lib/auth/privileges.ts'
+import { may } from '#lib/auth/privileges.ts'
 import type { SeedInput } from '#lib/schema/seed.ts'
 import { hashGuestPassword } from '#server/seed/sha512-crypt.ts'
 import type { Supervisor } from '#server/vm/types.ts'
@@ -77,7 +77,7 @@ export function createVmSeeds(deps: VmSeedDeps): VmSeeds {
   }
 
   const assertMay = (caller: Caller): void => {
-    if (!hasPrivilege(caller.role, 'vm.change')) throw new EngineError('forbidden', LOOK_ONLY)
+    if (!may(caller, 'vm.change')) throw new EngineError('forbidden', LOOK_ONLY)
   }
 
   /** On behalf of whoever owns the VM: what happens was asked for when the seed was made. */
