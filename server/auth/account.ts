@@ -5,7 +5,7 @@
 
 import { may } from '#lib/auth/privileges.ts'
 import type { Account, Passkey, SessionEntry } from '#lib/schema/account.ts'
-import type { ApiToken, TokenScope } from '#lib/schema/user.ts'
+import type { ApiToken, TokenScope } from '#lib/schema/token.ts'
 import { keyOf } from '#server/auth/credential-key.ts'
 import { type PasskeyDocument, tokenView, type UserDocument, userView } from '#server/auth/documents.ts'
 import { type Factors, hasFactor } from '#server/auth/factors.ts'

@@ -8,7 +8,8 @@
  */
 import { may, PRIVILEGES } from '#lib/auth/privileges.ts'
 import type { SignInSettings, SignInSettingsChange, SignInWays } from '#lib/schema/sign-in.ts'
-import type { ApiToken, ExternalLogin, ExternalRealm, Person, Session } from '#lib/schema/user.ts'
+import type { ApiToken } from '#lib/schema/token.ts'
+import type { ExternalLogin, ExternalRealm, Person, Session } from '#lib/schema/user.ts'
 import { type AccountActions, createAccount } from '#server/auth/account.ts'
 import { keyOf } from '#server/auth/credential-key.ts'
 import {

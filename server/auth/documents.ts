@@ -1,6 +1,7 @@
 /** What the store keeps about people and their credentials, and how secrets become keys. */
 import { createHash, randomBytes } from 'node:crypto'
-import type { ApiToken, ExternalLogin, Role, SignedInBy, TokenScope, User } from '#lib/schema/user.ts'
+import type { ApiToken, TokenScope } from '#lib/schema/token.ts'
+import type { ExternalLogin, Role, SignedInBy, User } from '#lib/schema/user.ts'
 
 export interface UserDocument {
   readonly v: 1

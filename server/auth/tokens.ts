@@ -1,6 +1,6 @@
 /** API tokens: shared by the API and the command line. */
 import { randomUUIDv7 } from 'node:crypto'
-import type { TokenScope } from '#lib/schema/user.ts'
+import type { TokenScope } from '#lib/schema/token.ts'
 import { newTokenSecret, type TokenDocument, tokenKey } from '#server/auth/documents.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Store } from '#server/store/types.ts'

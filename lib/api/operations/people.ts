@@ -1,7 +1,8 @@
 /** Operations: people and API tokens. */
 import * as z from 'zod'
 import { TokenId, UserId } from '../../schema/ids.ts'
-import { ApiToken, ExternalLogin, Password, Person, Role, TokenScope, User, UserName } from '../../schema/user.ts'
+import { ApiToken, TokenScope } from '../../schema/token.ts'
+import { ExternalLogin, Password, Person, Role, User, UserName } from '../../schema/user.ts'
 import { Items, type Operation, op } from '../operation.ts'
 
 export const peopleOperations = {
