@@ -1,6 +1,7 @@
 /** Environment and flags → one frozen configuration. The only reader of `process.env` outside tests. */
 import { join } from 'node:path'
 import * as z from 'zod'
+import { parseAllowList } from '#server/fetch/url-guard.ts'
 
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
@@ -28,6 +29,12 @@ export interface Config {
   readonly allowedHosts: readonly string[]
   /** Allow plain HTTP on an address other than loopback. */
   readonly insecureHttp: boolean
+  /** Hosts, addresses and networks that downloads may reach although they are not public. */
+  readonly downloadAllow: readonly string[]
+  /** The operator's additions to the catalogue of images; null: where the data directory has them. */
+  readonly catalogueFile: string | null
+  /** Fetch all of the catalogue from this address instead, as ADDRESS/HOST/PATH. */
+  readonly catalogueMirror: string | null
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
 }
 
@@ -43,6 +50,9 @@ const Environment = z.object({
   GUESTDECK_ALLOW_RAW_ARGS: z.enum(['0', '1', '']).default(''),
   GUESTDECK_ALLOWED_HOSTS: z.string().default(''),
   GUESTDECK_INSECURE_HTTP: z.enum(['0', '1', '']).default(''),
+  GUESTDECK_DOWNLOAD_ALLOW: z.string().default(''),
+  GUESTDECK_CATALOGUE: z.string().default(''),
+  GUESTDECK_CATALOGUE_MIRROR: z.union([z.literal(''), z.url({ protocol: /^https?$/ })]).default(''),
   GUESTDECK_LOG: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   XDG_DATA_HOME: z.string().optional(),
   XDG_RUNTIME_DIR: z.string().optional(),
@@ -63,6 +73,17 @@ const list = (text: string, separator: string) =>
     .split(separator)
     .map((part) => part.trim())
     .filter((part) => part !== '')
+
+/** @throws ConfigError naming the entry at fault */
+function downloadAllow(text: string): string[] {
+  const entries = list(text, ',')
+  try {
+    parseAllowList(entries)
+  } catch (error) {
+    throw new ConfigError(`GUESTDECK_DOWNLOAD_ALLOW: ${error instanceof Error ? error.message : 'invalid'}`)
+  }
+  return entries
+}
 
 /**
  * Flags win over the environment; both over the defaults.
@@ -100,6 +121,9 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     allowRawArgs: e.GUESTDECK_ALLOW_RAW_ARGS === '1',
     allowedHosts: list(e.GUESTDECK_ALLOWED_HOSTS, ','),
     insecureHttp: flags.insecureHttp === true || e.GUESTDECK_INSECURE_HTTP === '1',
+    downloadAllow: downloadAllow(e.GUESTDECK_DOWNLOAD_ALLOW),
+    catalogueFile: e.GUESTDECK_CATALOGUE === '' ? null : e.GUESTDECK_CATALOGUE,
+    catalogueMirror: e.GUESTDECK_CATALOGUE_MIRROR === '' ? null : e.GUESTDECK_CATALOGUE_MIRROR.replace(/\/+$/, ''),
     logLevel: e.GUESTDECK_LOG,
   })
 }

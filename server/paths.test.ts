@@ -20,6 +20,7 @@ describe('every name on disk', () => {
     const names = allNames(dataPaths('/data'), '/data', {
       image: ['<image id>'],
       upload: ['<id>'],
+      partial: ['<id>'],
       sharedDisk: ['<owner id>', '<serial>'],
       vmDir: ['<vm id>'],
       disk: ['<vm id>', '<device id>'],

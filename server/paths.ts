@@ -20,6 +20,10 @@ export interface DataPaths {
   readonly uploadsDir: string
   image(id: string): string
   upload(id: string): string
+  /** A resumable upload or a download that is not complete. */
+  partial(id: string): string
+  /** The operator's additions to the catalogue of images; may be missing. */
+  readonly catalogue: string
   readonly sharedDir: string
   /** Disk that several VMs of one owner write to. */
   sharedDisk(ownerId: string, serial: string): string
@@ -50,6 +54,8 @@ export function dataPaths(dataDir: string): DataPaths {
     uploadsDir: join(root, 'uploads'),
     image: (id) => join(root, 'images', id),
     upload: (id) => join(root, 'uploads', `${id}.part`),
+    partial: (id) => join(root, 'uploads', `${id}.partial`),
+    catalogue: join(root, 'catalogue.yaml'),
     sharedDir: join(root, 'shared'),
     sharedDisk: (ownerId, serial) => join(root, 'shared', `${ownerId}.${serial}.raw`),
     layersDir: join(root, 'layers'),

@@ -11,6 +11,7 @@ import { jobsOperations } from './operations/jobs.ts'
 import { peopleOperations } from './operations/people.ts'
 import { seedsOperations } from './operations/seeds.ts'
 import { signInOperations } from './operations/sign-in.ts'
+import { transfersOperations } from './operations/transfers.ts'
 import { vmsOperations } from './operations/vms.ts'
 
 export type { Operation } from './operation.ts'
@@ -24,6 +25,7 @@ export const operations = {
   ...vmsOperations,
   ...seedsOperations,
   ...imagesOperations,
+  ...transfersOperations,
   ...hostOperations,
   ...jobsOperations,
 } as const satisfies Record<string, Operation>

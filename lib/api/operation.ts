@@ -18,7 +18,7 @@ export interface Operation {
   /** Media type of an answer that is not JSON. */
   readonly raw?: string
   /** The body is a byte stream of this media type. */
-  readonly stream?: 'application/octet-stream'
+  readonly stream?: 'application/octet-stream' | 'application/offset+octet-stream'
   /** Needs `If-Match: "<revision>"` when the caller sends it; refused with `stale_revision` when it differs. */
   readonly revisioned?: true
   /** Domain errors beyond those every operation can answer (input, sign-in, privilege, not found, rate, internal). */

@@ -30,8 +30,10 @@ export const ERROR_STATUS = {
   last_admin: 409,
   sign_in_failed: 422,
   accelerator_unusable: 409,
+  tus_version: 412,
   too_large: 413,
   unsupported_media_type: 415,
+  bad_range: 416,
   misdirected: 421,
   image_refused: 422,
   image_has_backing: 422,
@@ -41,8 +43,12 @@ export const ERROR_STATUS = {
   checksum_mismatch: 422,
   rate_limited: 429,
   headers_too_large: 431,
+  /** A piece of an upload does not have the checksum sent with it; the number is that of the tus protocol. */
+  chunk_mismatch: 460,
   internal: 500,
   launch_failed: 500,
+  /** Another server did not do its part in a download. */
+  source_failed: 502,
   busy: 503,
   unresponsive: 503,
   pool_unavailable: 503,

@@ -42,6 +42,11 @@ export const Image = z
     source: z.enum(['upload', 'registered', 'starter', 'download', 'import']),
     /** What was brought, when our file is a converted or unpacked copy of it. */
     origin: ImageOrigin.nullable(),
+    description: z.string(),
+    /** Address it was downloaded from, without credentials and query. */
+    downloadedFrom: z.string().nullable(),
+    /** Id of the entry of the catalogue it came from. */
+    catalogue: z.string().nullable(),
     /** False when the file has gone or changed since it was added. */
     present: z.boolean(),
     usedBy: z.array(z.strictObject({ id: VmId, name: z.string() })),

@@ -8,6 +8,9 @@ import { mkdir, readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import { may } from '#lib/auth/privileges.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import { parseAllowList } from '#server/fetch/url-guard.ts'
+import { createAdmission } from '#server/images/admission.ts'
+import { createCatalogue } from '#server/images/catalogue.ts'
 import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
@@ -33,6 +36,7 @@ import { createLauncher } from './launch.ts'
 import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
 import { createSeeds } from './seeds.ts'
+import { createTransferEngine } from './transfers.ts'
 import type { Caller, Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmAuthority } from './vm-authority.ts'
@@ -311,6 +315,14 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     imageDirs: config.imageDirs,
     readersGid: identity.readersGid,
   })
+  const mirror = config.catalogueMirror
+  const transfers = createTransferEngine({
+    ...{ data, store, library, jobs, space, journal, warn },
+    admit: createAdmission({ data, library, space, qemuImg, sandbox }),
+    // Who names a mirror means it to be reached.
+    guard: { allow: parseAllowList([...config.downloadAllow, ...(mirror === null ? [] : [new URL(mirror).host])]) },
+    catalogue: createCatalogue(config.catalogueFile ?? data.catalogue, mirror),
+  })
   const events = createEventEngine({
     hub,
     imageFor(caller, id) {
@@ -362,6 +374,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     // A free one is a user of its own; that of a VM being created is announced with the VM.
     announceUses(id, volume === null || volume.vm !== null ? [] : volumes.imagesOf(volume))
   })
+  await transfers.open()
   const exits = records.lastExits()
   /** Disks each running guest had when it was last heard of: the file of one it let go of may go. */
   const disksOf = new Map<string, readonly string[]>()
@@ -428,6 +441,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     vms,
     seeds: vmSeeds,
     images,
+    transfers,
     host: {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
       capabilities: () => deps.host.capabilities(),
@@ -489,6 +503,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       unwatchUsers()
       unwatchVerdict()
       announcer.close()
+      transfers.close()
       await jobs.close()
       await supervisor.detach()
       await stopPngWorker()

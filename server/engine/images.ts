@@ -1,11 +1,11 @@
 /** The image library as the API knows it. */
 import { randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { mkdir, rm, stat } from 'node:fs/promises'
+import { constants, createReadStream } from 'node:fs'
+import { mkdir, open, rm, stat } from 'node:fs/promises'
 import { coversVm, seesAllVms } from '#lib/auth/privileges.ts'
 import type { Image, Starter } from '#lib/schema/image.ts'
 import type { ImageLibrary, ImageUse } from '#server/images/library.ts'
-import { cleanImageName } from '#server/images/names.ts'
+import { cleanDescription, cleanImageName } from '#server/images/names.ts'
 import { buildNetbootIso, findNetboot } from '#server/images/netboot-iso.ts'
 import { checkRegistration, listSources, nameOfPath, registerFile } from '#server/images/register.ts'
 import { findStarter, STARTERS } from '#server/images/starters.ts'
@@ -239,6 +239,34 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
       } finally {
         adding.delete(id)
       }
+    },
+    async update(caller, id, { name, description }) {
+      const before = library.get(id)
+      if (before === null) throw new EngineError('not_found', 'There is no such image.')
+      const after = {
+        ...before,
+        ...(name !== undefined && { name: cleanImageName(name) }),
+        ...(description !== undefined && { description: cleanDescription(description) }),
+      }
+      library.put(after)
+      const what =
+        before.name === after.name ? `described the image ${after.name}` : `renamed ${before.name} to ${after.name}`
+      note('imageUpdate', caller, `${caller.name} ${what}.`, after.name, id)
+      return viewOf(caller, id)
+    },
+    async content(_caller, id, rangeOf, withBody) {
+      const document = library.get(id)
+      if (document === null) throw new EngineError('not_found', 'There is no such image.')
+      if (!(await library.checkPresent(document))) {
+        throw new EngineError('image_missing', `The file of ${document.name} has gone or changed since it was added.`)
+      }
+      const range = rangeOf(document.sizeBytes)
+      const file = { name: document.name, sizeBytes: document.sizeBytes, range }
+      if (!withBody) return { ...file, body: null }
+      // Of a file deleted meanwhile the rest is still read.
+      const handle = await open(library.filePath(document), constants.O_RDONLY | constants.O_NOFOLLOW)
+      const { from, to } = range ?? { from: 0, to: document.sizeBytes - 1 }
+      return { ...file, body: handle.createReadStream({ start: from, end: to, highWaterMark: 2 ** 20 }) }
     },
     async delete(caller, id) {
       const name = library.get(id)?.name ?? id

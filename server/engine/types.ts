@@ -64,6 +64,11 @@ export interface VmEngine {
   activity(caller: Caller, id: string, query: Query<'vmActivity'>): Promise<Out<'vmActivity'>>
 }
 
+export interface ByteRange {
+  readonly from: number
+  readonly to: number
+}
+
 export interface ImageEngine {
   list(caller: Caller): Promise<Out<'imageList'>>
   view(caller: Caller, id: string): Promise<Out<'imageView'>>
@@ -78,6 +83,14 @@ export interface ImageEngine {
   sources(caller: Caller): Promise<Out<'imageSources'>>
   starters(caller: Caller): Promise<Out<'starterList'>>
   addStarter(caller: Caller, id: string): Promise<Out<'starterAdd'>>
+  update(caller: Caller, id: string, change: Body<'imageUpdate'>): Promise<Out<'imageUpdate'>>
+  /** @param rangeOf what is wanted of so many bytes, both ends included; null: all of them */
+  content(
+    caller: Caller,
+    id: string,
+    rangeOf: (sizeBytes: number) => ByteRange | null,
+    withBody: boolean,
+  ): Promise<{ name: string; sizeBytes: number; range: ByteRange | null; body: Readable | null }>
   delete(caller: Caller, id: string): Promise<void>
 }
 
@@ -88,6 +101,34 @@ export interface SeedEngine {
   remove(caller: Caller, vmId: string): Promise<void>
   /** Nothing of the password is kept. */
   hash(caller: Caller, input: Body<'seedPasswordHash'>): Out<'seedPasswordHash'>
+}
+
+/** A piece of a resumable upload. */
+export interface UploadPiece {
+  readonly offsetBytes: number
+  /** Content-Length; null when unknown. */
+  readonly declaredBytes: number | null
+  readonly body: Readable
+  readonly checksum: { readonly algorithm: 'sha1' | 'sha256' | 'sha512'; readonly base64: string } | null
+}
+
+export interface TransferEngine {
+  uploadList(caller: Caller): Promise<Out<'uploadList'>>
+  uploadView(caller: Caller, id: string): Promise<Out<'uploadView'>>
+  /** Cuts a connection that still sends to it, so that the offset stands. */
+  uploadSettle(caller: Caller, id: string): Promise<Out<'uploadView'>>
+  uploadCreate(
+    caller: Caller,
+    request: { name: string; sizeBytes: number; sha256: string | null; lastModifiedMs: number | null },
+  ): Promise<Out<'uploadCreate'>>
+  /** @returns the new offset */
+  uploadAppend(caller: Caller, id: string, piece: UploadPiece): Promise<number>
+  uploadFinish(caller: Caller, id: string): Promise<Out<'uploadFinish'>>
+  uploadDelete(caller: Caller, id: string): Promise<void>
+  download(caller: Caller, input: Body<'imageDownload'>): Promise<Out<'imageDownload'>>
+  downloadPreview(caller: Caller, input: Body<'imageDownloadPreview'>): Promise<Out<'imageDownloadPreview'>>
+  catalogueList(caller: Caller): Promise<Out<'catalogueList'>>
+  catalogueFetch(caller: Caller, id: string): Promise<Out<'catalogueFetch'>>
 }
 
 interface HostEngine {
@@ -122,6 +163,7 @@ export interface Engine {
   readonly vms: VmEngine
   readonly seeds: SeedEngine
   readonly images: ImageEngine
+  readonly transfers: TransferEngine
   readonly host: HostEngine
   readonly jobs: JobEngine
   readonly events: EventEngine

@@ -31,6 +31,7 @@ import { imageRoutes } from '#server/http/routes/images.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
 import { seedRoutes } from '#server/http/routes/seeds.ts'
 import { sessionRoutes } from '#server/http/routes/session.ts'
+import { transferRoutes } from '#server/http/routes/transfers.ts'
 import { vmRoutes } from '#server/http/routes/vms.ts'
 
 const JSON_BODY_MAX_BYTES = 256 * 1024
@@ -179,7 +180,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
     if (awaitsContinue.delete(raw)) reply.raw.writeContinue()
     const length = raw.headers['content-length']
     const hasBody = raw.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
-    if (!hasBody || request.headers['content-type']?.startsWith('application/octet-stream')) return
+    if (!hasBody || isByteStream(request.headers['content-type'])) return
     const timer = setTimeout(() => {
       if (!raw.complete) raw.socket.destroy()
     }, BODY_TIMEOUT_MS)
@@ -210,6 +211,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...vmRoutes(engine),
       ...seedRoutes(engine),
       ...imageRoutes(engine),
+      ...transferRoutes(engine),
       ...hostRoutes(engine),
     },
     {
@@ -245,6 +247,9 @@ export function createHttpApp(options: HttpOptions): HttpApp {
   }
 }
 
+const BYTE_STREAMS = ['application/octet-stream', 'application/offset+octet-stream']
+const isByteStream = (type: string | undefined) => BYTE_STREAMS.some((known) => type?.startsWith(known))
+
 function registerBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
@@ -256,7 +261,7 @@ function registerBodies(app: FastifyInstance): void {
     }
   })
   // Left on the socket: the handler reads it.
-  app.addContentTypeParser('application/octet-stream', (_request, _payload, done) => done(null))
+  app.addContentTypeParser([...BYTE_STREAMS], (_request, _payload, done) => done(null))
 }
 
 /** Unknown path 404; known path with another method 405, which also meets TRACE and `_method` tricks. */

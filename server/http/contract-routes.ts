@@ -2,6 +2,7 @@
  * Registers every operation of the contract: privilege first, then parsing, then the handler, then the answer.
  * An operation without a handler, or a handler without an operation, fails at start (and in the type checker).
  */
+import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { API_BASE, type Operation, type OperationId, type Operations, operations } from '#lib/api/contract.ts'
@@ -19,7 +20,7 @@ type Part<K extends OperationId, P extends 'params' | 'query' | 'body'> = Operat
 type Answer<K extends OperationId> = Operations[K] extends { response: infer R extends z.ZodType }
   ? z.output<R>
   : Operations[K] extends { raw: string }
-    ? Buffer
+    ? Buffer | RawAnswer
     : // biome-ignore lint/suspicious/noConfusingVoidType: a handler that answers nothing returns a Promise<void>
       void
 
@@ -89,6 +90,18 @@ function refusal(caller: Caller, operation: Operation): EngineError {
     : new EngineError('forbidden', 'This API token does not allow this.')
 }
 
+/** An answer that is no JSON and has a status, headers or a length of its own. */
+export class RawAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Readable | null
+  constructor(status: number, headers: Readonly<Record<string, string>>, body: Readable | null) {
+    this.status = status
+    this.headers = headers
+    this.body = body
+  }
+}
+
 /** The caller, once identified; kept beside the request rather than on it. */
 const callers = new WeakMap<FastifyRequest, Caller>()
 
@@ -153,6 +166,12 @@ function registerOperation(
         reply,
       })
       reply.code(operation.status ?? (operation.response || operation.raw ? 200 : 204))
+      if (answer instanceof RawAnswer) {
+        return reply
+          .code(answer.status)
+          .headers({ 'content-type': operation.raw, ...answer.headers })
+          .send(answer.body ?? '')
+      }
       if (operation.raw !== undefined) return reply.type(operation.raw).send(answer)
       if (!operation.response) return reply.send()
       if (options.validateAnswers) {

@@ -35,10 +35,16 @@ export interface AdmitDeps {
 }
 
 export interface AdmitRequest {
+  /** Of the image to be; left out: a new one. */
+  readonly id?: string
   /** Already cleaned (`cleanImageName`). */
   readonly name: string
   readonly owner: { readonly id: string; readonly name: string }
   readonly source: Exclude<ImageDocument['source'], 'registered'>
+  /** Address it was downloaded from, without credentials and query. */
+  readonly downloadedFrom?: string | null
+  /** Id of the entry of the catalogue it came from. */
+  readonly catalogue?: string | null
   /** Set when the bytes come from a package of the distribution. */
   readonly starter?: Starter['id']
   /** Of the file, when the way in hashed it already; null: it is read once more. Lower-case hex. */
@@ -75,7 +81,7 @@ export async function admitFile(
   job: JobContext,
 ): Promise<string> {
   const { data } = deps
-  const id = randomUUIDv7()
+  const id = request.id ?? randomUUIDv7()
   // The id on disk never comes from outside; a random suffix keeps even a planted name from matching.
   const stage = data.upload(`${id}-${randomUUID().slice(0, 8)}`)
   try {
@@ -198,4 +204,7 @@ const documentOf = (
   addedBy: request.owner,
   addedAt: (deps.now ?? (() => new Date()))().toISOString(),
   origin: ready.origin,
+  description: '',
+  downloadedFrom: request.downloadedFrom ?? null,
+  catalogue: request.catalogue ?? null,
 })

@@ -27,5 +27,11 @@ export const ImageDocument = z.object({
   // What follows came later: documents stored before have none of it, hence the defaults.
   /** What was brought, when our file is a converted or unpacked copy of it. */
   origin: ImageOrigin.nullable().default(null),
+  /** What people wrote about it. */
+  description: z.string().default(''),
+  /** Address it was downloaded from, without credentials and query. */
+  downloadedFrom: z.string().nullable().default(null),
+  /** Id of the entry of the catalogue it came from. */
+  catalogue: z.string().nullable().default(null),
 })
 export type ImageDocument = z.output<typeof ImageDocument>

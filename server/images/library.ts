@@ -150,6 +150,9 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
         guest: document.guest,
         source: document.source,
         origin: document.origin,
+        description: document.description,
+        downloadedFrom: document.downloadedFrom,
+        catalogue: document.catalogue,
         present: present.get(document.id) ?? false,
         usedBy: deps
           .uses(document.id)

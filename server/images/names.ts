@@ -19,3 +19,12 @@ export function cleanImageName(raw: string): string {
   if (Buffer.byteLength(name) > IMAGE_NAME_MAX_BYTES) return refuse(`is longer than ${IMAGE_NAME_MAX_BYTES} bytes`)
   return name
 }
+
+/** Text about an image: line breaks stay, other control characters go. Pure. */
+export function cleanDescription(raw: string): string {
+  return raw
+    .normalize('NFC')
+    .replace(/\r\n?/g, '\n')
+    .replace(/[^\P{C}\n\t]/gu, '')
+    .trim()
+}

@@ -143,6 +143,9 @@ export async function registerFile(deps: RegisterDeps, request: RegisterRequest,
     addedBy: request.owner,
     addedAt: request.addedAt,
     origin: null,
+    description: '',
+    downloadedFrom: null,
+    catalogue: null,
   }
   deps.library.put(document)
   return document.id

@@ -20,6 +20,8 @@ export type Collection =
   | 'session'
   | 'token'
   | 'factor'
+  | 'upload'
+  | 'download'
   | 'job'
   | 'meta'
 

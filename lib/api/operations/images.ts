@@ -78,6 +78,27 @@ export const imagesOperations = {
     params: imageId,
     response: Image,
   }),
+  imageUpdate: op({
+    method: 'PATCH',
+    path: '/images/:id',
+    summary: 'Rename an image or describe it',
+    privilege: 'image.add',
+    params: imageId,
+    body: z.strictObject({
+      name: z.string().min(1).max(255).optional(),
+      description: z.string().max(4000).optional(),
+    }),
+    response: Image,
+  }),
+  imageContent: op({
+    method: 'GET',
+    path: '/images/:id/content',
+    summary: 'The bytes of an image, whole or one range of them',
+    privilege: 'image.add',
+    params: imageId,
+    raw: 'application/octet-stream',
+    errors: ['image_missing', 'bad_range'],
+  }),
   imageDelete: op({
     method: 'DELETE',
     path: '/images/:id',

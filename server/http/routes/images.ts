@@ -1,6 +1,7 @@
 /** The image library. */
 import type { Engine } from '#server/engine/types.ts'
-import type { Handlers } from '#server/http/contract-routes.ts'
+import { attachment, parseRange } from '#server/http/byte-range.ts'
+import { type Handlers, RawAnswer } from '#server/http/contract-routes.ts'
 import { watchUpload } from '#server/http/upload-watch.ts'
 
 type Names =
@@ -11,6 +12,8 @@ type Names =
   | 'starterList'
   | 'starterAdd'
   | 'imageView'
+  | 'imageUpdate'
+  | 'imageContent'
   | 'imageDelete'
 
 export function imageRoutes({ images }: Engine): Pick<Handlers, Names> {
@@ -30,6 +33,24 @@ export function imageRoutes({ images }: Engine): Pick<Handlers, Names> {
     starterList: ({ caller }) => images.starters(caller),
     starterAdd: ({ caller, params }) => images.addStarter(caller, params.id),
     imageView: ({ caller, params }) => images.view(caller, params.id),
+    imageUpdate: ({ caller, params, body }) => images.update(caller, params.id, body),
+    async imageContent({ caller, params, request }) {
+      const rangeOf = (sizeBytes: number) => parseRange(request.headers.range, sizeBytes)
+      const { name, sizeBytes, range, body } = await images.content(
+        caller,
+        params.id,
+        rangeOf,
+        request.method !== 'HEAD',
+      )
+      const length = range === null ? sizeBytes : range.to - range.from + 1
+      const headers = {
+        'accept-ranges': 'bytes',
+        'content-disposition': attachment(name),
+        'content-length': String(length),
+        ...(range !== null && { 'content-range': `bytes ${range.from}-${range.to}/${sizeBytes}` }),
+      }
+      return new RawAnswer(range === null ? 200 : 206, headers, body)
+    },
     imageDelete: ({ caller, params }) => images.delete(caller, params.id),
   }
 }
