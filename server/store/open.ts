@@ -47,6 +47,16 @@ const MIGRATIONS: readonly string[] = [
     WHEN OLD.id > (SELECT max(id) FROM activity) - ${ACTIVITY_KEEP}
     BEGIN SELECT RAISE(ABORT, 'the activity log is append-only'); END;
   `,
+  // Each line carries a hash over itself and the hash before it; lines of older releases have none. The anchor is the
+  // hash of the newest line that was cut off, which the oldest kept one was chained to.
+  `
+  ALTER TABLE activity ADD COLUMN hash TEXT;
+  CREATE TABLE activity_anchor (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id INTEGER NOT NULL,
+    hash TEXT NOT NULL
+  ) STRICT;
+  `,
 ]
 export const SCHEMA_VERSION = MIGRATIONS.length
 

@@ -7,8 +7,9 @@ import { closeSync, openSync, renameSync, rmSync } from 'node:fs'
 import { backup, type StatementSync } from 'node:sqlite'
 import type { ActivityEntry } from '#lib/schema/event.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { type ChainedLine, chainHash } from '#server/store/log-chain.ts'
 import { ACTIVITY_KEEP, openDatabase } from '#server/store/open.ts'
-import type { Collection, Store, Stored } from '#server/store/types.ts'
+import type { ActivityQuery, Collection, Store, Stored } from '#server/store/types.ts'
 
 type LogLine = Parameters<Store['log']>[0]
 type Change = { key: string; revision: number | null }
@@ -48,6 +49,33 @@ function translate(error: unknown): unknown {
   return error
 }
 
+/** What a search adds to the question; null when nothing is searched for. Values are bound, never part of the text. */
+function filterOf(query: ActivityQuery): { where: string; values: string[] } | null {
+  const { text, what, who, result, from, until, objectId, mine } = query
+  if ([text, what, who, result, from, until].every((part) => part === undefined)) return null
+  const parts: [string, ...string[]][] = []
+  if (text !== undefined) {
+    const like = `%${text.replace(/[\\%_]/g, '\\$&')}%`
+    parts.push([
+      "(text LIKE ? ESCAPE '\\' OR object_name LIKE ? ESCAPE '\\' OR who LIKE ? ESCAPE '\\' OR origin LIKE ? ESCAPE '\\')",
+      ...[like, like, like, like],
+    ])
+  }
+  if (what !== undefined) parts.push(['what = ?', what])
+  if (who !== undefined) parts.push(['who = ?', who])
+  if (result !== undefined) parts.push(['result = ?', result])
+  if (from !== undefined) parts.push(['at >= ?', from])
+  if (until !== undefined) parts.push(['at < ?', until])
+  if (objectId !== undefined) parts.push(['object_id = ?', objectId])
+  if (mine !== undefined)
+    parts.push([
+      '(user_id = ? OR object_id IN (SELECT value FROM json_each(?)))',
+      mine.userId,
+      JSON.stringify(mine.objectIds),
+    ])
+  return { where: parts.map(([where]) => where).join(' AND '), values: parts.flatMap(([, ...values]) => values) }
+}
+
 /**
  * @param paths the database file and its backup, from `dataPaths`
  * @throws ConfigError see `openDatabase`
@@ -68,12 +96,22 @@ export function openStore(paths: { readonly stateDb: string; readonly stateBacku
   )
   const remove = sql('DELETE FROM document WHERE collection = ? AND key = ?')
   const removeAt = sql('DELETE FROM document WHERE collection = ? AND key = ? AND revision = ?')
-  const append = sql(`INSERT INTO activity (at, what, text, result, who, origin, topic, object_id, object_name, user_id)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+  const append = sql(`INSERT INTO activity
+    (id, at, what, text, result, who, origin, topic, object_id, object_name, user_id, hash)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+  /** Ids are never used twice, even when the newest line was cut off. */
+  const lastLine = sql(`SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'activity'), 0) AS id,
+    (SELECT hash FROM activity ORDER BY id DESC LIMIT 1) AS hash`)
+  const anchor = sql('SELECT hash FROM activity_anchor')
+  const moveAnchor = sql(`INSERT OR REPLACE INTO activity_anchor (one, id, hash)
+    SELECT 1, id, hash FROM activity WHERE hash IS NOT NULL AND id <= (SELECT max(id) FROM activity) - ${ACTIVITY_KEEP}
+    ORDER BY id DESC LIMIT 1`)
   const trim = sql(`DELETE FROM activity WHERE id <= (SELECT max(id) FROM activity) - ${ACTIVITY_KEEP}`)
   const COLUMNS =
     'id, at, what, text, result, who, origin AS "from", topic, object_id AS objectId, object_name AS objectName'
   const page = 'id < ? ORDER BY id DESC LIMIT ?'
+  const chained = sql(`SELECT ${COLUMNS}, user_id AS userId, hash FROM activity ORDER BY id`)
+  const logAfter = sql(`SELECT ${COLUMNS}, hash FROM activity WHERE id > ? ORDER BY id LIMIT ?`)
   const activityAll = sql(`SELECT ${COLUMNS} FROM activity WHERE ${page}`)
   const activityOf = sql(`SELECT ${COLUMNS} FROM activity WHERE object_id = ? AND ${page}`)
   const activityMine = sql(
@@ -123,8 +161,13 @@ export function openStore(paths: { readonly stateDb: string; readonly stateBacku
     return result
   }
 
+  const logListeners = new Set<() => void>()
+
   const write = (line: LogLine): void => {
+    const last = lastLine.get()
+    const id = Number(last?.id ?? 0) + 1
     append.run(
+      id,
       line.at,
       line.what,
       line.text,
@@ -135,6 +178,7 @@ export function openStore(paths: { readonly stateDb: string; readonly stateBacku
       line.objectId,
       line.objectName,
       line.userId,
+      chainHash({ ...line, id }, typeof last?.hash === 'string' ? last.hash : ''),
     )
     sinceTrim += 1
   }
@@ -147,11 +191,13 @@ export function openStore(paths: { readonly stateDb: string; readonly stateBacku
     transaction(() => {
       for (const line of lines) write(line)
       if (sinceTrim >= TRIM_EVERY) {
+        moveAnchor.run()
         trim.run()
         sinceTrim = 0
       }
     })
     pending = []
+    for (const listener of logListeners) listener()
   }
 
   const flushLater = (): void => {
@@ -223,14 +269,48 @@ export function openStore(paths: { readonly stateDb: string; readonly stateBacku
         // A full disk must not keep anybody from reading; the lines stay pending.
       }
       const before = query.before ?? Number.MAX_SAFE_INTEGER
-      const rows =
-        query.objectId !== undefined
+      const filter = filterOf(query)
+      const rows = filter
+        ? db
+            .prepare(`SELECT ${COLUMNS} FROM activity WHERE ${filter.where} AND ${page}`)
+            .all(...filter.values, before, query.limit)
+        : query.objectId !== undefined
           ? activityOf.all(query.objectId, before, query.limit)
           : query.mine
             ? activityMine.all(query.mine.userId, JSON.stringify(query.mine.objectIds), before, query.limit)
             : activityAll.all(before, query.limit)
       // Rows have a null prototype; spreading makes plain objects of them. Columns are those of ActivityEntry.
       return rows.map((row) => ({ ...row })) as unknown as ActivityEntry[]
+    },
+    logAfter: (id, limit) =>
+      // Columns are those of ActivityEntry and the hash.
+      logAfter.all(id, limit).map((row) => ({ ...row })) as unknown as ReturnType<Store['logAfter']>,
+    verifyLog() {
+      if (!held) flush()
+      let before = String(anchor.get()?.hash ?? '')
+      const verdict = { lines: 0, unchained: 0, firstId: null as number | null, lastId: null as number | null }
+      let brokenAt: number | null = null
+      let head: string | null = null
+      let hasBegun = before !== ''
+      for (const row of chained.iterate()) {
+        const line = row as unknown as ChainedLine & { readonly hash: string | null }
+        verdict.lines += 1
+        verdict.firstId ??= line.id
+        verdict.lastId = line.id
+        if (line.hash === null && !hasBegun) {
+          verdict.unchained += 1
+          continue
+        }
+        hasBegun = true
+        if (line.hash !== chainHash(line, before)) brokenAt ??= line.id
+        before = line.hash ?? ''
+        head = line.hash
+      }
+      return { ...verdict, isIntact: brokenAt === null, brokenAt, head }
+    },
+    onLog(listener) {
+      logListeners.add(listener)
+      return () => logListeners.delete(listener)
     },
     changedElsewhere() {
       const version = Number(dataVersion.get()?.data_version)

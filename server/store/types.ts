@@ -25,6 +25,34 @@ export type Collection =
   | 'job'
   | 'meta'
 
+export interface ActivityQuery {
+  readonly before?: number
+  readonly limit: number
+  readonly objectId?: string
+  readonly mine?: { readonly userId: string; readonly objectIds: readonly string[] }
+  /** Part of the sentence, the object's or the person's name, without regard to case. */
+  readonly text?: string
+  readonly what?: string
+  readonly who?: string
+  readonly result?: ActivityEntry['result']
+  /** Instants; from inclusive, until exclusive. */
+  readonly from?: string
+  readonly until?: string
+}
+
+export interface LogVerdict {
+  readonly isIntact: boolean
+  readonly lines: number
+  /** Lines older than the chain. */
+  readonly unchained: number
+  /** Line at which the chain breaks; null when it does not. */
+  readonly brokenAt: number | null
+  readonly firstId: number | null
+  readonly lastId: number | null
+  /** Hash of the newest line: compare it with one noted or shipped elsewhere. */
+  readonly head: string | null
+}
+
 export interface Stored<T> {
   readonly key: string
   readonly revision: number
@@ -52,12 +80,13 @@ export interface Store {
   /** Appends to the activity log; batched lines are flushed within 100 ms unless `durable`. */
   log(entry: Omit<ActivityEntry, 'id'> & { readonly userId: string | null }, options?: { durable?: boolean }): void
   /** Newest first. `mine` limits to what a user did or to the objects named. */
-  activity(query: {
-    before?: number
-    limit: number
-    objectId?: string
-    mine?: { userId: string; objectIds: readonly string[] }
-  }): ActivityEntry[]
+  activity(query: ActivityQuery): ActivityEntry[]
+  /** Oldest first, from after line `id` on, with the hash each is chained by; null for lines older than the chain. */
+  logAfter(id: number, limit: number): (ActivityEntry & { readonly hash: string | null })[]
+  /** Reads the whole log and checks that no line was changed, added or taken out. */
+  verifyLog(): LogVerdict
+  /** Called after lines were written. */
+  onLog(listener: () => void): () => void
 
   close(): void
 }
