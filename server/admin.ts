@@ -228,7 +228,39 @@ function build(): Command {
       deck.record('tokenDelete', `Revoked the API token "${gone.label}" on the command line.`)
       say(`Revoked ${gone.label}.`)
     })
+  program
+    .command('audit')
+    .description('the activity log')
+    .command('verify')
+    .description('check that no line of the activity log was changed, added or taken out; exit 1 when one was')
+    .option('--head <hash>', 'hash of a line noted earlier, which the log must still hold')
+    .action(({ head }: { head?: string }) => {
+      using deck = open(global(), false)
+      const verdict = deck.store.verifyLog()
+      if (verdict.brokenAt !== null)
+        throw new EngineError('conflict', `The chain of the activity log breaks at line ${verdict.brokenAt}.`)
+      if (head !== undefined && !holds(deck.store, head))
+        throw new EngineError(
+          'conflict',
+          'The activity log no longer holds the line with that hash: lines were cut off or the log was made anew.',
+        )
+      say(
+        `${verdict.lines} lines are as they were written${verdict.unchained > 0 ? ` (${verdict.unchained} of them older than the chain)` : ''}.`,
+      )
+      if (verdict.head !== null) say(`Newest line: ${verdict.lastId}, hash ${verdict.head}`)
+    })
   return program
+}
+
+/** Whether some line of the log has this hash. */
+function holds(store: ReturnType<typeof openStore>, hash: string): boolean {
+  for (let after = 0; ; ) {
+    const lines = store.logAfter(after, 5000)
+    if (lines.some((line) => line.hash === hash)) return true
+    const last = lines.at(-1)
+    if (last === undefined) return false
+    after = last.id
+  }
 }
 
 function version(): string {

@@ -35,6 +35,11 @@ export interface Config {
   readonly catalogueFile: string | null
   /** Fetch all of the catalogue from this address instead, as ADDRESS/HOST/PATH. */
   readonly catalogueMirror: string | null
+  /** Where the activity log is sent as well: `udp://` or `tcp://` of a syslog server, a webhook. */
+  readonly auditSyslog: URL | null
+  readonly auditWebhook: URL | null
+  /** File with the key that webhook bodies are signed with. */
+  readonly auditWebhookSecretFile: string | null
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
 }
 
@@ -53,6 +58,9 @@ const Environment = z.object({
   GUESTDECK_DOWNLOAD_ALLOW: z.string().default(''),
   GUESTDECK_CATALOGUE: z.string().default(''),
   GUESTDECK_CATALOGUE_MIRROR: z.union([z.literal(''), z.url({ protocol: /^https?$/ })]).default(''),
+  GUESTDECK_AUDIT_SYSLOG: z.url({ protocol: /^(udp|tcp)$/ }).optional(),
+  GUESTDECK_AUDIT_WEBHOOK: z.url({ protocol: /^https?$/ }).optional(),
+  GUESTDECK_AUDIT_WEBHOOK_SECRET_FILE: z.string().min(1).optional(),
   GUESTDECK_LOG: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   XDG_DATA_HOME: z.string().optional(),
   XDG_RUNTIME_DIR: z.string().optional(),
@@ -124,6 +132,9 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     downloadAllow: downloadAllow(e.GUESTDECK_DOWNLOAD_ALLOW),
     catalogueFile: e.GUESTDECK_CATALOGUE === '' ? null : e.GUESTDECK_CATALOGUE,
     catalogueMirror: e.GUESTDECK_CATALOGUE_MIRROR === '' ? null : e.GUESTDECK_CATALOGUE_MIRROR.replace(/\/+$/, ''),
+    auditSyslog: e.GUESTDECK_AUDIT_SYSLOG === undefined ? null : new URL(e.GUESTDECK_AUDIT_SYSLOG),
+    auditWebhook: e.GUESTDECK_AUDIT_WEBHOOK === undefined ? null : new URL(e.GUESTDECK_AUDIT_WEBHOOK),
+    auditWebhookSecretFile: e.GUESTDECK_AUDIT_WEBHOOK_SECRET_FILE ?? null,
     logLevel: e.GUESTDECK_LOG,
   })
 }

@@ -74,6 +74,7 @@ async function main(): Promise<void> {
 
   const [
     { pino },
+    { startShipper, syslogSink, webhookSink },
     { createAuth },
     { openSealer },
     { createCapabilitiesProbe },
@@ -94,6 +95,7 @@ async function main(): Promise<void> {
     { createSupervisor },
   ] = await Promise.all([
     import('pino'),
+    import('#server/audit/shipper.ts'),
     import('#server/auth/auth.ts'),
     import('#server/auth/sealer.ts'),
     import('#server/capabilities/probe.ts'),
@@ -165,6 +167,22 @@ async function main(): Promise<void> {
   const store = openStore(data)
 
   const auth = createAuth(store, openSealer(data.sealKey))
+  let webhookSecret: string | null = null
+  try {
+    if (config.auditWebhookSecretFile !== null)
+      webhookSecret = readFileSync(config.auditWebhookSecretFile, 'utf8').trim()
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    throw new StartError(`The file of GUESTDECK_AUDIT_WEBHOOK_SECRET_FILE cannot be read (${code}).`)
+  }
+  const shipper = startShipper(
+    store,
+    [
+      ...(config.auditSyslog === null ? [] : [syslogSink(config.auditSyslog)]),
+      ...(config.auditWebhook === null ? [] : [webhookSink(config.auditWebhook, webhookSecret)]),
+    ],
+    (message, error) => log.warn(error === undefined ? {} : { err: error }, message),
+  )
   const hub = new EventHub((error) => log.error({ err: error }, 'an event listener failed'))
   store.watch('user', ({ key, revision }) => {
     hub.publish('user', key, revision, undefined, { kind: revision === null ? 'gone' : 'change' })
@@ -278,6 +296,7 @@ async function main(): Promise<void> {
     http.app.server.closeAllConnections()
     await Promise.allSettled([closed, engine.close(), pages?.close()])
     auth.close()
+    shipper.close()
     store.close()
     process.exit(0)
   }

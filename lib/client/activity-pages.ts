@@ -5,14 +5,14 @@ import { call } from './api-client.ts'
 const PAGE_LINES = 50
 
 /** Newest first; `vmId` null for everything the reader may see. The key starts with the operation, as all do. */
-export const activityPages = (vmId: string | null) =>
+export const activityPages = (vmId: string | null, search: { readonly text?: string; readonly who?: string } = {}) =>
   infiniteQueryOptions({
-    queryKey: vmId === null ? ['activityList', 'pages'] : ['vmActivity', 'pages', vmId],
+    queryKey: vmId === null ? ['activityList', 'pages', search] : ['vmActivity', 'pages', vmId],
     initialPageParam: undefined as number | undefined,
     queryFn: ({ pageParam, signal }) => {
       const query = pageParam === undefined ? { limit: PAGE_LINES } : { limit: PAGE_LINES, before: pageParam }
       return vmId === null
-        ? call('activityList', { query }, { signal })
+        ? call('activityList', { query: { ...query, ...search } }, { signal })
         : call('vmActivity', { params: { id: vmId }, query }, { signal })
     },
     getNextPageParam: (page) => (page.items.length < PAGE_LINES ? undefined : page.items.at(-1)?.id),

@@ -24,6 +24,7 @@ type ReadOperation =
   | 'jobList'
   | 'jobView'
   | 'activityList'
+  | 'activityVerify'
 
 const read = <K extends ReadOperation>(id: K, input: CallInput<K>) =>
   queryOptions<CallOutput<K>>({
@@ -85,5 +86,6 @@ export const queries = {
   jobView: (id: string) => ({ ...read('jobView', { params: { id } }), refetchInterval: fallbackMs }),
   userList: () => read('userList', {}),
   tokenList: () => read('tokenList', {}),
+  activityVerify: () => read('activityVerify', {}),
   activityList: (limit = 50) => read('activityList', { query: { limit } }),
 } as const

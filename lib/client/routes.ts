@@ -96,4 +96,7 @@ export const ROUTES: { readonly [K in keyof Operations]: readonly [Operations[K]
   jobView: ['GET', '/jobs/:id'],
   jobCancel: ['POST', '/jobs/:id/cancel'],
   activityList: ['GET', '/activity'],
+  activityVerify: ['GET', '/activity/verify'],
+  activityExportJson: ['GET', '/activity/export.jsonl'],
+  activityExportCsv: ['GET', '/activity/export.csv'],
 }

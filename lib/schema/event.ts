@@ -41,3 +41,36 @@ export const ActivityEntry = z
   })
   .meta({ id: 'ActivityEntry' })
 export type ActivityEntry = z.output<typeof ActivityEntry>
+
+/** What a search of the log may ask for; all conditions must hold. */
+export const ActivitySearch = z.strictObject({
+  /** Part of the sentence, of the object's or person's name, or of the address. */
+  text: z.string().min(1).max(200).optional(),
+  /** Operation or event, for example `vmStart`. */
+  what: z
+    .string()
+    .regex(/^[A-Za-z]{1,64}$/)
+    .optional(),
+  who: z.string().min(1).max(64).optional(),
+  result: ActivityEntry.shape.result.optional(),
+  from: z.iso.datetime().optional(),
+  until: z.iso.datetime().optional(),
+})
+export type ActivitySearch = z.output<typeof ActivitySearch>
+
+/** Whether the log is as it was written. */
+export const ActivityVerdict = z
+  .strictObject({
+    isIntact: z.boolean(),
+    lines: z.int(),
+    /** Lines of releases that did not chain them yet. */
+    unchained: z.int(),
+    /** Line at which the chain breaks. */
+    brokenAt: z.int().nullable(),
+    firstId: z.int().nullable(),
+    lastId: z.int().nullable(),
+    /** Hash of the newest line; compare it with one noted or sent elsewhere. */
+    head: z.string().nullable(),
+  })
+  .meta({ id: 'ActivityVerdict' })
+export type ActivityVerdict = z.output<typeof ActivityVerdict>

@@ -25,6 +25,7 @@ import { createVmFiles } from '#server/storage/vm-files.ts'
 import { createVolumes, type LegacyDisk } from '#server/storage/volumes.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
+import { exportLog } from './activity-export.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'
@@ -474,6 +475,22 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
           .filter((record) => canSeeVm(caller, record))
           .map((record) => record.id)
       return { items: journal.all(caller, own, query) }
+    },
+    verifyActivity: async () => store.verifyLog(),
+    async exportActivity(caller, query, format) {
+      // Recorded first, so that the export itself is the last line of what it holds.
+      const asked = Object.entries(query).filter(([, value]) => value !== undefined)
+      const only = asked.length === 0 ? 'all of it' : asked.map(([key, value]) => `${key} ${value}`).join(', ')
+      journal.write({
+        ...{
+          what: 'activityExport',
+          text: `${caller.name} exported the activity log (${only}).`,
+          result: 'ok',
+          caller,
+        },
+        durable: true,
+      })
+      return exportLog(store, query, format)
     },
     redeemConsoleTicket: (ticket, vmId, kind) => deps.tickets.redeem(ticket, vmId, kind),
     metrics: () => metrics.text(),

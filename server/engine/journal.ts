@@ -1,9 +1,9 @@
 /** The activity log from the engine's side: one place that knows who may read which line and tells the event hub. */
 
 import { may, seesAllVms } from '#lib/auth/privileges.ts'
-import type { ActivityEntry } from '#lib/schema/event.ts'
+import type { ActivityEntry, ActivitySearch } from '#lib/schema/event.ts'
 import type { EventHub } from '#server/events/hub.ts'
-import type { Store } from '#server/store/types.ts'
+import type { ActivityQuery, Store } from '#server/store/types.ts'
 import { EngineError } from './errors.ts'
 import type { Caller } from './types.ts'
 import type { VmRecord } from './vm-records.ts'
@@ -39,7 +39,7 @@ export interface Journal {
   all(
     caller: Caller,
     ownVmIds: () => readonly string[],
-    query: { before?: number | undefined; limit: number },
+    query: ActivitySearch & { before?: number | undefined; limit: number },
   ): ActivityEntry[]
 }
 
@@ -47,10 +47,9 @@ export interface Journal {
 const oneLine = (text: string) => text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, ' ').slice(0, 1000)
 
 export function createJournal(store: Store, hub: EventHub, now: () => Date = () => new Date()): Journal {
-  const page = (query: { before?: number | undefined; limit: number }) => ({
-    limit: query.limit,
-    ...(query.before !== undefined && { before: query.before }),
-  })
+  const page = (query: ActivitySearch & { before?: number | undefined; limit: number }): ActivityQuery =>
+    // Conditions that were not given are left out, not undefined.
+    Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined)) as unknown as ActivityQuery
   const write = (line: JournalLine): void => {
     store.log(
       {

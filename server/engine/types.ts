@@ -177,6 +177,9 @@ export interface Engine {
     from?: string
   }): void
   activity(caller: Caller, query: Query<'activityList'>): Promise<Out<'activityList'>>
+  verifyActivity(caller: Caller): Promise<Out<'activityVerify'>>
+  /** @returns the whole text */
+  exportActivity(caller: Caller, query: Query<'activityExportJson'>, format: 'jsonl' | 'csv'): Promise<Buffer>
   /** Redeems a console ticket and opens the stream source; used by the WebSocket router only. */
   redeemConsoleTicket(ticket: string, vmId: string, kind: 'vnc' | 'serial'): TicketGrant | null
   /** Prometheus text. */

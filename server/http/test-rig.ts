@@ -158,6 +158,8 @@ export function engineDouble(): EngineDouble {
     host: group('host', ['view', 'capabilities', 'deviceType', 'devices']),
     jobs: group('jobs', ['list', 'view', 'cancel']),
     activity: method('activity'),
+    verifyActivity: method('verifyActivity'),
+    exportActivity: method('exportActivity'),
     metrics: method('metrics'),
     events: {
       epoch: hub.epoch,

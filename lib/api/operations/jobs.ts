@@ -1,6 +1,6 @@
 /** Operations: long work and what happened. */
 import * as z from 'zod'
-import { ActivityEntry } from '../../schema/event.ts'
+import { ActivityEntry, ActivitySearch, ActivityVerdict } from '../../schema/event.ts'
 import { JobId } from '../../schema/ids.ts'
 import { Job } from '../../schema/job.ts'
 import { Items, type Operation, op } from '../operation.ts'
@@ -36,9 +36,33 @@ export const jobsOperations = {
     summary: 'What happened, newest first: everything for administrators, the own doings and VMs for others',
     privilege: 'session',
     query: z.strictObject({
+      ...ActivitySearch.shape,
       before: z.coerce.number().int().min(1).optional(),
       limit: z.coerce.number().int().min(1).max(200).default(50),
     }),
     response: Items(ActivityEntry),
+  }),
+  activityVerify: op({
+    method: 'GET',
+    path: '/activity/verify',
+    summary: 'Checks the chain of hashes over the whole log',
+    privilege: 'activity.view.all',
+    response: ActivityVerdict,
+  }),
+  activityExportJson: op({
+    method: 'GET',
+    path: '/activity/export.jsonl',
+    summary: 'What a search finds, oldest first, one JSON object a line with its hash',
+    privilege: 'activity.view.all',
+    query: ActivitySearch,
+    raw: 'application/x-ndjson',
+  }),
+  activityExportCsv: op({
+    method: 'GET',
+    path: '/activity/export.csv',
+    summary: 'What a search finds, oldest first, as a table that spreadsheets take for text and never for formulas',
+    privilege: 'activity.view.all',
+    query: ActivitySearch,
+    raw: 'text/csv',
   }),
 } as const satisfies Record<string, Operation>

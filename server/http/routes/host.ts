@@ -1,4 +1,5 @@
 /** Host, capabilities, jobs and the activity log. */
+import type { FastifyReply } from 'fastify'
 import type { Engine } from '#server/engine/types.ts'
 import type { Handlers } from '#server/http/contract-routes.ts'
 
@@ -11,6 +12,15 @@ type Names =
   | 'jobView'
   | 'jobCancel'
   | 'activityList'
+  | 'activityVerify'
+  | 'activityExportJson'
+  | 'activityExportCsv'
+
+async function asFile(reply: FastifyReply, suffix: string, text: Promise<Buffer>): Promise<Buffer> {
+  const answer = await text
+  reply.header('content-disposition', `attachment; filename="guestdeck-activity.${suffix}"`)
+  return answer
+}
 
 export function hostRoutes(engine: Engine): Pick<Handlers, Names> {
   return {
@@ -22,5 +32,9 @@ export function hostRoutes(engine: Engine): Pick<Handlers, Names> {
     jobView: ({ caller, params }) => engine.jobs.view(caller, params.id),
     jobCancel: ({ caller, params }) => engine.jobs.cancel(caller, params.id),
     activityList: ({ caller, query }) => engine.activity(caller, query),
+    activityVerify: ({ caller }) => engine.verifyActivity(caller),
+    activityExportJson: ({ caller, query, reply }) =>
+      asFile(reply, 'jsonl', engine.exportActivity(caller, query, 'jsonl')),
+    activityExportCsv: ({ caller, query, reply }) => asFile(reply, 'csv', engine.exportActivity(caller, query, 'csv')),
   }
 }
