@@ -1,0 +1,101 @@
+/** Files of backups: checksums, durable writes, and a look at a disk file's header before QEMU opens it. */
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { lstat, open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { EngineError } from '#server/engine/errors.ts'
+import { syncDir } from '#server/storage/dirs.ts'
+
+const CHUNK = 2 ** 20
+
+/** SHA-256 of a plain file, never of what a link leads to. @throws the signal's reason; Error ELOOP, ENOENT … */
+export async function hashFile(
+  path: string,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void = () => {},
+): Promise<{ sha256: string; sizeBytes: number }> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    if (!(await handle.stat()).isFile())
+      throw new EngineError('image_refused', 'A file of the backup is not a plain file.')
+    const hash = createHash('sha256')
+    const buffer = Buffer.alloc(CHUNK)
+    let sizeBytes = 0
+    for (;;) {
+      signal.throwIfAborted()
+      const { bytesRead } = await handle.read(buffer, 0, CHUNK, sizeBytes)
+      if (bytesRead === 0) return { sha256: hash.digest('hex'), sizeBytes }
+      hash.update(buffer.subarray(0, bytesRead))
+      sizeBytes += bytesRead
+      onBytes(bytesRead)
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** A new file, 0600, on disk for good. @throws Error EEXIST, ENOSPC … */
+export async function writeNew(path: string, content: string | Uint8Array): Promise<void> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+  const handle = await open(path, flags, 0o600)
+  try {
+    await handle.writeFile(content)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Replaces a file whole. @throws Error ENOSPC … */
+export async function replaceDurably(path: string, content: string | Uint8Array): Promise<void> {
+  const fresh = `${path}.new`
+  await rm(fresh, { force: true })
+  await writeNew(fresh, content)
+  await rename(fresh, path)
+  await syncDir(dirname(path))
+}
+
+/** Back to the dashboard's user, private, and on disk for good. */
+export async function settleFile(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
+  try {
+    if (process.getuid?.() === 0) await handle.chown(0, 0)
+    await handle.chmod(0o600)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+const QCOW2_MAGIC = 0x514649fb
+/** Unclean shutdown and zstd: harmless. Everything else names other files or changes the layout. */
+const HARMLESS_FEATURES = 0b1001n
+
+/**
+ * Refuses a disk file that is not the plain qcow2 file the manifest says it is. Names of backing files are allowed: they
+ * are there for people, and never followed.
+ * @throws EngineError image_refused
+ */
+export async function inspectDisk(path: string, virtualSizeBytes: number, name: string): Promise<void> {
+  const refuse = (why: string): never => {
+    throw new EngineError('image_refused', `The file ${name} of the backup ${why}.`)
+  }
+  const facts = await lstat(path).catch(() => null)
+  if (facts === null) return refuse('is missing')
+  if (!facts.isFile()) return refuse('is not a plain file')
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    const header = Buffer.alloc(104)
+    const { bytesRead } = await handle.read(header, 0, header.length, 0)
+    if (bytesRead < header.length || header.readUInt32BE(0) !== QCOW2_MAGIC) return refuse('is not a qcow2 file')
+    if (header.readUInt32BE(4) !== 3) return refuse('is not a qcow2 file of version 3')
+    if (header.readUInt32BE(32) !== 0) return refuse('is encrypted')
+    const features = header.readBigUInt64BE(72)
+    if ((features & 0b100n) !== 0n) return refuse('keeps its data in another file')
+    if ((features & ~HARMLESS_FEATURES) !== 0n) return refuse('is damaged, or needs features that are not allowed here')
+    if (header.readBigUInt64BE(24) !== BigInt(virtualSizeBytes))
+      return refuse('has another size than the manifest says')
+  } finally {
+    await handle.close()
+  }
+}
