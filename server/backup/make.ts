@@ -15,7 +15,7 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
 import { errorCode, readPlainFile } from '#server/platform/fs.ts'
-import { freezeFileSystems, thawFileSystems } from '#server/qga/freeze.ts'
+import { freezeFileSystems, thawFileSystems } from '#server/qga/client.ts'
 import type { QmpJson } from '#server/qmp/types.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import { type BlockMonitor, finishJobs, tell } from './block-jobs.ts'
@@ -54,6 +54,8 @@ export interface MakeDeps {
   warn(message: string, error?: unknown): void
 }
 
+/** A freeze flushes what the guest has not written yet; its own limit is that nobody waits longer. */
+const FREEZE_MS = 15_000
 const TPM_FILE_MAX_BYTES = 4 * 2 ** 20
 const nodeName = (id: string, index: number) => `gdbk${index}-${id.slice(-12)}`
 const jobName = (id: string, index: number) => `gdbk-job${index}-${id.slice(-12)}`
@@ -89,7 +91,7 @@ export async function makeBackup(
   undo.defer(() => removeBitmaps(source, () => [bitmapOf(id)], deps.warn))
 
   context.step('Reading it back for its checksums')
-  const manifest = await describe(source, request, plan, part, { frozen, totals }, context.signal)
+  const manifest = await manifestOf(source, request, plan, part, { frozen, totals }, context.signal)
   await writeNew(join(part, FILES.readme), readmeText(manifest))
   await writeNew(join(part, FILES.manifest), `${JSON.stringify(manifest, null, 2)}\n`)
   if (process.getuid?.() === 0) await chown(part, 0, 0)
@@ -221,7 +223,7 @@ async function whileFrozen(
   deps.noteFrozen(true)
   try {
     frozen =
-      (await freezeFileSystems(agent).catch((error: unknown) => {
+      (await freezeFileSystems(agent, { timeoutMs: FREEZE_MS }).catch((error: unknown) => {
         deps.warn('The guest agent did not freeze the file systems; the backup is made without.', error)
         return 0
       })) > 0
@@ -250,7 +252,7 @@ async function removeBitmaps(
   }
 }
 
-async function describe(
+async function manifestOf(
   source: OpenSource,
   request: MakeRequest,
   plan: BackupPlan,

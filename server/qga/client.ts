@@ -39,7 +39,7 @@ export interface AgentOptions {
 const Reply = z.union([z.object({ return: z.unknown() }), z.object({ error: z.object({ desc: z.string() }) })])
 
 /** One conversation. Not for use after `close`. */
-export class AgentConversation {
+class AgentConversation {
   readonly #socket: Socket
   #pending = Buffer.alloc(0)
   #failure: AgentError | null = null
@@ -111,7 +111,7 @@ export class AgentConversation {
   }
 }
 
-export async function converse<T>(
+async function converse<T>(
   path: string,
   options: AgentOptions,
   talk: (conversation: AgentConversation) => Promise<T>,
@@ -156,7 +156,7 @@ function parse(line: string): z.output<typeof Reply> | null {
   }
 }
 
-export async function ask(conversation: AgentConversation, command: string): Promise<unknown> {
+async function ask(conversation: AgentConversation, command: string): Promise<unknown> {
   conversation.send(request(command))
   const reply = parse(await conversation.line())
   if (!reply) throw new AgentError('nonsense', `The guest agent's answer to ${command} makes no sense.`)

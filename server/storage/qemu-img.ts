@@ -66,6 +66,17 @@ export interface QemuImg {
    * @param chain top first, whole
    */
   commit(chain: readonly ChainFile[], options?: CallOptions): Promise<void>
+  /**
+   * An empty disk file of a backup. `below` is what it stands on, relative to its own directory: for people with
+   * qemu-img alone; nothing opens it.
+   */
+  createBackupFile(
+    path: string,
+    file: { sizeBytes: number; compression: 'none' | 'zstd'; below: string | null },
+    options?: CallOptions,
+  ): Promise<void>
+  /** Whether the structure of a qcow2 file is sound. What it stands on is not opened. @returns what is wrong; null: nothing */
+  check(path: string, options?: CallOptions): Promise<string | null>
   /** Changes the name of the file below in the header, and nothing else: for those who look with qemu-img alone. */
   renameBacking(path: string, backing: ChainFile | null, options?: CallOptions): Promise<void>
 }
@@ -83,6 +94,8 @@ const CREATE_TIMEOUT_MS = 30_000
 const SNAPSHOT_TIMEOUT_MS = 600_000
 /** Copying a layer into the one below; a stuck disk must end it some day. */
 const COMMIT_TIMEOUT_MS = 12 * 3_600_000
+/** Reads the tables of the whole file. */
+const CHECK_TIMEOUT_MS = 3_600_000
 const CONVERT_TIMEOUT_MS = 60_000
 /** Without any progress for so long, a conversion is given up. */
 const IMPORT_STALL_MS = 10 * 60_000
@@ -268,6 +281,40 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
         options.signal,
         options.user,
       )
+    },
+    async createBackupFile(path, { sizeBytes, compression, below }, options = {}) {
+      assertSafePath(path)
+      if (below !== null && !/^\.\.\/[0-9a-f-]{36}\/[A-Za-z0-9._-]+$/.test(below))
+        throw new Error('not a file of a backup')
+      await call(
+        'Creating a file of the backup',
+        [
+          ...['create', '-q', '-f', 'qcow2'],
+          ...(compression === 'zstd' ? ['-o', 'compression_type=zstd'] : []),
+          ...(below === null ? [] : ['-u', '-b', below, '-F', 'qcow2']),
+          ...['--', path, String(sizeBytes)],
+        ],
+        { readable: [], writable: [dirname(path)] },
+        CREATE_TIMEOUT_MS,
+        options.signal,
+      )
+    },
+    async check(path, options = {}) {
+      assertSafePath(path)
+      if (program === null) throw new EngineError('internal', 'qemu-img is not installed, so nothing can be checked.')
+      const { exitCode, stderr, stdout } = await sandbox.run({
+        program,
+        args: ['check', '-q', nodeName([{ path, format: 'qcow2' }])],
+        ...{ readable: [path], writable: [], maxFileBytes: null },
+        timeoutMs: CHECK_TIMEOUT_MS,
+        ...(options.signal && { signal: options.signal }),
+      })
+      // 3: clusters that nobody uses, which harm nothing.
+      if (exitCode === 0 || exitCode === 3) return null
+      const said = `${stdout}\n${stderr}`.trim().split('\n').at(-1) ?? ''
+      return exitCode === 2
+        ? 'its structure is damaged'
+        : `qemu-img could not read it (${said.replaceAll(path, '…').slice(0, 200)})`
     },
     async renameBacking(path, backing, options = {}) {
       assertSafePath(path)
