@@ -30,6 +30,9 @@ export interface DataPaths {
   /** Disk files that belong to no single VM's directory: overlays, shared bases, free volumes. */
   readonly layersDir: string
   readonly vmsDir: string
+  /** Machines that try out a backup keep what they write here, while they run. */
+  readonly proofsDir: string
+  proof(backupId: string): string
   vmDir(vmId: string): string
   disk(vmId: string, deviceId: string): string
   nvram(vmId: string): string
@@ -59,6 +62,8 @@ export function dataPaths(dataDir: string): DataPaths {
     sharedDir: join(root, 'shared'),
     sharedDisk: (ownerId, serial) => join(root, 'shared', `${ownerId}.${serial}.raw`),
     layersDir: join(root, 'layers'),
+    proofsDir: join(root, 'proofs'),
+    proof: (backupId) => join(root, 'proofs', backupId),
     vmsDir: join(root, 'vms'),
     vmDir: (vmId) => join(root, 'vms', vmId),
     disk: (vmId, deviceId) => join(root, 'vms', vmId, `${deviceId}.qcow2`),

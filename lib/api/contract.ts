@@ -5,6 +5,7 @@
  */
 import type { Operation } from './operation.ts'
 import { accountOperations } from './operations/account.ts'
+import { backupsOperations } from './operations/backups.ts'
 import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
@@ -26,6 +27,7 @@ export const operations = {
   ...seedsOperations,
   ...imagesOperations,
   ...transfersOperations,
+  ...backupsOperations,
   ...hostOperations,
   ...jobsOperations,
 } as const satisfies Record<string, Operation>

@@ -32,6 +32,7 @@ const STALE: Record<NonNullable<DeckEvent['topic']>, readonly string[]> = {
   vm: [],
   image: ['starterList', 'imageSources'],
   job: [],
+  backup: ['backupList', 'backupScheduleList', 'backupScheduleForecast'],
   host: ['hostView'],
   activity: ['activityList', 'vmActivity', 'vmSeedView'],
   user: ['userList', 'sessionView'],

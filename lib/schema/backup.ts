@@ -1,6 +1,7 @@
 /** Backups of VMs: what the API tells and takes. */
 import * as z from 'zod'
-import { Instant, JobId, UserId, VmId } from './ids.ts'
+import { Instant, ScheduleId, UserId, VmId } from './ids.ts'
+import { CronText, Retention, ScheduleRun, TimeZoneName } from './schedule.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -94,19 +95,60 @@ export const BackupVerify = z.strictObject({
 })
 export type BackupVerify = z.output<typeof BackupVerify>
 
-/** What a schedule of backups would keep of what there is now. */
+/** Which of a schedule's own backups its retention keeps, and which it would remove. */
 export const BackupForecast = z.strictObject({
-  items: z.array(z.strictObject({ id: BackupId, keep: z.boolean(), why: z.array(z.string()) })),
+  items: z.array(
+    z.strictObject({
+      id: BackupId,
+      createdAt: Instant,
+      keep: z.boolean(),
+      /** Rules that keep it, or `needed`: a kept one stands on it; `pinned`: somebody said so. */
+      why: z.array(z.enum(['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly', 'needed', 'pinned'])),
+    }),
+  ),
 })
 
-/** How the backups of a VM stand. */
-export const BackupState = z
+const timing = { cron: CronText, timeZone: TimeZoneName, retention: Retention, options: BackupOptions }
+
+export const BackupScheduleInput = z.strictObject({ ...timing, paused: z.boolean().default(false) })
+export type BackupScheduleInput = z.output<typeof BackupScheduleInput>
+export const BackupSchedulePatch = z.strictObject({ ...timing, paused: z.boolean() }).partial()
+export type BackupSchedulePatch = z.output<typeof BackupSchedulePatch>
+
+export const BackupSchedule = z
   .strictObject({
+    id: ScheduleId,
     vm: z.strictObject({ id: VmId, name: z.string() }),
-    last: z.strictObject({ id: BackupId, at: Instant }).nullable(),
-    schedules: z.int(),
-    /** A schedule's last run failed; its words. */
-    failed: z.string().nullable(),
-    runningJob: JobId.nullable(),
+    ...timing,
+    paused: z.boolean(),
+    nextAt: Instant.nullable(),
+    lastRun: ScheduleRun.nullable(),
+    owner: z.strictObject({ id: UserId, name: z.string() }),
+    revision: z.int().min(1),
   })
-  .meta({ id: 'BackupState' })
+  .meta({ id: 'BackupSchedule' })
+export type BackupSchedule = z.output<typeof BackupSchedule>
+
+/** VMs whose backups need somebody. */
+export const BackupConcern = z.strictObject({
+  vm: z.strictObject({ id: VmId, name: z.string() }),
+  /** `failed`: a schedule's last run did. `late`: there is a schedule, and no backup for much longer than it says. */
+  kind: z.enum(['failed', 'late']),
+  message: z.string(),
+  since: Instant.nullable(),
+})
+export type BackupConcern = z.output<typeof BackupConcern>
+
+/** Pools a backup can be written to. */
+export const BackupTarget = z.strictObject({ id: z.string(), name: z.string() })
+
+export const BackupList = z
+  .strictObject({
+    /** Newest first. */
+    items: z.array(Backup),
+    /** For administrators; empty for others. */
+    broken: z.array(BrokenBackup),
+    targets: z.array(BackupTarget),
+    concerns: z.array(BackupConcern),
+  })
+  .meta({ id: 'BackupList' })

@@ -1,7 +1,9 @@
 /** What `/api/v1/events` sends, one JSON text message each. */
 import * as z from 'zod'
 
-export const EventTopic = z.enum(['vm', 'image', 'job', 'host', 'activity', 'user']).meta({ id: 'EventTopic' })
+export const EventTopic = z
+  .enum(['vm', 'image', 'job', 'backup', 'host', 'activity', 'user'])
+  .meta({ id: 'EventTopic' })
 
 /**
  * `change`: the object has a new revision or live state; its view is inlined in `object` for vm, job and image.

@@ -67,6 +67,9 @@ export async function settleFile(path: string): Promise<void> {
   }
 }
 
+/** UEFI variables are at most a few hundred KiB. */
+const NVRAM_MAX_BYTES = 64 * 2 ** 20
+
 const QCOW2_MAGIC = 0x514649fb
 /** Unclean shutdown and zstd: harmless. Everything else names other files or changes the layout. */
 const HARMLESS_FEATURES = 0b1001n
@@ -76,7 +79,24 @@ const HARMLESS_FEATURES = 0b1001n
  * are there for people, and never followed.
  * @throws EngineError image_refused
  */
-export async function inspectDisk(path: string, virtualSizeBytes: number, name: string): Promise<void> {
+export function inspectDisk(path: string, virtualSizeBytes: number, name: string): Promise<void> {
+  return inspect(path, name, (size) =>
+    size === BigInt(virtualSizeBytes) ? null : 'has another size than the manifest says',
+  )
+}
+
+/** As `inspectDisk`, for a file that stands alone. @throws EngineError image_refused */
+export function inspectNvram(path: string, name: string): Promise<void> {
+  return inspect(path, name, (size, backing) =>
+    size > BigInt(NVRAM_MAX_BYTES) ? 'is too large for UEFI variables' : backing ? 'stands on another file' : null,
+  )
+}
+
+async function inspect(
+  path: string,
+  name: string,
+  wrong: (virtualSizeBytes: bigint, hasBacking: boolean) => string | null,
+): Promise<void> {
   const refuse = (why: string): never => {
     throw new EngineError('image_refused', `The file ${name} of the backup ${why}.`)
   }
@@ -93,8 +113,8 @@ export async function inspectDisk(path: string, virtualSizeBytes: number, name: 
     const features = header.readBigUInt64BE(72)
     if ((features & 0b100n) !== 0n) return refuse('keeps its data in another file')
     if ((features & ~HARMLESS_FEATURES) !== 0n) return refuse('is damaged, or needs features that are not allowed here')
-    if (header.readBigUInt64BE(24) !== BigInt(virtualSizeBytes))
-      return refuse('has another size than the manifest says')
+    const why = wrong(header.readBigUInt64BE(24), header.readBigUInt64BE(8) !== 0n)
+    if (why !== null) return refuse(why)
   } finally {
     await handle.close()
   }

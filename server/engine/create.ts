@@ -7,6 +7,7 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import { may } from '#lib/auth/privileges.ts'
+import { Role } from '#lib/schema/user.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
 import { createAdmission } from '#server/images/admission.ts'
@@ -14,6 +15,7 @@ import { createCatalogue } from '#server/images/catalogue.ts'
 import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
+import { createScheduler } from '#server/schedules/scheduler.ts'
 import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
 import { createPools } from '#server/storage/pools.ts'
 import { createQemuImg } from '#server/storage/qemu-img.ts'
@@ -26,6 +28,7 @@ import { createVolumes, type LegacyDisk } from '#server/storage/volumes.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
 import { exportLog } from './activity-export.ts'
+import { createBackups } from './backup-setup.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'
@@ -72,6 +75,7 @@ export interface RunningEngine extends Engine {
 }
 
 const UserName = z.object({ name: z.string() })
+const User = z.object({ name: z.string(), role: Role, disabled: z.boolean().default(false) })
 
 /** Disks as definitions name them; those older than volumes get one of these. */
 function* legacyDisks(records: readonly VmRecord[]): Generator<LegacyDisk> {
@@ -324,6 +328,42 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     guard: { allow: parseAllowList([...config.downloadAllow, ...(mirror === null ? [] : [new URL(mirror).host])]) },
     catalogue: createCatalogue(config.catalogueFile ?? data.catalogue, mirror),
   })
+  const scheduler = createScheduler({
+    store,
+    clock: { now: () => new Date() },
+    warn,
+    onChange: ({ target }) => void hub.publish('backup', target.id, null),
+  })
+  const backups = createBackups({
+    data,
+    binary: config.qemu,
+    store,
+    pools,
+    volumes,
+    qemuImg,
+    identity,
+    supervisor,
+    records,
+    jobs,
+    busy,
+    journal,
+    definer,
+    scheduler,
+    capabilities: deps.capabilities,
+    isImage: (id) => library.get(id) !== null,
+    deleteVm: (vmId) => definer.delete(null, vmId, null),
+    user(id) {
+      const user = User.safeParse(store.get('user', id)?.value).data
+      return user === undefined || user.disabled ? null : user
+    },
+    userName,
+    onRestored(record) {
+      views.forget(record.id)
+      announcer.definitionChanged(record, false)
+    },
+    onBackup: (id, ownerId) => void hub.publish('backup', id, null, undefined, { ownerId }),
+    warn,
+  })
   const events = createEventEngine({
     hub,
     imageFor(caller, id) {
@@ -405,6 +445,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
   await vmSeeds.open()
   await busy.recover()
+  await backups.open()
+  scheduler.open()
   await volumes.collect()
   const refresh = setInterval(() => {
     library.refresh().catch((error: unknown) => warn('Looking at the image files failed.', error))
@@ -443,6 +485,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     seeds: vmSeeds,
     images,
     transfers,
+    backups: backups.engine,
     host: {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
       capabilities: () => deps.host.capabilities(),
@@ -521,6 +564,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       unwatchVerdict()
       announcer.close()
       transfers.close()
+      await scheduler.close()
       await jobs.close()
       await supervisor.detach()
       await stopPngWorker()

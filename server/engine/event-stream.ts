@@ -57,6 +57,8 @@ export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps)
         const image = imageFor(caller, event.id)
         return image === null ? null : withObject(event, image)
       }
+      case 'backup':
+        return ownerId === null || canSeeVm(caller, { ownerId }) ? { event, text } : null
       case 'job':
         return ownerId === caller.userId || caller.role === 'admin' ? { event, text } : null
       case 'user':

@@ -131,6 +131,32 @@ export interface TransferEngine {
   catalogueFetch(caller: Caller, id: string): Promise<Out<'catalogueFetch'>>
 }
 
+export interface BackupEngine {
+  list(caller: Caller, query: Query<'backupList'>): Promise<Out<'backupList'>>
+  create(caller: Caller, vmId: string, options: Body<'backupCreate'>): Promise<Out<'backupCreate'>>
+  view(caller: Caller, id: string): Promise<Out<'backupView'>>
+  update(caller: Caller, id: string, change: Body<'backupUpdate'>): Promise<Out<'backupUpdate'>>
+  delete(caller: Caller, id: string, query: Query<'backupDelete'>): Promise<Out<'backupDelete'>>
+  restore(caller: Caller, id: string, input: Body<'backupRestore'>): Promise<Out<'backupRestore'>>
+  verify(caller: Caller, id: string, input: Body<'backupVerify'>): Promise<Out<'backupVerify'>>
+  screenshot(caller: Caller, id: string): Promise<Buffer>
+  schedules(caller: Caller, query: Query<'backupScheduleList'>): Promise<Out<'backupScheduleList'>>
+  createSchedule(
+    caller: Caller,
+    vmId: string,
+    input: Body<'backupScheduleCreate'>,
+  ): Promise<Out<'backupScheduleCreate'>>
+  updateSchedule(
+    caller: Caller,
+    id: string,
+    patch: Body<'backupScheduleUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'backupScheduleUpdate'>>
+  deleteSchedule(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
+  runSchedule(caller: Caller, id: string): Promise<Out<'backupScheduleRun'>>
+  forecast(caller: Caller, id: string): Promise<Out<'backupScheduleForecast'>>
+}
+
 interface HostEngine {
   view(caller: Caller, options: { refresh: boolean }): Promise<Out<'hostView'>>
   capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
@@ -164,6 +190,7 @@ export interface Engine {
   readonly seeds: SeedEngine
   readonly images: ImageEngine
   readonly transfers: TransferEngine
+  readonly backups: BackupEngine
   readonly host: HostEngine
   readonly jobs: JobEngine
   readonly events: EventEngine

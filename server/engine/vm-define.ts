@@ -63,7 +63,7 @@ export interface VmDefiner {
    */
   resetFirmware(id: string): Promise<VmRecord>
   /** @throws EngineError wrong_state, stale_revision */
-  delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
+  delete(caller: Caller | null, id: string, expectedRevision: number | null): Promise<void>
   /** Call when a running guest has let go of a disk: its file goes unless the definition names it. */
   afterRelease(id: string): Promise<void>
   /** Call when a run has ended: removes disks that were taken out of the definition while the guest had them. */

@@ -26,6 +26,7 @@ import { parseJsonBody } from '#server/http/json-body.ts'
 import { openApiText } from '#server/http/openapi.ts'
 import { registerErrors, sendError } from '#server/http/plugins/errors.ts'
 import { accountRoutes } from '#server/http/routes/account.ts'
+import { backupRoutes } from '#server/http/routes/backups.ts'
 import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
@@ -212,6 +213,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...seedRoutes(engine),
       ...imageRoutes(engine),
       ...transferRoutes(engine),
+      ...backupRoutes(engine),
       ...hostRoutes(engine),
     },
     {

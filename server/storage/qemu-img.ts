@@ -75,6 +75,8 @@ export interface QemuImg {
     file: { sizeBytes: number; compression: 'none' | 'zstd'; below: string | null },
     options?: CallOptions,
   ): Promise<void>
+  /** As `renameBacking`, for a file of a backup and a name relative to its folder. */
+  renameBackupBacking(path: string, below: string | null, options?: CallOptions): Promise<void>
   /** Whether the structure of a qcow2 file is sound. What it stands on is not opened. @returns what is wrong; null: nothing */
   check(path: string, options?: CallOptions): Promise<string | null>
   /** Changes the name of the file below in the header, and nothing else: for those who look with qemu-img alone. */
@@ -101,6 +103,8 @@ const CONVERT_TIMEOUT_MS = 60_000
 const IMPORT_STALL_MS = 10 * 60_000
 /** Whatever happens, nothing runs longer. */
 const IMPORT_TIMEOUT_MS = 48 * 3_600_000
+/** A file of another backup of the same VM, from within a backup's folder. */
+const BACKUP_FILE = /^\.\.\/[0-9a-f-]{36}\/[A-Za-z0-9._-]+$/
 /** What `qemu-img -p` prints. */
 const PROGRESS = /\((\d{1,3}\.\d+)\/100%\)/g
 
@@ -284,8 +288,7 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
     },
     async createBackupFile(path, { sizeBytes, compression, below }, options = {}) {
       assertSafePath(path)
-      if (below !== null && !/^\.\.\/[0-9a-f-]{36}\/[A-Za-z0-9._-]+$/.test(below))
-        throw new Error('not a file of a backup')
+      if (below !== null && !BACKUP_FILE.test(below)) throw new Error('not a file of a backup')
       await call(
         'Creating a file of the backup',
         [
@@ -295,6 +298,21 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
           ...['--', path, String(sizeBytes)],
         ],
         { readable: [], writable: [dirname(path)] },
+        CREATE_TIMEOUT_MS,
+        options.signal,
+      )
+    },
+    async renameBackupBacking(path, below, options = {}) {
+      assertSafePath(path)
+      if (below !== null && !BACKUP_FILE.test(below)) throw new Error('not a file of a backup')
+      await call(
+        'Changing a file of the backup',
+        [
+          ...['rebase', '-q', '-u', '-f', 'qcow2'],
+          ...(below === null ? ['-b', ''] : ['-b', below, '-F', 'qcow2']),
+          ...['--', path],
+        ],
+        { readable: [], writable: [path] },
         CREATE_TIMEOUT_MS,
         options.signal,
       )

@@ -1,0 +1,42 @@
+/** Puts the parts of backups together. */
+import { createCatalog } from '#server/backup/catalog.ts'
+import { type BackupMakeDeps, createBackupMaker } from './backup-make.ts'
+import { createProver, type ProverDeps } from './backup-proof.ts'
+import { createRestorer, type RestoreDeps } from './backup-restore.ts'
+import { type BackupScheduleDeps, createBackupSchedules } from './backup-schedules.ts'
+import { type BackupEngineDeps, createBackupEngine } from './backups.ts'
+import { createKeyedLock } from './keyed-lock.ts'
+import type { BackupEngine } from './types.ts'
+
+type Parts = 'catalog' | 'maker' | 'restorer' | 'prover' | 'schedules' | 'exclusive' | 'onChange'
+
+export interface BackupSetup
+  extends Omit<BackupMakeDeps, Parts>,
+    Omit<RestoreDeps, Parts>,
+    Omit<ProverDeps, Parts>,
+    Omit<BackupScheduleDeps, Parts>,
+    Omit<BackupEngineDeps, Parts> {
+  readonly onBackup: (backupId: string, ownerId: string) => void
+}
+
+/** Call before interrupted work is taken up again: its recoveries are registered here. */
+export function createBackups(setup: BackupSetup): { engine: BackupEngine; open(): Promise<void> } {
+  const catalog = createCatalog(setup.pools, setup.warn)
+  const locks = createKeyedLock()
+  const shared = {
+    catalog,
+    onChange: setup.onBackup,
+    exclusive: <T>(vmId: string, work: () => Promise<T>) => locks.run(vmId, work),
+  }
+  const maker = createBackupMaker({ ...setup, ...shared })
+  const restorer = createRestorer({ ...setup, catalog })
+  const prover = createProver(setup)
+  const schedules = createBackupSchedules({ ...setup, ...shared, maker })
+  return {
+    engine: createBackupEngine({ ...setup, ...shared, maker, restorer, prover, schedules }),
+    async open() {
+      await prover.sweep()
+      await catalog.sweep()
+    },
+  }
+}
