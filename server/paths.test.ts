@@ -21,6 +21,7 @@ describe('every name on disk', () => {
       image: ['<image id>'],
       upload: ['<id>'],
       partial: ['<id>'],
+      proof: ['<backup id>'],
       sharedDisk: ['<owner id>', '<serial>'],
       vmDir: ['<vm id>'],
       disk: ['<vm id>', '<device id>'],

@@ -1,6 +1,7 @@
 /** Backups as the API knows them: who may see and do what, and the jobs they become. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { may } from '#lib/auth/privileges.ts'
 import type { Backup } from '#lib/schema/backup.ts'
 import { VmName } from '#lib/schema/vm-spec.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
@@ -57,7 +58,8 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
 
   /** The VM's owner, where it is still there; else whom the backup names. */
   const ownerOf = ({ manifest }: StoredBackup) => records.get(manifest.vm.id)?.ownerId ?? manifest.ownerId
-  const canSee = (caller: Caller, backup: StoredBackup) => canSeeVm(caller, { ownerId: ownerOf(backup) })
+  const canSee = (caller: Caller, backup: StoredBackup) =>
+    canSeeVm(caller, { id: backup.manifest.vm.id, ownerId: ownerOf(backup) })
   /** @throws EngineError not_found */
   const require = async (caller: Caller, id: string): Promise<StoredBackup> => {
     if (catalog.get(id) === null) await catalog.fresh()
@@ -286,6 +288,8 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
           throw new EngineError('bad_input', `The name: ${name.error.issues[0]?.message ?? 'not usable'}.`, {
             field: 'name',
           })
+        // A token for some VMs makes no others.
+        if (!may(caller, 'vm.create')) throw new EngineError('forbidden', 'You may not create VMs.', { field: 'as' })
         record = await definer.create(caller, restorer.inputOf(backup, name.data))
       } else {
         record = requireVm(records, caller, backup.manifest.vm.id)
