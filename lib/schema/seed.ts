@@ -5,11 +5,9 @@
  * stored but in the CD's file: what the API answers is `SeedView`, which tells how it is made up and repeats no text.
  */
 import * as z from 'zod'
+import { SEED_TEXT_MAX } from '../seed/limits.ts'
 import { Instant, SeedId } from './ids.ts'
 import { CdBus } from './vm-spec/drives.ts'
-
-/** Bytes of one text, and of all files of a seed. cloud-init itself takes more, a first start needs far less. */
-export const SEED_TEXT_MAX = 65_536
 
 export const SeedKind = z.enum(['nocloud', 'autoinstall', 'preseed', 'kickstart', 'windows']).meta({ id: 'SeedKind' })
 export type SeedKind = z.output<typeof SeedKind>

@@ -1,7 +1,8 @@
 /** YAML of people and of the form: looked through for faults, and filled in with variables. */
 import { isMap, isScalar, LineCounter, parseDocument, Scalar, visit } from 'yaml'
-import { SEED_TEXT_MAX, type SeedKind } from '../schema/seed.ts'
+import type { SeedKind } from '../schema/seed.ts'
 import { CLOUD_CONFIG } from './cloud-config.ts'
+import { SEED_TEXT_MAX } from './limits.ts'
 import { expandVariables, type SeedVariables } from './variables.ts'
 
 export interface TextProblem {

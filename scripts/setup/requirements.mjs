@@ -147,6 +147,17 @@ const TEST = [
     },
   },
   {
+    what: 'Debian cloud image for tests',
+    isPresent: command('mmdebstrap', 'mke2fs'),
+    // Elsewhere the tests that need it are left out.
+    packages: {
+      apt: ['mmdebstrap', 'e2fsprogs'],
+      dnf: ['mmdebstrap', 'e2fsprogs'],
+      pacman: ['e2fsprogs'],
+      zypper: ['e2fsprogs'],
+    },
+  },
+  {
     what: 'memtest86+',
     isPresent: anyFile('/boot/memtest86+x64.bin', '/boot/memtest86+.bin', '/boot/memtest86+/memtest.bin'),
     packages: { apt: ['memtest86+'], dnf: ['memtest86+'], pacman: ['memtest86+'], zypper: ['memtest86+'] },

@@ -24,6 +24,7 @@ import { prepareDataDir } from '#server/store/data-dir.ts'
 import { openStore } from '#server/store/sqlite.ts'
 import { createSupervisor } from '#server/vm/supervisor.ts'
 import { createEngine, type RunningEngine } from './create.ts'
+import type { SeedTimes } from './seed-use.ts'
 import type { Caller } from './types.ts'
 
 export const isRoot = process.getuid?.() === 0
@@ -61,6 +62,9 @@ export const ADMIN = caller(1, 'ada', 'admin')
 export const ANN = caller(2, 'ann', 'operator')
 export const BEN = caller(3, 'ben', 'operator')
 export const EYE = caller(4, 'eye', 'viewer')
+
+/** Of the next server run (`anotherRun`). */
+export const options: { seedTimes?: SeedTimes } = {}
 
 interface Run {
   engine: RunningEngine
@@ -117,6 +121,7 @@ async function run(): Promise<Run> {
       devices: async () => NO_HOST_DEVICES,
     },
     identity: guestIdentity(isRoot),
+    ...(options.seedTimes && { seedTimes: options.seedTimes }),
     log: { info() {}, warn() {}, error() {} },
   })
   return { engine, store, hub, supervisor }

@@ -70,6 +70,7 @@ export const create = defineMessages('create', {
     bootDisk: 'a blank disk',
     disks: '{count, plural, =0 {No disk.} one {One disk of {size}.} other {# disks, {size} together.}}',
     networks: '{count, plural, =0 {No network.} one {One network card.} other {# network cards.}}',
+    seed: 'Its first start is set up: {kind}.',
     forwards: '{count, plural, one {One port forward.} other {# port forwards.}}',
     console: {
       both: 'Screen and serial console.',

@@ -15,6 +15,7 @@ import { vmOverview as messages } from '#lib/i18n/messages/en/vm-overview.ts'
 import { LastExit } from './last-exit.tsx'
 import { VmDevices } from './vm-devices.tsx'
 import { VmNow } from './vm-now.tsx'
+import { VmSeed } from './vm-seed.tsx'
 
 const SettingsDialog = dynamic(() => import('./settings-dialog.tsx').then((m) => m.SettingsDialog), { ssr: false })
 
@@ -100,6 +101,7 @@ export function VmOverview() {
         </div>
         <div className="flex min-w-0 flex-col gap-5">
           <VmDevices vm={vm} />
+          <VmSeed vm={vm} />
           {vm.live && about}
         </div>
       </div>

@@ -23,6 +23,7 @@ import { paths } from '#lib/paths.ts'
 import type { GuestKind } from '#lib/schema/vm-spec.ts'
 import { BootSection } from './boot-section.tsx'
 import { DriverCd } from './driver-cd.tsx'
+import { FirstStartSection } from './first-start-section.tsx'
 import { PlanPanel } from './plan-panel.tsx'
 import { SubmitBar } from './submit-bar.tsx'
 import { type CreateForm, useCreateForm } from './use-create-form.ts'
@@ -64,6 +65,7 @@ function CreatePage() {
         <div className="flex min-w-0 flex-col gap-8">
           <BootSection page={page} />
           <IdentitySection page={page} />
+          <FirstStartSection page={page} />
           <ResourceFields form={page.form} />
           <DriveFields form={page.form} />
           <NetworkFields form={page.form} />

@@ -14,6 +14,8 @@ import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { formatBytes, formatMiB } from '#lib/i18n/format.ts'
 import { create } from '#lib/i18n/messages/en/create.ts'
+import { seed as seedMessages } from '#lib/i18n/messages/en/seed.ts'
+import type { SeedKind } from '#lib/schema/seed.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { GIB } from '#lib/units.ts'
 import type { CreateForm } from './use-create-form.ts'
@@ -78,7 +80,7 @@ export function PlanPanel({ page }: { readonly page: CreateForm }) {
         )
       ) : (
         <div className={cx('flex flex-col gap-4 transition-opacity', problems.length > 0 && 'opacity-60')}>
-          <Summary spec={plan.spec} bootName={page.boot?.name ?? null} />
+          <Summary seed={page.seed?.kind ?? null} spec={plan.spec} bootName={page.boot?.name ?? null} />
           <Takes spec={plan.spec} />
           <div className="flex flex-col gap-1">
             <h3 className="flex flex-wrap items-center gap-2">
@@ -122,8 +124,17 @@ export function PlanPanel({ page }: { readonly page: CreateForm }) {
   )
 }
 
-function Summary({ spec, bootName }: { readonly spec: VmSpec; readonly bootName: string | null }) {
+function Summary({
+  spec,
+  bootName,
+  seed,
+}: {
+  readonly spec: VmSpec
+  readonly bootName: string | null
+  readonly seed: SeedKind | null
+}) {
   const t = useT(create)
+  const words = useT(seedMessages)
   const locale = useLocale()
   const disks = spec.disks.filter((drive) => drive.device === 'disk')
   const totalGiB = disks.reduce((sum, disk) => sum + disk.sizeGiB, 0)
@@ -144,6 +155,7 @@ function Summary({ spec, bootName }: { readonly spec: VmSpec; readonly bootName:
         {[
           t('plan.disks', { count: disks.length, size: formatBytes(totalGiB * GIB, locale) }),
           t('plan.networks', { count: spec.networks.length }),
+          seed !== null && t('plan.seed', { kind: words(`kind.${seed}`) }),
           forwards > 0 && t('plan.forwards', { count: forwards }),
           t(`plan.console.${screen ? (spec.serial ? 'both' : 'screen') : spec.serial ? 'serial' : 'none'}`),
         ]

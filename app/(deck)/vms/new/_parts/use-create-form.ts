@@ -1,6 +1,7 @@
 'use client'
 import { keepPreviousData, queryOptions, useQuery } from '@tanstack/react-query'
 import { useDeferredValue, useEffect, useMemo, useState } from 'react'
+import { forPreview, type SeedDraft, toSeedInput } from '#components/seed/seed-draft.ts'
 import { focusField, rowKey, type SpecForm } from '#components/vm/fields/form.ts'
 import { type FieldProblem, pointerOf, problemsOf } from '#components/vm/problems.ts'
 import {
@@ -57,6 +58,8 @@ export function useCreateForm() {
       cards: before.cards.map((card) => (card.key === 'first' ? { ...newCard(rowKey()), ...without(card) } : card)),
     }))
   }, [])
+  /** What its first start sets up; null: nothing. */
+  const [seed, setSeed] = useState<SeedDraft | null>(null)
   /** Undefined: nothing chosen yet. Null: nothing to boot. */
   const [boot, setBoot] = useState<Image | null | undefined>(undefined)
   /** Name of the VM being made; while it is set the plan stays as it was, because the name is taken by that very VM. */
@@ -69,9 +72,11 @@ export function useCreateForm() {
   )
   const wanted = draft.name.trim() === '' ? suggestion : draft.name.trim()
   const name = making ?? wanted
-  const body = useMemo(() => toInput(draft, name), [draft, name])
+  const input = useMemo(() => toInput(draft, name), [draft, name])
+  const body = useMemo(() => (seed === null ? input : { ...input, seed: toSeedInput(seed) }), [input, seed])
+  const previewBody = useMemo(() => (seed === null ? input : { ...input, seed: forPreview(seed) }), [input, seed])
   const local = useMemo(() => draftProblems(draft), [draft])
-  const settled = useSettled(body, SETTLE_MS)
+  const settled = useSettled(previewBody, SETTLE_MS)
   const preview = useQuery({
     ...previewQuery(settled),
     enabled: local.length === 0 && !isPaused,
@@ -86,13 +91,13 @@ export function useCreateForm() {
   const drivers = guest === 'windows' ? driverImage(images ?? []) : undefined
   const withDrivers = withDriverCd(draft, draft.noDrivers === true ? null : (drivers?.id ?? null))
   if (withDrivers !== draft && !isPaused) setDraft(withDrivers)
-  const isCurrent = settled === body && !preview.isPlaceholderData && !preview.isFetching
+  const isCurrent = settled === previewBody && !preview.isPlaceholderData && !preview.isFetching
   const remote = preview.error ? problemsOf(toApiError(preview.error)) : []
   const problems: FieldProblem[] = isPaused
     ? []
     : local.length > 0
       ? local.map(({ field, kind }) => ({ field, message: t(`problem.${kind}`) }))
-      : settled === body
+      : settled === previewBody
         ? remote
         : []
   const errorOf = (field: string) => problems.find((problem) => problem.field === field)?.message
@@ -113,6 +118,8 @@ export function useCreateForm() {
   return {
     form,
     boot,
+    seed,
+    setSeed,
     guest,
     drivers: {
       /** Of the library; undefined when it has none, or the guest wants none. */
@@ -133,7 +140,7 @@ export function useCreateForm() {
     plan,
     /** The plan on screen is the one for what is entered. */
     isCurrent: isCurrent && problems.length === 0,
-    isWorking: settled !== body || preview.isFetching,
+    isWorking: settled !== previewBody || preview.isFetching,
     showProblem: (problem: FieldProblem) => focusField(pointerOf(problem.field)),
   }
 }

@@ -1,5 +1,6 @@
 'use client'
 import { useState } from 'react'
+import { rememberKeys } from '#components/seed/seed-fields.tsx'
 import { type ApiError, toApiError } from '#lib/client/api-client.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
@@ -56,6 +57,7 @@ export function useSubmit(page: CreateForm, open: (path: string) => void) {
     let vm: Vm
     try {
       vm = await createVm({ input: { body: page.body } })
+      if (page.seed !== null) rememberKeys(page.seed)
     } catch (cause) {
       page.setPaused(false)
       setFailure({ step: 'create', error: toApiError(cause) })

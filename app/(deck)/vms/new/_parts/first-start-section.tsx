@@ -1,0 +1,49 @@
+'use client'
+import { SEED_KINDS, SeedFields, withKind } from '#components/seed/seed-fields.tsx'
+import { RadioCards } from '#components/ui/choice.tsx'
+import { Section } from '#components/ui/page.tsx'
+import { useT } from '#lib/client/i18n.tsx'
+import { seed as messages } from '#lib/i18n/messages/en/seed.ts'
+import type { SeedKind } from '#lib/schema/seed.ts'
+import type { CreateForm } from './use-create-form.ts'
+
+/** What of the kinds can come of what is booted: a disk brings cloud-init, an ISO an installer. */
+function kindsFor({ boot, guest }: CreateForm): readonly SeedKind[] {
+  if (boot?.kind === 'disk') return ['nocloud']
+  const installers = SEED_KINDS.filter((kind) => kind !== 'nocloud')
+  if (guest === 'windows') return ['windows']
+  return guest === 'linux' ? [...installers.filter((kind) => kind !== 'windows'), 'nocloud'] : installers
+}
+
+export function FirstStartSection({ page }: { readonly page: CreateForm }) {
+  const t = useT(messages)
+  const { seed, setSeed, boot, form } = page
+  if (boot === undefined || boot === null) return null
+  const kinds = kindsFor(page)
+  const shown = seed === null || kinds.includes(seed.kind) ? kinds : [...kinds, seed.kind]
+  return (
+    <Section title={t('title')} note={t('note')}>
+      <div id="field-seed" tabIndex={-1} className="flex flex-col gap-4">
+        <RadioCards
+          legend={t('kind.legend')}
+          hideLegend
+          name="seed-kind"
+          value={seed?.kind ?? 'none'}
+          onValue={(kind) => setSeed(kind === 'none' ? null : withKind(seed, kind))}
+          options={[
+            { value: 'none' as const, label: t('kind.none'), description: t('kind.noneHint') },
+            ...shown.map((kind) => ({ value: kind, label: t(`kind.${kind}`), description: t(`kind.${kind}Hint`) })),
+          ]}
+        />
+        {seed !== null && (
+          <SeedFields
+            draft={seed}
+            onDraft={setSeed}
+            errorOf={(field) => form.errorOf(`seed.${field}`)}
+            cards={form.draft.cards.length}
+          />
+        )}
+      </div>
+    </Section>
+  )
+}
