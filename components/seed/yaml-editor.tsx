@@ -23,6 +23,13 @@ const THEME = EditorView.theme({
   '.cm-gutters': { backgroundColor: 'var(--color-sunken)', color: 'var(--color-faint)', border: 'none' },
   '.cm-activeLine, .cm-activeLineGutter': { backgroundColor: 'var(--color-hover)' },
   '.cm-cursor': { borderLeftColor: 'var(--color-ink)' },
+  // CodeMirror's colours are made for a white ground: what it marks has one of ours, legible in both themes.
+  '.cm-line > span': { color: 'var(--color-accent)' },
+  // The page's own selection is white on blue; here the editor paints the ground.
+  '.cm-line::selection, .cm-line ::selection': { color: 'var(--color-ink)' },
+  '&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground': {
+    backgroundColor: 'var(--color-selected)',
+  },
   '.cm-tooltip': { backgroundColor: 'var(--color-raised)', color: 'var(--color-ink)' },
 })
 
