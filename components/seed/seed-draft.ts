@@ -38,6 +38,15 @@ export interface SeedDraft {
   readonly networkText: string | null
 }
 
+export interface SeedFieldsProps {
+  readonly draft: SeedDraft
+  readonly onDraft: (draft: SeedDraft) => void
+  /** Dotted path below `seed`: `form.userName`. */
+  readonly errorOf: (field: string) => string | undefined
+  /** Network cards of the VM. */
+  readonly cards: number
+}
+
 export const emptySeed = (kind: SeedKind): SeedDraft => ({
   kind,
   userName: '',

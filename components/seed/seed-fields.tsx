@@ -9,7 +9,7 @@ import { Select, TextArea, TextField } from '#components/ui/field.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { recall, remember } from '#lib/client/preferences.ts'
 import { seed as messages } from '#lib/i18n/messages/en/seed.ts'
-import { type CardDraft, emptySeed, type SeedDraft } from './seed-draft.ts'
+import { type CardDraft, emptySeed, type SeedDraft, type SeedFieldsProps } from './seed-draft.ts'
 
 const SeedText = dynamic(() => import('./seed-text.tsx').then((part) => part.SeedText), {
   ssr: false,
@@ -21,15 +21,6 @@ const KEYS_KEY = 'seed.keys'
 const isText = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
 export const rememberKeys = (draft: SeedDraft): void => {
   if (draft.keys.trim() !== '') remember(KEYS_KEY, draft.keys)
-}
-
-export interface SeedFieldsProps {
-  readonly draft: SeedDraft
-  readonly onDraft: (draft: SeedDraft) => void
-  /** Dotted path below `seed`: `form.userName`. */
-  readonly errorOf: (field: string) => string | undefined
-  /** Network cards of the VM. */
-  readonly cards: number
 }
 
 export const SEED_KINDS = ['nocloud', 'autoinstall', 'preseed', 'kickstart', 'windows'] as const
