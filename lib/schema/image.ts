@@ -1,5 +1,6 @@
 /** Library images: installers and disks that VMs boot from. */
 import * as z from 'zod'
+import { ApplianceId } from './appliance.ts'
 import { ImageId, Instant, UserId, VmId } from './ids.ts'
 import { GuestKind } from './vm-spec.ts'
 
@@ -47,6 +48,8 @@ export const Image = z
     downloadedFrom: z.string().nullable(),
     /** Id of the entry of the catalogue it came from. */
     catalogue: z.string().nullable(),
+    /** The appliance (OVA) it came with, whose draft of a VM is at `/appliances/:id`. */
+    appliance: ApplianceId.nullable(),
     /** False when the file has gone or changed since it was added. */
     present: z.boolean(),
     usedBy: z.array(z.strictObject({ id: VmId, name: z.string() })),

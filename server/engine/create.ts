@@ -311,6 +311,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   })
   const images = createImageEngine({
     data,
+    store,
     library,
     jobs,
     space,

@@ -15,12 +15,14 @@ import type { DataPaths } from '#server/paths.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
 import type { ToolSandbox } from '#server/storage/sandbox.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
+import type { Store } from '#server/store/types.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { Caller, ImageEngine } from './types.ts'
 
 export interface ImageEngineDeps {
   readonly data: DataPaths
+  readonly store: Store
   readonly library: ImageLibrary
   readonly jobs: JobRegistry
   readonly space: SpaceLedger
@@ -45,7 +47,7 @@ export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId' | 'scope'>
   (seesAllVms(caller.role) || use.ownerId === caller.userId) && coversVm(caller, use.id)
 
 export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
-  const { data, library, jobs, space, journal, qemuImg, sandbox } = deps
+  const { data, store, library, jobs, space, journal, qemuImg, sandbox } = deps
   let uploads = 0
 
   const viewOf = (caller: Caller, id: string): Image => {
@@ -84,7 +86,11 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
         owner: { userId: caller.userId, name: caller.name },
         totalBytes: request.declaredBytes,
         work: (context) =>
-          receiveUpload({ data, library, space, qemuImg, sandbox }, { ...request, owner: ownerOf(caller) }, context),
+          receiveUpload(
+            { data, store, library, space, qemuImg, sandbox },
+            { ...request, owner: ownerOf(caller) },
+            context,
+          ),
       })
       const id = await job.finished
       note(what, caller, `${caller.name} added the image ${request.name}.`, request.name, id)

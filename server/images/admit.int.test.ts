@@ -2,13 +2,14 @@
 import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { zstdCompressSync } from 'node:zlib'
 import { expect, it, vi } from 'vitest'
 import { doorRig, MiB, qemuImg, rawDisk } from './testing/door-rig.ts'
 
-/** A disk of 24 MiB with a boot sector, holes, and content that does not compress. */
+/** A disk of 12 MiB with a boot sector, holes, and content that does not compress. */
 function sampleDisk(path: string): Buffer {
-  const image = rawDisk(24 * MiB)
-  randomBytes(3 * MiB).copy(image, 5 * MiB)
+  const image = rawDisk(12 * MiB)
+  randomBytes(MiB).copy(image, 5 * MiB)
   writeFileSync(path, image)
   return image
 }
@@ -44,7 +45,7 @@ it.each(KINDS)('%s %s: a fresh qcow2 with the same content, the guest sees every
   expect(library.get(id)).toMatchObject({
     kind: 'disk',
     format: 'qcow2',
-    virtualSizeBytes: 24 * MiB,
+    virtualSizeBytes: 12 * MiB,
     sha256,
     origin: { format, compression: null, sizeBytes: size },
   })
@@ -52,7 +53,7 @@ it.each(KINDS)('%s %s: a fresh qcow2 with the same content, the guest sees every
     execFileSync('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', file('sample.raw'), data.image(id)]),
   ).toBeTruthy()
   qemuImg('check', '-q', '-f', 'qcow2', data.image(id))
-  expect(progress.mock.lastCall?.[0]).toBe(24 * MiB)
+  expect(progress.mock.lastCall?.[0]).toBe(12 * MiB)
   expect(space.outstandingBytes).toBe(0)
 })
 
@@ -102,4 +103,50 @@ it('what was left of an interrupted conversion is swept at the next start', asyn
   await open()
   expect(leftovers()).toEqual([])
   expect(existsSync(stage)).toBe(false)
+})
+
+const PACKERS = [
+  ['gzip', (path: string) => execFileSync('gzip', ['-c', path], { maxBuffer: 2 ** 30 })],
+  ['xz', (path: string) => execFileSync('xz', ['-c', '-1', path], { maxBuffer: 2 ** 30 })],
+  ['zstd', (path: string) => zstdCompressSync(readFileSync(path))],
+  ['bzip2', (path: string) => execFileSync('bzip2', ['-c', path], { maxBuffer: 2 ** 30 })],
+] as const
+
+it.each(PACKERS)(
+  '%s: the disk inside is unpacked, zeros as holes, and a qcow2 inside is converted',
+  async (method, pack) => {
+    const { admit, data, library, file, leftovers, space } = await doorRig()
+    const image = sampleDisk(file('sample'))
+    writeFileSync(file('in'), pack(file('sample')))
+    const progress = vi.fn()
+    const raw = await admit('in', {}, { progress })
+    expect(library.get(raw)).toMatchObject({ format: 'raw', origin: { format: 'raw', compression: method } })
+    expect(readFileSync(data.image(raw)).equals(image)).toBe(true)
+    if (method !== 'bzip2') expect(statSync(data.image(raw)).blocks * 512).toBeLessThan(6 * MiB)
+    expect(progress).toHaveBeenCalled()
+    qemuImg('convert', '-f', 'raw', '-O', 'qcow2', file('sample'), file('sample.qcow2'))
+    writeFileSync(file('in'), pack(file('sample.qcow2')))
+    const qcow2 = await admit('in')
+    expect(library.get(qcow2)).toMatchObject({ format: 'qcow2', origin: { format: 'qcow2', compression: method } })
+    expect(leftovers().toSorted()).toEqual([raw, qcow2].toSorted())
+    expect(space.outstandingBytes).toBe(0)
+  },
+)
+
+it.each(PACKERS)('%s: cut off, or with an archive or a hostile disk inside, nothing stays', async (_, pack) => {
+  const { admit, file, leftovers, space } = await doorRig()
+  sampleDisk(file('sample'))
+  writeFileSync(file('in'), pack(file('sample')).subarray(0, 5000))
+  await expect(admit('in')).rejects.toMatchObject({
+    code: 'image_refused',
+    message: expect.stringContaining('cut off'),
+  })
+  writeFileSync(file('inner'), pack(file('sample')))
+  writeFileSync(file('in'), pack(file('inner')))
+  await expect(admit('in')).rejects.toMatchObject({ code: 'unsupported_format' })
+  qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', '/etc/passwd', '-F', 'raw', file('evil'), '1M')
+  writeFileSync(file('in'), pack(file('evil')))
+  await expect(admit('in')).rejects.toMatchObject({ code: 'image_has_backing' })
+  expect(leftovers()).toEqual([])
+  expect(space.outstandingBytes).toBe(0)
 })

@@ -33,5 +33,7 @@ export const ImageDocument = z.object({
   downloadedFrom: z.string().nullable().default(null),
   /** Id of the entry of the catalogue it came from. */
   catalogue: z.string().nullable().default(null),
+  /** The appliance it came with. */
+  appliance: z.string().nullable().default(null),
 })
 export type ImageDocument = z.output<typeof ImageDocument>

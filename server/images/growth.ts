@@ -9,6 +9,14 @@ import type { SpaceLedger } from '#server/storage/space.ts'
 const AHEAD_BYTES = 256 * 2 ** 20
 const LOOK_EVERY_MS = 200
 
+/** A file may always unpack to so many bytes of content … */
+const GROWTH_FREE_BYTES = 2 ** 30
+/** … and beyond that to so many times its size. */
+const GROWTH_RATIO = 100
+
+/** The most that may come out of a file of this size: what a bomb is measured by. */
+export const growthLimit = (bytes: number): number => Math.max(GROWTH_FREE_BYTES, bytes * GROWTH_RATIO)
+
 export interface GrowthGuard {
   /** Give it to the tool. Its reason is the caller's, or no_space. */
   readonly signal: AbortSignal
@@ -22,7 +30,8 @@ export async function growthGuard(
   path: string,
   what: string,
   signal: AbortSignal,
-  onGrowth: (bytes: number) => void = () => {},
+  /** @throws to raise the tool's signal with it */
+  onGrowth: (bytes: number) => void | Promise<void> = () => {},
 ): Promise<GrowthGuard> {
   const reservation = await space.reserve(AHEAD_BYTES, what)
   const full = new AbortController()
@@ -36,8 +45,8 @@ export async function growthGuard(
     if (now > written) {
       reservation.consume(now - written)
       written = now
-      onGrowth(written)
     }
+    await onGrowth(written)
     if (written + AHEAD_BYTES / 2 <= reserved) return
     await reservation.extend(AHEAD_BYTES)
     reserved += AHEAD_BYTES

@@ -9,6 +9,7 @@
 import { constants, writeFileSync } from 'node:fs'
 import { link, open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ApplianceId } from '#lib/schema/appliance.ts'
 import { ImageId, UserId, VmId } from '#lib/schema/ids.ts'
 import type { Image } from '#lib/schema/image.ts'
 import { EngineError } from '#server/engine/errors.ts'
@@ -60,6 +61,11 @@ export interface ImageLibrary {
    * On failure the file is where it was or gone, never listed.
    */
   adopt(temporary: string, document: ImageDocument): Promise<void>
+  /**
+   * The same for several that belong together: all are recorded, or none.
+   * @param also further records, stored in the same transaction
+   */
+  adoptAll(items: readonly { temporary: string; document: ImageDocument }[], also?: () => void): Promise<void>
   /** Stores a record whose file is already in place (registered). */
   put(document: ImageDocument): void
   /** @throws EngineError not_found, in_use (names only what `canSee` allows) */
@@ -98,6 +104,10 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
 
   const put = (document: ImageDocument): void => {
     store.put('image', document.id, document)
+    remember(document)
+  }
+
+  const remember = (document: ImageDocument): void => {
     documents.set(document.id, document)
     present.set(document.id, true)
     deps.onChange(document.id, document)
@@ -153,6 +163,7 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
         description: document.description,
         downloadedFrom: document.downloadedFrom,
         catalogue: document.catalogue,
+        appliance: document.appliance === null ? null : ApplianceId.parse(document.appliance),
         present: present.get(document.id) ?? false,
         usedBy: deps
           .uses(document.id)
@@ -188,25 +199,33 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
       }
     },
     async adopt(temporary, document) {
-      const target = data.image(document.id)
-      const handle = await open(temporary, REGULAR_READ)
-      try {
-        if (readersGid !== null) await handle.chown(0, readersGid)
-        await handle.chmod(readersGid === null ? 0o600 : 0o640)
-        await handle.sync()
-      } finally {
-        await handle.close()
+      await this.adoptAll([{ temporary, document }])
+    },
+    async adoptAll(items, also = () => {}) {
+      for (const { temporary } of items) {
+        const handle = await open(temporary, REGULAR_READ)
+        try {
+          if (readersGid !== null) await handle.chown(0, readersGid)
+          await handle.chmod(readersGid === null ? 0o600 : 0o640)
+          await handle.sync()
+        } finally {
+          await handle.close()
+        }
       }
-      // The temporary name stays until the record is stored: it tells the sweep that this file is not yet an image.
-      await link(temporary, target)
       try {
+        // The temporary name stays until the record is stored: it tells the sweep that this file is not yet an image.
+        for (const { temporary, document } of items) await link(temporary, data.image(document.id))
         await syncDir(data.imagesDir)
-        put(document)
+        store.transaction(() => {
+          for (const { document } of items) store.put('image', document.id, document)
+          also()
+        })
       } catch (error) {
-        await rm(target, { force: true })
+        for (const { document } of items) await rm(data.image(document.id), { force: true })
         throw error
       }
-      await rm(temporary, { force: true })
+      for (const { document } of items) remember(document)
+      for (const { temporary } of items) await rm(temporary, { force: true })
     },
     put,
     async remove(id, canSee) {

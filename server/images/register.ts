@@ -146,6 +146,7 @@ export async function registerFile(deps: RegisterDeps, request: RegisterRequest,
     description: '',
     downloadedFrom: null,
     catalogue: null,
+    appliance: null,
   }
   deps.library.put(document)
   return document.id

@@ -62,7 +62,7 @@ async function rig(root = mkdtempSync(join(tmpdir(), 'gd-img-')), minimumReserve
   const space = createSpaceLedger(data.root, minimumReserve)
   const upload = (body: Readable, extra: Partial<UploadRequest> = {}, job: Partial<JobContext> = {}): Promise<string> =>
     receiveUpload(
-      { ...tools, data, library, space },
+      { ...tools, data, store, library, space },
       { name: 'x.img', sha256: null, body, declaredBytes: null, owner: OWNER, ...extra },
       quietJob(job),
     )
@@ -237,7 +237,7 @@ describe('room', () => {
     const fresh = await rig(join(root, 'e'))
     await expect(
       receiveUpload(
-        { ...tools, data: fresh.data, library: fresh.library, space: blind },
+        { ...tools, data: fresh.data, store: fresh.store, library: fresh.library, space: blind },
         { name: 'x', sha256: null, body: pieces(disk(20 * MiB)), declaredBytes: 20 * MiB, owner: OWNER },
         quietJob(),
       ),

@@ -9,7 +9,8 @@ import type { Readable } from 'node:stream'
 import type { Starter } from '#lib/schema/image.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
-import { type AdmitDeps, admitFile } from './admit.ts'
+import { admitFile } from './admit.ts'
+import type { AdmitDeps } from './prepare.ts'
 import { transfer } from './transfer.ts'
 
 export interface UploadRequest {

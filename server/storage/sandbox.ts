@@ -18,6 +18,8 @@ interface SandboxedRun {
   /** Largest file it may write; null: unlimited. */
   readonly maxFileBytes: number | null
   readonly signal?: AbortSignal
+  /** Open file it reads as its input, so that it need not see the file itself. */
+  readonly stdinFd?: number
   /** Open file that takes what it prints, in place of `ToolResult.stdout`; `maxFileBytes` holds for it as well. */
   readonly stdoutFd?: number
   /** Called with what it prints as it comes, for progress. */
@@ -147,7 +149,7 @@ function execute(
     const child = spawn(command, args, {
       cwd: '/',
       env: TOOL_ENV,
-      stdio: ['ignore', request.stdoutFd ?? 'pipe', 'pipe', jailed ? 'pipe' : 'ignore'],
+      stdio: [request.stdinFd ?? 'ignore', request.stdoutFd ?? 'pipe', 'pipe', jailed ? 'pipe' : 'ignore'],
     })
     let innerPid: number | null = null
     let stopping = false

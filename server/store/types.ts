@@ -9,6 +9,7 @@ import type { ActivityEntry } from '#lib/schema/event.ts'
 export type Collection =
   | 'vm'
   | 'image'
+  | 'appliance'
   | 'pool'
   | 'volume'
   | 'layer'

@@ -13,8 +13,9 @@ import { createQemuImg } from '#server/storage/qemu-img.ts'
 import { createToolSandbox } from '#server/storage/sandbox.ts'
 import { createSpaceLedger } from '#server/storage/space.ts'
 import { openStore } from '#server/store/sqlite.ts'
-import { type AdmitRequest, admitFile } from '../admit.ts'
+import { admitFile } from '../admit.ts'
 import { createImageLibrary } from '../library.ts'
+import type { AdmitRequest } from '../prepare.ts'
 
 export const MiB = 2 ** 20
 export const OWNER = { id: '01890000-0000-7000-8000-000000000001', name: 'ann' }
@@ -57,12 +58,11 @@ export async function doorRig(parent = tmpdir()) {
   const library = await open()
   const sandbox = await createToolSandbox()
   const space = createSpaceLedger(data.root, 0)
-  const deps = { data, library, space, sandbox, qemuImg: createQemuImg(sandbox) }
+  const deps = { data, store, library, space, sandbox, qemuImg: createQemuImg(sandbox) }
   const file = (name: string) => join(root, name)
   return {
     ...deps,
     deps,
-    store,
     open,
     /** A path beside the data directory. */
     file,
