@@ -6,6 +6,7 @@
 import type { Operation } from './operation.ts'
 import { accountOperations } from './operations/account.ts'
 import { backupsOperations } from './operations/backups.ts'
+import { appliancesOperations } from './operations/appliances.ts'
 import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
@@ -28,6 +29,7 @@ export const operations = {
   ...imagesOperations,
   ...transfersOperations,
   ...backupsOperations,
+  ...appliancesOperations,
   ...hostOperations,
   ...jobsOperations,
 } as const satisfies Record<string, Operation>

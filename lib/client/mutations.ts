@@ -24,6 +24,7 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   vmUpdate: ['vmCommandLine', 'vmDevices', 'imageList'],
   imageUpload: ['imageList', 'hostView'],
   imageRegister: ['jobList', 'imageList', 'imageSources'],
+  imageImport: ['jobList', 'imageList'],
   imageDelete: ['imageList', 'starterList', 'imageSources'],
   starterAdd: ['imageList', 'starterList'],
   jobCancel: ['jobList'],

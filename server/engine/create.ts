@@ -29,6 +29,7 @@ import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
 import { exportLog } from './activity-export.ts'
 import { createBackups } from './backup-setup.ts'
+import { createApplianceEngine } from './appliances.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'
@@ -309,6 +310,13 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     runningBut: (vmId) => runningBut(vmId, null),
     watched,
   })
+  const appliances = createApplianceEngine({
+    store,
+    jobs,
+    journal,
+    imageDirs: config.imageDirs,
+    door: { data, store, library, space, qemuImg, sandbox },
+  })
   const images = createImageEngine({
     data,
     store,
@@ -324,7 +332,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const mirror = config.catalogueMirror
   const transfers = createTransferEngine({
     ...{ data, store, library, jobs, space, journal, warn },
-    admit: createAdmission({ data, library, space, qemuImg, sandbox }),
+    admit: createAdmission({ data, store, library, space, qemuImg, sandbox }),
     // Who names a mirror means it to be reached.
     guard: { allow: parseAllowList([...config.downloadAllow, ...(mirror === null ? [] : [new URL(mirror).host])]) },
     catalogue: createCatalogue(config.catalogueFile ?? data.catalogue, mirror),
@@ -487,6 +495,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     images,
     transfers,
     backups: backups.engine,
+    appliances,
     host: {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
       capabilities: () => deps.host.capabilities(),

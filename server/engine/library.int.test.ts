@@ -1,7 +1,9 @@
 /** The image library through the whole engine. */
-import { appendFileSync, chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { ovf, tar } from '#server/interop/ova/testing/forge.ts'
 import { ADMIN, ANN, BEN, bootDisk, create, imageDir, isRoot, now, until, update, upload } from './test-rig.ts'
 
 describe('the library', () => {
@@ -97,5 +99,58 @@ describe('the library', () => {
     await now.engine.vms.delete(ANN, vm.id, null)
     await images.delete(ADMIN, image.id)
     expect(existsSync(file)).toBe(true)
+  })
+
+  it('a file of an allowed directory is imported as a job: converted, and the source stays', async () => {
+    mkdirSync(imageDir, { recursive: true, mode: 0o755 })
+    const file = join(imageDir, 'old.vmdk')
+    execFileSync('qemu-img', ['create', '-q', '-f', 'vmdk', file, '64M'])
+    const { appliances, images, jobs } = now.engine
+    await expect(appliances.importFile(ADMIN, { path: '/etc/shadow' })).rejects.toMatchObject({ code: 'forbidden' })
+    await expect(appliances.importFile(ADMIN, { path: '/dev/sda' })).rejects.toMatchObject({ code: 'forbidden' })
+    const job = await appliances.importFile(ADMIN, { path: file, name: 'old' })
+    const done = await until(
+      () => jobs.view(ADMIN, job.id),
+      (view) => view.state !== 'running' && view.state !== 'queued',
+    )
+    expect(done).toMatchObject({ state: 'done', kind: 'image-import' })
+    expect(await images.view(ADMIN, done.result ?? '')).toMatchObject({
+      name: 'old',
+      format: 'qcow2',
+      source: 'import',
+      virtualSizeBytes: 64 * 2 ** 20,
+      origin: { format: 'vmdk' },
+    })
+    expect(existsSync(file)).toBe(true)
+  })
+
+  it('an appliance that is uploaded leaves a draft from which a VM is made', async () => {
+    const disk = join(imageDir, '..', 'disk.vmdk')
+    writeFileSync(`${disk}.raw`, bootDisk())
+    execFileSync('qemu-img', [
+      'convert',
+      '-f',
+      'raw',
+      '-O',
+      'vmdk',
+      '-o',
+      'subformat=streamOptimized',
+      `${disk}.raw`,
+      disk,
+    ])
+    const archive = tar([
+      { name: 'box.ovf', content: ovf() },
+      { name: 'disk.vmdk', content: readFileSync(disk) },
+    ])
+    const image = await upload(ANN, archive, 'box.ova')
+    const { appliances } = now.engine
+    const appliance = await appliances.view(BEN, image.appliance ?? '')
+    expect((await appliances.list(ANN)).items).toEqual([appliance])
+    const vm = await now.engine.vms.create(ANN, { ...appliance.draft, accelerator: 'tcg' })
+    expect(vm.spec).toMatchObject({ name: 'web server-1', memoryMiB: 1024, firmware: 'uefi' })
+    expect(vm.spec.disks[0]).toMatchObject({ image: image.id, bus: 'sata', sizeGiB: 2 })
+    await appliances.delete(ANN, appliance.id)
+    await expect(appliances.view(ANN, appliance.id)).rejects.toMatchObject({ code: 'not_found' })
+    expect((await now.engine.images.view(ANN, image.id)).present).toBe(true)
   })
 })

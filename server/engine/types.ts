@@ -69,6 +69,13 @@ export interface ByteRange {
   readonly to: number
 }
 
+export interface ApplianceEngine {
+  importFile(caller: Caller, input: Body<'imageImport'>): Promise<Out<'imageImport'>>
+  list(caller: Caller): Promise<Out<'applianceList'>>
+  view(caller: Caller, id: string): Promise<Out<'applianceView'>>
+  delete(caller: Caller, id: string): Promise<void>
+}
+
 export interface ImageEngine {
   list(caller: Caller): Promise<Out<'imageList'>>
   view(caller: Caller, id: string): Promise<Out<'imageView'>>
@@ -191,6 +198,7 @@ export interface Engine {
   readonly images: ImageEngine
   readonly transfers: TransferEngine
   readonly backups: BackupEngine
+  readonly appliances: ApplianceEngine
   readonly host: HostEngine
   readonly jobs: JobEngine
   readonly events: EventEngine

@@ -27,6 +27,7 @@ import { openApiText } from '#server/http/openapi.ts'
 import { registerErrors, sendError } from '#server/http/plugins/errors.ts'
 import { accountRoutes } from '#server/http/routes/account.ts'
 import { backupRoutes } from '#server/http/routes/backups.ts'
+import { applianceRoutes } from '#server/http/routes/appliances.ts'
 import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
@@ -214,6 +215,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...imageRoutes(engine),
       ...transferRoutes(engine),
       ...backupRoutes(engine),
+      ...applianceRoutes(engine),
       ...hostRoutes(engine),
     },
     {

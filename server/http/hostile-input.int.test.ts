@@ -238,6 +238,7 @@ test('no value in any field of any operation breaks anything', { timeout: 90_000
     vmChangePreview: [spec, everything],
     vmConsoleTicketCreate: { kind: 'vnc', mode: 'view' },
     imageRegister: { path: '/nowhere/x.iso', name: 'x' },
+    imageImport: { path: '/nowhere/x.vmdk', name: 'x' },
   }
 
   const attacks: Attack[] = []

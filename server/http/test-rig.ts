@@ -155,6 +155,7 @@ export function engineDouble(): EngineDouble {
       'catalogueList',
       'catalogueFetch',
     ]),
+    appliances: group('appliances', ['importFile', 'list', 'view', 'delete']),
     host: group('host', ['view', 'capabilities', 'deviceType', 'devices']),
     jobs: group('jobs', ['list', 'view', 'cancel']),
     activity: method('activity'),

@@ -4,7 +4,8 @@
  */
 import { link, rm } from 'node:fs/promises'
 import type { JobContext } from '#server/jobs/registry.ts'
-import { type AdmitDeps, type AdmitRequest, admitFile } from './admit.ts'
+import { admitFile } from './admit.ts'
+import type { AdmitDeps, AdmitRequest } from './prepare.ts'
 
 /** @returns the image's id, which is the one given. The file stays. @throws EngineError image_refused, no_space, … */
 export type Admit = (path: string, request: AdmitRequest & { readonly id: string }, job: JobContext) => Promise<string>

@@ -17,3 +17,50 @@ import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
 import { admitAppliance } from './appliance.ts'
 import { hashFile } from './hash.ts'
+import { type AdmitDeps, type AdmitRequest, documentOf, identifyFile, prepareImage } from './prepare.ts'
+
+/**
+ * @param temporary a finished file below `uploads/` (same file system as the library), which nobody writes to any
+ *   more; it is taken over, and has gone when this returns or throws
+ * @returns the new image's id; of an OVA, that of its first disk, whose document names the appliance
+ * @throws EngineError image_refused, image_has_backing, unsupported_format, import_refused, dtd_forbidden,
+ *   checksum_mismatch, no_space, too_large;
+ *   the job's reason when it was cancelled
+ */
+export async function admitFile(
+  deps: AdmitDeps,
+  temporary: string,
+  request: AdmitRequest,
+  job: JobContext,
+): Promise<string> {
+  const { data } = deps
+  const id = request.id ?? randomUUIDv7()
+  // The id on disk never comes from outside; a random suffix keeps even a planted name from matching.
+  const stage = data.upload(`${id}-${randomUUID().slice(0, 8)}`)
+  try {
+    await mkdir(stage, { mode: 0o700 })
+    const source = join(stage, 'source')
+    await rename(temporary, source)
+    const sha256 = request.sha256 ?? (await hashFile(source, job))
+    checkExpected(sha256, request.expectedSha256 ?? null)
+    if ((await identifyFile(source)).is === 'tar') {
+      return await admitAppliance(deps, source, id, request, job)
+    }
+    const ready = await prepareImage(deps, stage, source, request, job)
+    job.signal.throwIfAborted()
+    await deps.library.adopt(ready.path, { ...documentOf(deps, id, request, ready), sha256 })
+    return id
+  } finally {
+    await rm(temporary, { force: true })
+    await rm(stage, { recursive: true, force: true })
+  }
+}
+
+function checkExpected(received: string, expected: string | null): void {
+  if (expected === null || received === expected) return
+  throw new EngineError(
+    'checksum_mismatch',
+    'The file that arrived does not have the expected SHA-256, so it was not kept. Download it again from its source.',
+    { field: 'sha256', details: { expected, received } },
+  )
+}

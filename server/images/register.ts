@@ -65,10 +65,10 @@ export interface CheckedFile {
 }
 
 /**
- * Resolves and judges the path; quick.
- * @throws EngineError image_missing, forbidden, image_refused, conflict
+ * Resolves and judges the path of a file in an allowed directory; quick.
+ * @throws EngineError image_missing, forbidden, image_refused
  */
-export async function checkRegistration(deps: RegisterDeps, path: string): Promise<CheckedFile> {
+export async function checkSource(imageDirs: readonly string[], path: string): Promise<CheckedFile> {
   const refuse = (code: 'image_missing' | 'image_refused', message: string): never => {
     throw new EngineError(code, message, { field: 'path' })
   }
@@ -78,9 +78,9 @@ export async function checkRegistration(deps: RegisterDeps, path: string): Promi
   const outside =
     'The file is not in a directory whose files may be registered. The administrator of this host lists them in GUESTDECK_IMAGE_DIRS.'
   // Judge the text first, so that a path outside says nothing about what exists there.
-  const roots = await Promise.all(deps.imageDirs.map((dir) => realpath(dir).catch(() => null)))
+  const roots = await Promise.all(imageDirs.map((dir) => realpath(dir).catch(() => null)))
   const below = (candidate: string, root: string) => candidate.startsWith(root.endsWith(sep) ? root : root + sep)
-  if (![...deps.imageDirs, ...roots].some((root) => root !== null && below(path, root))) {
+  if (![...imageDirs, ...roots].some((root) => root !== null && below(path, root))) {
     throw new EngineError('forbidden', outside, { field: 'path' })
   }
   const real = await realpath(path).catch(() => refuse('image_missing', 'There is no such file.'))
@@ -89,17 +89,27 @@ export async function checkRegistration(deps: RegisterDeps, path: string): Promi
   }
   const facts: Stats = await stat(real)
   if (!facts.isFile()) refuse('image_refused', 'This is not a regular file.')
-  if (deps.library.all().some((document) => document.path === real)) {
+  return { path: real, sizeBytes: facts.size }
+}
+
+/**
+ * The same for a file that is to be used where it is: guests have to be able to read it.
+ * @throws EngineError image_missing, forbidden, image_refused, conflict
+ */
+export async function checkRegistration(deps: RegisterDeps, path: string): Promise<CheckedFile> {
+  const file = await checkSource(deps.imageDirs, path)
+  if (deps.library.all().some((document) => document.path === file.path)) {
     throw new EngineError('conflict', 'This file is already in the library.', { field: 'path' })
   }
   const setpriv = deps.readersGid === null ? null : findProgram('setpriv')
-  if (!(await canGuestsRead(real, deps.readersGid, setpriv))) {
-    refuse(
+  if (!(await canGuestsRead(file.path, deps.readersGid, setpriv))) {
+    throw new EngineError(
       'image_refused',
       'Guests run as users of their own and cannot read this file. Make it readable for everybody (chmod o+r), and its directories passable (chmod o+x).',
+      { field: 'path' },
     )
   }
-  return { path: real, sizeBytes: facts.size }
+  return file
 }
 
 export interface RegisterRequest {
