@@ -46,6 +46,8 @@ export async function receiveUpload(deps: AdmitDeps, request: UploadRequest, job
   const temporary = data.upload(randomUUID())
   const abort = () => body.destroy(new EngineError('conflict', 'The upload was cancelled.'))
   job.signal.addEventListener('abort', abort, { once: true })
+  // A connection that breaks before the first read is found out by that read.
+  body.once('error', () => {})
   try {
     const handle = await open(temporary, CREATE_NEW, 0o600)
     let received: { sizeBytes: number; sha256: string }
