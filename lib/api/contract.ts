@@ -5,8 +5,8 @@
  */
 import type { Operation } from './operation.ts'
 import { accountOperations } from './operations/account.ts'
-import { backupsOperations } from './operations/backups.ts'
 import { appliancesOperations } from './operations/appliances.ts'
+import { backupsOperations } from './operations/backups.ts'
 import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
