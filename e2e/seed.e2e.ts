@@ -32,7 +32,7 @@ test('a cloud image gets its user, key and host name on the create page and show
   api,
 }) => {
   // The image is built from packages the first time.
-  test.setTimeout(900_000 + BOOT_MS)
+  test.setTimeout(1_900_000 + BOOT_MS)
   const image = await api.registerImage(await ensureCloudImage(), 'debian-12-cloud.qcow2')
   await page.goto(`/vms/new?image=${image.id}`)
   await page.getByLabel('Name', { exact: true }).fill('web')

@@ -8,7 +8,7 @@ import { VmCreateInput } from '#lib/api/operations/vms.ts'
 import { ANN, anotherRun, data, now, options, until } from './test-rig.ts'
 
 /** The first time the image is built from packages. */
-const BUILD_TIMEOUT_MS = 900_000
+const BUILD_TIMEOUT_MS = 1_900_000
 /** TCG on a machine that does other things. */
 const BOOT_MS = 300_000
 const COMMAND_MS = 60_000
