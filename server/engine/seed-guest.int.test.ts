@@ -10,7 +10,7 @@ import { ANN, anotherRun, data, now, options, until } from './test-rig.ts'
 /** The first time the image is built from packages. */
 const BUILD_TIMEOUT_MS = 1_900_000
 /** TCG on a machine that does other things. */
-const BOOT_MS = 300_000
+const BOOT_MS = 600_000
 const COMMAND_MS = 60_000
 const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF0000000000000000000000000000000000000000 ann@desk'
 const PASSWORD = 'correct horse battery'

@@ -62,6 +62,8 @@ export const vmOverview = defineMessages('vmOverview', {
     firmware: 'Firmware',
     machine: 'Machine',
     others: 'Others',
+    seed: 'the first start’s CD',
+    seedHeld: 'It holds the first start; remove that first.',
     empty: 'empty',
     diskValue: '{size} GiB on {bus}',
     fromImage: 'from {name}',

@@ -35,12 +35,18 @@ export function VmDevices({ vm }: { readonly vm: Vm }) {
     ) : (
       <span className="flex flex-wrap items-center gap-x-2 gap-y-1">
         <span className="min-w-0 break-all">
-          {disk.image ? imageName(disk.image) : <span className="text-faint">{t('devices.empty')}</span>}
+          {disk.seed !== null ? (
+            t('devices.seed')
+          ) : disk.image ? (
+            imageName(disk.image)
+          ) : (
+            <span className="text-faint">{t('devices.empty')}</span>
+          )}
         </span>
         <Button
           size="sm"
           aria-label={t('devices.changeNamed', { id: disk.id })}
-          disabledReason={vm.actions.change?.reason}
+          disabledReason={vm.actions.change?.reason ?? (disk.seed === null ? null : t('devices.seedHeld'))}
           onClick={() => setDrive(disk.id)}
         >
           {t('devices.change')}

@@ -224,6 +224,7 @@ function Quick({
   if (entry.list === 'disks') {
     const drive = entry.device as Drive
     if (drive.device !== 'cdrom') return null
+    const seedHeld = drive.seed === null ? null : t('seedHeld')
     const eject = () =>
       update.mutate(
         {
@@ -237,14 +238,19 @@ function Quick({
       )
     return (
       <>
-        <Button size="sm" aria-label={t('changeNamed', { id })} disabledReason={mayNot} onClick={() => onMedium(id)}>
+        <Button
+          size="sm"
+          aria-label={t('changeNamed', { id })}
+          disabledReason={mayNot ?? seedHeld}
+          onClick={() => onMedium(id)}
+        >
           {t('change')}
         </Button>
         <Button
           size="sm"
           aria-label={t('ejectNamed', { id })}
           pending={update.isPending}
-          disabledReason={mayNot ?? (drive.image === null ? t('ejectEmpty') : null)}
+          disabledReason={mayNot ?? seedHeld ?? (drive.image === null ? t('ejectEmpty') : null)}
           onClick={eject}
         >
           {t('eject')}

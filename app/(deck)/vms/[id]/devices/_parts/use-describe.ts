@@ -111,7 +111,11 @@ export function useDescribe(): (spec: VmSpec, entry: Entry) => Description {
                 what: [
                   choice('drive', 'cdrom'),
                   bus,
-                  drive.image === null ? t('what.empty') : t('what.holds', { name: imageName(drive.image) }),
+                  drive.seed !== null
+                    ? t('what.seed')
+                    : drive.image === null
+                      ? t('what.empty')
+                      : t('what.holds', { name: imageName(drive.image) }),
                 ],
                 place,
               }
