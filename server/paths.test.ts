@@ -27,6 +27,7 @@ describe('every name on disk', () => {
       disk: ['<vm id>', '<device id>'],
       nvram: ['<vm id>'],
       nvramOrigin: ['<vm id>'],
+      tpmDir: ['<vm id>'],
       seed: ['<vm id>', '<seed id>'],
       unfinished: ['<vm id>'],
     }).filter((name) => name !== '')

@@ -38,6 +38,7 @@ export interface DataPaths {
   nvram(vmId: string): string
   /** How the UEFI variables were made. */
   nvramOrigin(vmId: string): string
+  tpmDir(vmId: string): string
   /** A seed CD of the VM: what its first start is to set up, with its secrets. */
   seed(vmId: string, seedId: string): string
   /** Says that the VM's directory is half created or half deleted. */
@@ -69,6 +70,7 @@ export function dataPaths(dataDir: string): DataPaths {
     disk: (vmId, deviceId) => join(root, 'vms', vmId, `${deviceId}.qcow2`),
     nvram: (vmId) => join(root, 'vms', vmId, 'nvram.qcow2'),
     nvramOrigin: (vmId) => join(root, 'vms', vmId, 'nvram.json'),
+    tpmDir: (vmId) => join(root, 'vms', vmId, 'tpm'),
     seed: (vmId, seedId) => join(root, 'vms', vmId, `seed-${seedId}.iso`),
     unfinished: (vmId) => join(root, 'vms', vmId, '.unfinished'),
   }

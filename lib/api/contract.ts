@@ -7,6 +7,7 @@ import type { Operation } from './operation.ts'
 import { accountOperations } from './operations/account.ts'
 import { appliancesOperations } from './operations/appliances.ts'
 import { backupsOperations } from './operations/backups.ts'
+import { clonesOperations } from './operations/clones.ts'
 import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
@@ -26,6 +27,7 @@ export const operations = {
   ...peopleOperations,
   ...vmsOperations,
   ...seedsOperations,
+  ...clonesOperations,
   ...imagesOperations,
   ...transfersOperations,
   ...backupsOperations,

@@ -1,6 +1,7 @@
 /** What a VM is doing, as opposed to what it should be (`vm-spec.ts`). */
 import * as z from 'zod'
 import { Instant, Revision, UserId, VmId } from './ids.ts'
+import { VmOrigin } from './origin.ts'
 import { AcceleratorChoice, VmSpec } from './vm-spec.ts'
 
 export const VmState = z
@@ -138,6 +139,10 @@ export const Vm = z
         jobId: z.string().nullable(),
       })
       .optional(),
+    /** It is cloned, not started. Absent where it is an ordinary VM. */
+    template: z.strictObject({ by: z.string(), at: Instant }).optional(),
+    /** What it is a clone of. Absent where it is none. */
+    origin: VmOrigin.optional(),
     owner: z.strictObject({ id: UserId, name: z.string() }),
     /** What the caller may do now. */
     actions: z.record(z.enum([...PowerAction.options, 'change', 'delete', 'console']), ActionState),

@@ -9,6 +9,7 @@ import * as z from 'zod'
 import { may } from '#lib/auth/privileges.ts'
 import { Role } from '#lib/schema/user.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import { createLineage } from '#server/clones/lineage.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
 import { createAdmission } from '#server/images/admission.ts'
 import { createCatalogue } from '#server/images/catalogue.ts'
@@ -30,6 +31,7 @@ import { canSeeVm } from './access.ts'
 import { exportLog } from './activity-export.ts'
 import { createApplianceEngine } from './appliances.ts'
 import { createBackups } from './backup-setup.ts'
+import { createCloneEngine, templateRules } from './clones.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'
@@ -77,6 +79,10 @@ export interface RunningEngine extends Engine {
 
 const UserName = z.object({ name: z.string() })
 const User = z.object({ name: z.string(), role: Role, disabled: z.boolean().default(false) })
+
+function noSnapshots(): never {
+  throw new EngineError('not_found', 'There is no such snapshot.')
+}
 
 /** Disks as definitions name them; those older than volumes get one of these. */
 function* legacyDisks(records: readonly VmRecord[]): Generator<LegacyDisk> {
@@ -131,6 +137,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     accelerator: deps.accelerator,
     userName,
     busy: (vmId) => busy.get(vmId),
+    lineage: (vmId) => lineage.of(vmId),
   })
   const unwatchUsers = store.watch('user', ({ key }) => {
     userNames.delete(key)
@@ -153,6 +160,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       return document === null ? null : { path: library.filePath(document), format: document.format }
     },
   })
+  const lineage = createLineage(store, volumes, warn)
   /** CDs by the definition, disks by what they stand on, wherever they are. */
   const usesOf = (imageId: string): ImageUse[] => {
     const standing = volumes.standingOn(imageId)
@@ -272,7 +280,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     runningBut,
     dashboardPort: deps.listenPort ?? (() => config.port),
     onChange(record, gone) {
-      if (gone) views.forget(record.id)
+      if (gone) {
+        views.forget(record.id)
+        lineage.forget(record.id)
+      }
       announcer.definitionChanged(record, gone)
       announceImages(record, gone)
     },
@@ -308,6 +319,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     busy,
     authority,
     runningBut: (vmId) => runningBut(vmId, null),
+    templates: templateRules(lineage, records),
     watched,
   })
   const appliances = createApplianceEngine({
@@ -316,6 +328,13 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     journal,
     imageDirs: config.imageDirs,
     door: { data, store, library, space, qemuImg, sandbox },
+  })
+  const clones = createCloneEngine({
+    context: { data, store, pools, volumes, qemuImg, readersGid: identity.readersGid, warn },
+    ...{ lineage, records, views, supervisor, definer, journal, jobs, locks, busy },
+    snapshots: { kindOf: () => null, baseOf: noSnapshots },
+    start: (caller, vmId) => vms.start(caller, vmId),
+    announce: (record) => announcer.definitionChanged(record, false),
   })
   const images = createImageEngine({
     data,
@@ -452,6 +471,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     new Map(records.all().map((record) => [record.id, { lastExit: exits.get(record.id) ?? null }])),
   )
   for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
+  for (const note of await clones.open()) log.warn({}, note)
   await vmSeeds.open()
   await busy.recover()
   await backups.open()
@@ -492,6 +512,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   return {
     vms,
     seeds: vmSeeds,
+    clones,
     images,
     transfers,
     backups: backups.engine,
@@ -558,7 +579,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       for (const record of records.all()) {
         if (signal?.aborted) return
         const { state } = supervisor.runtime(record.id)
-        if (!record.spec.autostart || (state !== 'off' && state !== 'crashed')) continue
+        if (lineage.isTemplate(record.id) || !record.spec.autostart || (state !== 'off' && state !== 'crashed'))
+          continue
         await vms
           .autostart(record)
           .catch((error: unknown) => warn(`${record.spec.name} did not start by itself.`, error))

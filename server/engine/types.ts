@@ -76,6 +76,13 @@ export interface ApplianceEngine {
   delete(caller: Caller, id: string): Promise<void>
 }
 
+export interface CloneEngine {
+  /** Checks, then goes on as a job; its result is the id of the first VM made. */
+  clone(caller: Caller, vmId: string, input: Body<'vmClone'>): Promise<Out<'vmClone'>>
+  facts(caller: Caller, vmId: string): Promise<Out<'vmCloneFacts'>>
+  setTemplate(caller: Caller, vmId: string, input: Body<'vmTemplateSet'>): Promise<Out<'vmTemplateSet'>>
+}
+
 export interface ImageEngine {
   list(caller: Caller): Promise<Out<'imageList'>>
   view(caller: Caller, id: string): Promise<Out<'imageView'>>
@@ -195,6 +202,7 @@ export interface EventEngine {
 export interface Engine {
   readonly vms: VmEngine
   readonly seeds: SeedEngine
+  readonly clones: CloneEngine
   readonly images: ImageEngine
   readonly transfers: TransferEngine
   readonly backups: BackupEngine

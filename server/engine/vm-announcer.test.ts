@@ -62,6 +62,7 @@ function rig() {
     },
     userName: () => 'ann',
     busy: () => null,
+    lineage: () => null,
   })
   const hub = new EventHub()
   const events: { kind: string; state: unknown; load: unknown }[] = []

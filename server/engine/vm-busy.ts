@@ -29,6 +29,8 @@ export interface BusyRequest {
   readonly by: string
   readonly jobId?: string
   readonly blocks?: readonly BlockedAction[]
+  /** It takes effect all at once and is not stored: a crash leaves nothing to recover. */
+  readonly isAtomic?: boolean
   readonly about?: BusyDocument['about']
 }
 
@@ -39,8 +41,10 @@ export interface VmBusy {
   /** @throws EngineError vm_busy naming what is under way; whatever the work throws */
   run<T>(vmId: string, request: BusyRequest, work: BusyWork<T>): Promise<T>
   get(vmId: string): BusyDocument | null
-  /** @throws EngineError vm_busy */
+  /** @throws EngineError vm_busy; what a guard throws */
   assertFree(vmId: string, action: BlockedAction): void
+  /** Asked before any action and any work: throws an EngineError where this VM does not allow it. */
+  addGuard(guard: (vmId: string, action: BlockedAction | { readonly work: string }) => void): void
   /** Called for work that a crash interrupted; when it returns the VM is free again. */
   onRecovery(what: string, recover: (vmId: string, left: BusyDocument) => Promise<void>): void
   /** Runs what is due for everything that was interrupted. Call once, when guests have been adopted. */
@@ -62,6 +66,7 @@ export function createVmBusy(
   const current = new Map<string, BusyDocument>()
   const recoveries = new Map<string, (vmId: string, left: BusyDocument) => Promise<void>>()
   const listeners = new Set<(vmId: string, document: BusyDocument | null) => void>()
+  const guards: Parameters<VmBusy['addGuard']>[0][] = []
   for (const { key: name, value } of store.list('meta')) {
     if (!name.startsWith(PREFIX)) continue
     const parsed = Document.safeParse(value)
@@ -69,8 +74,8 @@ export function createVmBusy(
     else store.delete('meta', name)
   }
 
-  const set = (vmId: string, document: BusyDocument): void => {
-    store.put('meta', key(vmId), document)
+  const set = (vmId: string, document: BusyDocument, isStored = true): void => {
+    if (isStored) store.put('meta', key(vmId), document)
     current.set(vmId, document)
   }
   const clear = (vmId: string): void => {
@@ -98,7 +103,8 @@ export function createVmBusy(
     async run(vmId, request, work) {
       const other = current.get(vmId)
       if (other !== undefined) throw refusal(other)
-      set(vmId, {
+      for (const guard of guards) guard(vmId, { work: request.what })
+      const document = {
         what: request.what,
         sentence: request.sentence,
         by: request.by,
@@ -106,7 +112,8 @@ export function createVmBusy(
         jobId: request.jobId ?? null,
         blocks: [...(request.blocks ?? ALL)],
         about: request.about ?? null,
-      })
+      }
+      set(vmId, document, request.isAtomic !== true)
       tell(vmId)
       try {
         return await work((about) => {
@@ -114,7 +121,8 @@ export function createVmBusy(
           if (present !== undefined) set(vmId, { ...present, about })
         })
       } finally {
-        clear(vmId)
+        if (request.isAtomic === true) current.delete(vmId)
+        else clear(vmId)
         tell(vmId)
       }
     },
@@ -122,6 +130,10 @@ export function createVmBusy(
     assertFree(vmId, action) {
       const left = current.get(vmId)
       if (left?.blocks.includes(action)) throw refusal(left)
+      for (const guard of guards) guard(vmId, action)
+    },
+    addGuard(guard) {
+      guards.push(guard)
     },
     onRecovery(what, recover) {
       recoveries.set(what, recover)

@@ -32,7 +32,7 @@ import type { Seeds } from './seeds.ts'
 import type { Caller } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import { checkAgainstOthers } from './vm-checks.ts'
-import type { VmRecord, VmRecords } from './vm-records.ts'
+import type { VmClaim, VmRecord, VmRecords } from './vm-records.ts'
 
 /** A new qcow2 file takes a few hundred KiB; UEFI variables take less than one MiB. */
 const BYTES_PER_NEW_FILE = 2 ** 20
@@ -42,6 +42,13 @@ const PREVIEW_ID = '00000000-0000-7000-8000-000000000000'
 export interface VmDefiner {
   /** @throws EngineError bad_input, name_taken, image_missing, port_in_use, conflict, no_space */
   create(caller: Caller, input: VmSpecInput, seed?: SeedInput): Promise<VmRecord>
+  /**
+   * A VM made from another. From the checks to the stored VM as `create`: whole, or nothing of it.
+   * @throws EngineError what create throws; what `fill` throws
+   */
+  derive(caller: Caller, request: DerivedVm): Promise<VmRecord>
+  /** Throws what `derive` would say of the definition. No side effects. */
+  assertDerivable(caller: Caller, request: Pick<DerivedVm, 'spec' | 'seed'>): Promise<void>
   /** No side effects. */
   preview(caller: Caller, input: VmSpecInput, seed?: SeedInput): Promise<{ spec: VmSpec; commandLine: CommandLine }>
   /**
@@ -70,6 +77,27 @@ export interface VmDefiner {
   afterExit(id: string): Promise<void>
   thumbnail(png: Buffer, width: number): Promise<Buffer>
 }
+
+/** A VM with the definition of another. */
+export interface DerivedVm {
+  spec(known: DeriveFacts): VmSpec
+  readonly seed: SeedInput | undefined
+  /**
+   * Makes its files in the directory that is there. What is made is registered with `undo`.
+   * @returns what to store with it, in the same transaction
+   */
+  fill(target: VmClaim, undo: AsyncDisposableStack): Promise<() => void>
+  /** Sentence for the log. */
+  readonly done: string
+}
+
+export interface DeriveFacts {
+  readonly nextMac: () => string
+  readonly nextCid: () => number
+}
+
+/** The lowest vsock address that is not the host's or somebody's by custom. */
+const FIRST_CID = 3
 
 export interface DefineDeps {
   readonly records: VmRecords
@@ -300,6 +328,27 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     return { spec, seedId }
   }
 
+  /** Definition of a derived VM, with the drive of its seed. */
+  const derived = async (caller: Caller, request: Pick<DerivedVm, 'spec' | 'seed'>) => {
+    const known = await facts()
+    const cids = new Set([...records.claims()].flatMap((claim) => claim.spec.vsock?.cid ?? []))
+    const nextCid = () => {
+      let cid = FIRST_CID
+      while (cids.has(cid)) cid += 1
+      cids.add(cid)
+      return cid
+    }
+    const seedId = request.seed === undefined ? null : seeds.newId()
+    let spec = request.spec({ nextMac: known.nextMac, nextCid })
+    if (request.seed !== undefined && seedId !== null) {
+      spec = applyPatch(spec, withSeed(spec, { id: seedId, bus: request.seed.bus }), known)
+      seeds.assertGood(request.seed, subjectOf(PREVIEW_ID, null, spec))
+    }
+    authority.assertMaySet(caller, null, spec)
+    await authority.assertHostPaths(spec)
+    return { spec, seedId }
+  }
+
   const requireRecord = (id: string): VmRecord => {
     const record = records.get(id)
     if (record === null) throw new EngineError('not_found', 'There is no such VM.')
@@ -381,6 +430,51 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       auditRawArgs(caller, record, null)
       deps.onChange(record, false)
       return record
+    },
+    async derive(caller, request) {
+      const { spec, seedId } = await derived(caller, request)
+      // As in `create`: nothing awaits from here to `claim`.
+      check(spec, caller, caller.userId, null, seedId)
+      const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid: identity.allocate(records.uids), spec }
+      using holds = new DisposableStack()
+      holds.defer(records.claim(claim))
+      holds.defer(pinImages(spec))
+      await using undo = new AsyncDisposableStack()
+      await files.createDir(claim.id, claim.uid)
+      undo.defer(() => files.remove(claim.id))
+      const alongside = await request.fill(claim, undo)
+      if (request.seed !== undefined && seedId !== null)
+        await seeds.write(request.seed, seedId, subjectOf(claim.id, claim.uid, spec), caller.name, undo)
+      await launcher.explain(claim, null)
+      await files.settle(claim.id)
+      const record = volumes.together(() =>
+        records.insert(claim, now(), () => {
+          alongside()
+          journal.write({
+            what: 'vmCreate',
+            text: request.done,
+            result: 'ok',
+            caller,
+            topic: 'vm',
+            objectId: claim.id,
+            objectName: spec.name,
+            ownerId: claim.ownerId,
+            durable: true,
+          })
+        }),
+      )
+      if (record === null) throw new EngineError('conflict', 'A VM with this id already exists. Try again.')
+      undo.move()
+      if (seedId !== null) seeds.named(seedId)
+      supervisor.register(record.id)
+      await files.finish(record.id)
+      auditRawArgs(caller, record, null)
+      deps.onChange(record, false)
+      return record
+    },
+    async assertDerivable(caller, request) {
+      const { spec, seedId } = await derived(caller, request)
+      check(spec, caller, caller.userId, null, seedId)
     },
     async preview(caller, input, seed) {
       const { spec, seedId } = await wanted(caller, input, seed)

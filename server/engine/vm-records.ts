@@ -46,8 +46,11 @@ export interface VmRecords {
   /** Listed VMs and those being created. */
   claims(): Iterable<VmClaim>
   claim(claim: VmClaim): () => void
-  /** @returns null when the id is taken */
-  insert(claim: VmClaim, at: string): VmRecord | null
+  /**
+   * @param alongside stores what belongs to it, in the same transaction
+   * @returns null when the id is taken
+   */
+  insert(claim: VmClaim, at: string, alongside?: () => void): VmRecord | null
   /** @returns null when the stored revision is not `expected` */
   replace(record: VmRecord, spec: VmSpec, at: string, expected: number): VmRecord | null
   /** False when the stored revision is not `expected`. */
@@ -116,8 +119,12 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
       pending.set(claim.id, claim)
       return () => pending.delete(claim.id)
     },
-    insert(claim, at) {
-      const revision = store.cas('vm', claim.id, documentOf(claim, at, at), 0)
+    insert(claim, at, alongside) {
+      const revision = store.transaction(() => {
+        const fresh = store.cas('vm', claim.id, documentOf(claim, at, at), 0)
+        if (fresh !== null) alongside?.()
+        return fresh
+      })
       if (revision === null) return null
       pending.delete(claim.id)
       return set({ ...claim, revision, createdAt: at, updatedAt: at })

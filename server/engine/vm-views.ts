@@ -3,8 +3,10 @@
  * may only look. A view is rebuilt when the definition, the supervisor's version, the viewers or the surroundings
  * (owner names, accelerator verdict) change, so listing 500 VMs of which 20 run costs 20 rebuilds a second at most.
  */
+import { TEMPLATE_STAYS_OFF } from '#lib/clones/rules.ts'
 import type { Role } from '#lib/schema/user.ts'
 import type { Vm, VmAccelerator } from '#lib/schema/vm-state.ts'
+import type { LineageDocument } from '#server/clones/lineage.ts'
 import type { ViewerCounts } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import { actionsFor } from './access.ts'
@@ -26,6 +28,7 @@ interface CacheEntry {
   readonly vncViewers: number
   readonly serialViewers: number
   readonly work: BusyDocument | null
+  readonly lineage: LineageDocument | null
   readonly byRole: Map<RoleName, CachedView>
 }
 
@@ -38,6 +41,13 @@ export interface VmViews {
   invalidate(): void
 }
 
+function actionsOf(role: RoleName, state: Vm['state'], isTemplate: boolean): Vm['actions'] {
+  const actions = actionsFor({ role, via: 'session' }, state)
+  return isTemplate && actions.start.allowed
+    ? { ...actions, start: { allowed: false, reason: TEMPLATE_STAYS_OFF } }
+    : actions
+}
+
 export interface VmViewDeps {
   readonly supervisor: Supervisor
   readonly viewers: ViewerCounts
@@ -45,11 +55,19 @@ export interface VmViewDeps {
   readonly userName: (id: string) => string
   /** Long work under way on it. */
   readonly busy: (id: string) => BusyDocument | null
+  readonly lineage: (id: string) => LineageDocument | null
 }
 
 const NOBODY = { vnc: 0, serial: 0 }
 
-export function createVmViews({ supervisor, viewers, accelerator, userName, busy }: VmViewDeps): VmViews {
+export function createVmViews({
+  supervisor,
+  viewers,
+  accelerator,
+  userName,
+  busy,
+  lineage: lineageOf,
+}: VmViewDeps): VmViews {
   const cache = new Map<string, CacheEntry>()
   let surroundings = 0
 
@@ -57,6 +75,7 @@ export function createVmViews({ supervisor, viewers, accelerator, userName, busy
     const runtime = supervisor.runtime(record.id)
     const watching = runtime.live === null ? NOBODY : viewers.viewers(record.id)
     const work = busy(record.id)
+    const lineage = lineageOf(record.id)
     let entry = cache.get(record.id)
     if (
       entry === undefined ||
@@ -65,7 +84,8 @@ export function createVmViews({ supervisor, viewers, accelerator, userName, busy
       entry.surroundings !== surroundings ||
       entry.vncViewers !== watching.vnc ||
       entry.serialViewers !== watching.serial ||
-      entry.work !== work
+      entry.work !== work ||
+      entry.lineage !== lineage
     ) {
       entry = {
         record,
@@ -74,13 +94,14 @@ export function createVmViews({ supervisor, viewers, accelerator, userName, busy
         vncViewers: watching.vnc,
         serialViewers: watching.serial,
         work,
+        lineage,
         byRole: new Map(),
       }
       cache.set(record.id, entry)
     }
     let view = entry.byRole.get(role)
     if (view === undefined) {
-      view = { vm: buildView(record, runtime, watching, work, role), text: null }
+      view = { vm: buildView(record, runtime, watching, work, lineage, role), text: null }
       entry.byRole.set(role, view)
     }
     return view
@@ -100,6 +121,7 @@ export function createVmViews({ supervisor, viewers, accelerator, userName, busy
     runtime: VmRuntime,
     watching: { vnc: number; serial: number },
     work: BusyDocument | null,
+    lineage: LineageDocument | null,
     role: RoleName,
   ): Vm => ({
     // Ids come from the store, whose documents were parsed when they were written.
@@ -120,8 +142,10 @@ export function createVmViews({ supervisor, viewers, accelerator, userName, busy
     ...(work !== null && {
       work: { what: work.what, sentence: work.sentence, by: work.by, since: work.since, jobId: work.jobId },
     }),
+    ...(lineage?.template != null && { template: lineage.template }),
+    ...(lineage?.origin != null && { origin: lineage.origin }),
     owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
-    actions: actionsFor({ role, via: 'session' }, runtime.state),
+    actions: actionsOf(role, runtime.state, lineage?.template != null),
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,
   })

@@ -1,6 +1,7 @@
 /** VMs as the API knows them: seeing, power, consoles. Creating and changing them is in `vm-define.ts`. */
 import { consolePath } from '#lib/api/contract.ts'
 import { may, type Privilege } from '#lib/auth/privileges.ts'
+import type { VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import type { Vm, VmExit } from '#lib/schema/vm-state.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import type { Tickets } from '#server/console/types.ts'
@@ -32,6 +33,11 @@ export interface VmEngineDeps {
   readonly authority: VmAuthority
   /** Running VMs but the one given: what they hold of the host. */
   readonly runningBut: (vmId: string) => readonly RunningVm[]
+  /** @throws EngineError where the VM is a template that others stand on, or the change would change its disks */
+  readonly templates: {
+    assertMayDelete(caller: Caller, record: VmRecord): void
+    assertMayChange(id: string, patch: VmSpecPatch): void
+  }
   /** Makes another sample rate worthwhile for a while. */
   readonly watched: () => void
 }
@@ -140,6 +146,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       return journal.vmOperation('vmUpdate', caller, record, 'changed', async () => {
         assertMay(caller, 'vm.change')
         busy.assertFree(id, 'change')
+        deps.templates.assertMayChange(id, patch)
         const apply = query?.apply ?? 'now'
         return shown(await definer.update(caller, id, patch, expectedRevision, apply), caller)
       })
@@ -162,6 +169,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       await journal.vmOperation('vmDelete', caller, record, 'deleted', async () => {
         assertMay(caller, 'vm.delete')
         busy.assertFree(id, 'delete')
+        deps.templates.assertMayDelete(caller, record)
         await definer.delete(caller, id, expectedRevision)
       })
     },

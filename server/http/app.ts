@@ -28,6 +28,7 @@ import { registerErrors, sendError } from '#server/http/plugins/errors.ts'
 import { accountRoutes } from '#server/http/routes/account.ts'
 import { applianceRoutes } from '#server/http/routes/appliances.ts'
 import { backupRoutes } from '#server/http/routes/backups.ts'
+import { cloneRoutes } from '#server/http/routes/clones.ts'
 import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
@@ -212,6 +213,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...peopleRoutes(engine, auth),
       ...vmRoutes(engine),
       ...seedRoutes(engine),
+      ...cloneRoutes(engine),
       ...imageRoutes(engine),
       ...transferRoutes(engine),
       ...backupRoutes(engine),

@@ -79,6 +79,17 @@ export interface QemuImg {
   renameBackupBacking(path: string, below: string | null, options?: CallOptions): Promise<void>
   /** Whether the structure of a qcow2 file is sound. What it stands on is not opened. @returns what is wrong; null: nothing */
   check(path: string, options?: CallOptions): Promise<string | null>
+  /**
+   * Copies what a chain shows into an empty qcow2 file, which must be there. Nobody may write the chain meanwhile.
+   * @param chain top first, whole
+   * @param tag a snapshot inside the first file instead of its present content
+   * @throws EngineError no_space, internal; the signal's reason
+   */
+  flatten(
+    chain: readonly ChainFile[],
+    target: string,
+    options: CallOptions & { readonly tag?: string; readonly onProgress: (part: number) => void },
+  ): Promise<void>
   /** Changes the name of the file below in the header, and nothing else: for those who look with qemu-img alone. */
   renameBacking(path: string, backing: ChainFile | null, options?: CallOptions): Promise<void>
 }
@@ -91,6 +102,8 @@ export interface ChainFile {
 
 const Tags = z.object({ snapshots: z.array(z.object({ name: z.string() })).default([]) })
 
+/** Tags that snapshots of ours have. */
+const TAG = /^gd-[0-9a-f-]{36}$/
 const CREATE_TIMEOUT_MS = 30_000
 /** A snapshot copies tables and counts clusters: seconds for terabytes. */
 const SNAPSHOT_TIMEOUT_MS = 600_000
@@ -127,6 +140,7 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
     timeoutMs: number,
     signal: AbortSignal | undefined,
     user: ToolUser | null = null,
+    onStdout?: (text: string) => void,
   ): Promise<string> => {
     if (program === null) {
       throw new EngineError(
@@ -142,6 +156,7 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
       maxFileBytes: null,
       user,
       ...(signal && { signal }),
+      ...(onStdout && { onStdout }),
     })
     if (result.exitCode === 0) return result.stdout
     const detail = result.stderr.trim().split('\n').at(-1) ?? ''
@@ -233,6 +248,7 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
         { readable: [path], writable: [] },
         CREATE_TIMEOUT_MS,
         options.signal,
+        options.user,
       )
       const parsed = ImageInfo.parse(JSON.parse(text))
       return {
@@ -257,7 +273,7 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
     async snapshot(action, path, tag, options = {}) {
       assertSafePath(path)
       // A number would be taken for qemu-img's own id of another snapshot.
-      if (!/^gd-[0-9a-f-]{36}$/.test(tag)) throw new Error('not a tag of ours')
+      if (!TAG.test(tag)) throw new Error('not a tag of ours')
       await call(
         { create: 'Taking a snapshot', apply: 'Going back to a snapshot', delete: 'Deleting a snapshot' }[action],
         [
@@ -333,6 +349,29 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
       return exitCode === 2
         ? 'its structure is damaged'
         : `qemu-img could not read it (${said.replaceAll(path, '…').slice(0, 200)})`
+    },
+    async flatten(chain, target, { tag, onProgress, signal, user }) {
+      for (const { path } of chain) assertSafePath(path)
+      assertSafePath(target)
+      if (tag !== undefined && !TAG.test(tag)) throw new Error('not a tag of ours')
+      let before = ''
+      await call(
+        'Copying a disk',
+        [
+          ...['convert', '-p', '-n', '--target-is-zero', '-t', 'writeback'],
+          ...(tag === undefined ? [] : ['-l', `snapshot.name=${tag}`]),
+          ...['-O', 'qcow2', nodeName(chain), target],
+        ],
+        { readable: chain.map(({ path }) => path), writable: [target] },
+        IMPORT_TIMEOUT_MS,
+        signal,
+        user,
+        (text) => {
+          const part = lastProgress(before + text)
+          before = text.slice(-32)
+          if (part !== null) onProgress(part)
+        },
+      )
     },
     async renameBacking(path, backing, options = {}) {
       assertSafePath(path)

@@ -115,6 +115,11 @@ export interface Volumes {
   changeLayer(id: string, change: Partial<Omit<LayerDocument, 'v' | 'id'>>): LayerDocument
   /** A volume over a layer that exists: a clone's disk, a restored one. */
   put(document: VolumeDocument): void
+  /**
+   * Changes that belong together, done inside `work`: when it throws, what is in memory is as before, as the store's
+   * transaction in it is. Listeners hear of them afterwards.
+   */
+  together<T>(work: () => T): T
   /** Lets other guests read a layer: their group may read the file, and it lies where they can reach it. */
   share(layerId: string): Promise<LayerDocument>
   /** Removes the volume and every layer only it needed. Idempotent. */
@@ -163,8 +168,15 @@ export function createVolumes(deps: VolumesDeps): Volumes {
   const holders = new Set<LayerHolder>()
   const listeners = new Set<(id: string, volume: VolumeDocument | null) => void>()
 
+  /** Changes that are not announced yet, because they may be taken back; null: none are. */
+  let untold: Set<string> | null = null
   const tell = (id: string): void => {
-    for (const listener of listeners) listener(id, volumes.get(id) ?? null)
+    if (untold !== null) untold.add(id)
+    else for (const listener of listeners) listener(id, volumes.get(id) ?? null)
+  }
+  const restore = <T>(map: Map<string, T>, before: ReadonlyMap<string, T>): void => {
+    map.clear()
+    for (const [id, document] of before) map.set(id, document)
   }
   const setVolume = (document: VolumeDocument): VolumeDocument => {
     store.put('volume', document.id, document)
@@ -497,6 +509,23 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     change: (id, change) => setVolume({ ...requireVolume(id), ...change }),
     changeLayer: (id, change) => setLayer({ ...requireLayer(id), ...change }),
     put: (document) => void setVolume(document),
+    together(work) {
+      if (untold !== null) return work()
+      const before = { volumes: new Map(volumes), layers: new Map(layers) }
+      const told = new Set<string>()
+      untold = told
+      try {
+        return work()
+      } catch (error) {
+        restore(volumes, before.volumes)
+        restore(layers, before.layers)
+        told.clear()
+        throw error
+      } finally {
+        untold = null
+        for (const id of told) tell(id)
+      }
+    },
     async share(layerId) {
       const layer = requireLayer(layerId)
       const pool = pools.require(layer.poolId)

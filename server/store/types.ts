@@ -17,6 +17,7 @@ export type Collection =
   | 'backup'
   | 'schedule'
   | 'seed'
+  | 'lineage'
   | 'user'
   | 'session'
   | 'token'

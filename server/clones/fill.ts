@@ -1,0 +1,233 @@
+/**
+ * The files of one clone. Everything made is registered with `undo` at once; what `fill…` returns is run in the
+ * transaction that stores the VM, so that the clone is there whole or not at all.
+ */
+import { randomUUIDv7 } from 'node:crypto'
+import { constants } from 'node:fs'
+import { chmod, chown, copyFile, lstat, mkdir, open, readdir, stat } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { EngineError } from '#server/engine/errors.ts'
+import { syncDir } from '#server/storage/dirs.ts'
+import { readNvramOrigin, writeNvramOrigin } from '#server/storage/nvram.ts'
+import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
+import { writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
+import type { LayerDocument } from '#server/storage/volume-documents.ts'
+import { allocatedBytes, MAX_CHAIN } from '#server/storage/volumes.ts'
+import { atOnce, type Base, type CloneContext, dropLayers } from './context.ts'
+
+export interface CloneTarget {
+  readonly id: string
+  readonly ownerId: string
+  readonly uid: number | null
+  readonly name: string
+}
+
+export interface FillProgress {
+  readonly signal: AbortSignal
+  /** Bytes of this clone copied so far. */
+  progress(doneBytes: number): void
+}
+
+/** Larger files in a TPM's directory are not the TPM's. */
+const TPM_FILE_MAX = 16 * 2 ** 20
+
+/** Empty files over the base's layers. */
+export async function fillLinked(
+  context: CloneContext,
+  base: Base,
+  target: CloneTarget,
+  undo: AsyncDisposableStack,
+): Promise<() => void> {
+  const { data, pools, volumes } = context
+  const made = atOnce(context, () =>
+    base.disks.map((disk) => {
+      if (volumes.chain(disk.layerId).length >= MAX_CHAIN)
+        throw new EngineError('conflict', `“${disk.device}” stands on ${MAX_CHAIN} files; make a full clone.`)
+      const isLocal = disk.poolId === LOCAL_POOL_ID
+      const file = relative(pools.rootOf(pools.require(disk.poolId)), data.disk(target.id, disk.device))
+      const layer = volumes.announceLayer({
+        poolId: disk.poolId,
+        format: 'qcow2',
+        sizeBytes: disk.sizeBytes,
+        parent: { layer: disk.layerId },
+        uid: target.uid,
+        ...(isLocal && { file }),
+      })
+      return { disk, layer }
+    }),
+  )
+  undo.defer(() =>
+    dropLayers(
+      context,
+      made.map(({ layer }) => layer),
+    ),
+  )
+  for (const { disk, layer } of made) {
+    const below = volumes.layer(disk.layerId)
+    if (below === null) throw new EngineError('volume_missing', `The base of “${disk.device}” has gone.`)
+    const backing = { path: volumes.pathOf(below), format: below.format }
+    await writeEmptyQcow2(volumes.pathOf(layer), layer.sizeBytes, backing, target.uid)
+    // The VM's own directory is synchronised with the VM.
+    if (disk.poolId !== LOCAL_POOL_ID) await syncDir(dirname(volumes.pathOf(layer)))
+  }
+  return () => {
+    for (const { disk, layer } of made) takeDisk(context, target, disk.device, layer)
+  }
+}
+
+/** Files of its own with everything copied. */
+export async function fillFull(
+  context: CloneContext,
+  base: Base,
+  target: CloneTarget,
+  undo: AsyncDisposableStack,
+  { signal, progress }: FillProgress,
+): Promise<() => void> {
+  const { volumes, qemuImg, pools } = context
+  if (base.isForOne) {
+    const taken = base.disks.map(({ device, layerId }) => ({ device, layer: mustLayer(context, layerId) }))
+    for (const { layer } of taken) await giveTo(volumes.pathOf(layer), target.uid)
+    return () => {
+      for (const { device, layer } of taken) takeDisk(context, target, device, layer)
+    }
+  }
+  const made: { device: string; layer: LayerDocument }[] = []
+  undo.defer(() =>
+    dropLayers(
+      context,
+      made.map(({ layer }) => layer),
+    ),
+  )
+  let before = 0
+  for (const disk of base.disks) {
+    const chain = volumes.chain(disk.layerId)
+    const bytes = await chainBytes(context, disk.layerId)
+    const room = await pools.space(disk.poolId).reserve(bytes, 'The copy')
+    try {
+      const layer = volumes.announceLayer({
+        poolId: disk.poolId,
+        format: 'qcow2',
+        sizeBytes: disk.sizeBytes,
+        parent: null,
+        uid: target.uid,
+      })
+      made.push({ device: disk.device, layer })
+      const path = volumes.pathOf(layer)
+      // Of the source's user while it is copied, who alone may read the source.
+      await writeEmptyQcow2(path, layer.sizeBytes, null, base.user?.uid ?? null)
+      await qemuImg.flatten(chain, path, {
+        signal,
+        user: base.user,
+        ...(base.tag !== null && { tag: base.tag }),
+        onProgress: (part) => progress(before + part * bytes),
+      })
+      await giveTo(path, target.uid)
+      await syncDir(dirname(path))
+    } finally {
+      room.release()
+    }
+    before += bytes
+  }
+  return () => {
+    for (const { device, layer } of made) takeDisk(context, target, device, layer)
+  }
+}
+
+/** What a copy of a layer and all below it can come to. */
+export async function chainBytes({ volumes }: CloneContext, layerId: string): Promise<number> {
+  const files = volumes.chain(layerId)
+  const bytes = await Promise.all(files.map(({ path }) => allocatedBytes(path)))
+  return Math.min(
+    bytes.reduce((sum, one) => sum + one, 0),
+    (volumes.layer(layerId)?.sizeBytes ?? 0) * 1.01,
+  )
+}
+
+/** UEFI variables and what the TPM knows. They lie in the VM's directory and go with it. */
+export async function fillFirmware(context: CloneContext, base: Base, target: CloneTarget, sourceId: string) {
+  const { data } = context
+  if (base.nvram !== null) {
+    const path = data.nvram(target.id)
+    if (base.tag === null) await copyFile(base.nvram, path, constants.COPYFILE_EXCL)
+    else await copyInside(context, base.nvram, base.tag, path, base.user)
+    await giveTo(path, target.uid)
+    const origin = readNvramOrigin(data, sourceId)
+    if (origin !== null) await writeNvramOrigin(data, target.id, origin)
+  }
+  if (base.tpm !== null) await copyTpm(base.tpm, data.tpmDir(target.id), target.uid)
+}
+
+/** Variables as they were in a snapshot inside their file. The copy is made where the source's user may write. */
+async function copyInside(context: CloneContext, from: string, tag: string, to: string, user: Base['user']) {
+  const { volumes, qemuImg } = context
+  const { virtualSizeBytes } = await qemuImg.info(from, 'qcow2', { user })
+  const stage = volumes.announceLayer({
+    poolId: LOCAL_POOL_ID,
+    format: 'qcow2',
+    sizeBytes: virtualSizeBytes,
+    parent: null,
+    uid: null,
+  })
+  try {
+    await writeEmptyQcow2(volumes.pathOf(stage), virtualSizeBytes, null, user?.uid ?? null)
+    await qemuImg.flatten([{ path: from, format: 'qcow2' }], volumes.pathOf(stage), { tag, user, onProgress() {} })
+    await copyFile(volumes.pathOf(stage), to, constants.COPYFILE_EXCL)
+  } finally {
+    await dropLayers(context, [stage])
+  }
+}
+
+/** Plain files only: the directory is the guest's, and a link in it could lead anywhere. */
+async function copyTpm(from: string, to: string, uid: number | null): Promise<void> {
+  const names = await readdir(from).catch(() => [])
+  if (names.length === 0) return
+  await mkdir(to, { mode: 0o700 })
+  for (const name of names) {
+    const facts = await lstat(join(from, name))
+    // Its lock is not part of what it knows.
+    if (!facts.isFile() || facts.size > TPM_FILE_MAX || name.startsWith('.')) continue
+    await copyFile(join(from, name), join(to, name), constants.COPYFILE_EXCL)
+    await giveTo(join(to, name), uid)
+  }
+  if (uid !== null) await chown(to, uid, uid)
+  await chmod(to, 0o700)
+  await syncDir(to)
+}
+
+/** Private to its guest, and on disk for good. */
+async function giveTo(path: string, uid: number | null): Promise<void> {
+  const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
+  try {
+    await handle.chmod(0o600)
+    if (uid !== null) await handle.chown(uid, uid)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+function takeDisk({ volumes }: CloneContext, target: CloneTarget, device: string, made: LayerDocument): void {
+  const layer = volumes.changeLayer(made.id, { state: 'ready', uid: target.uid })
+  volumes.put({
+    v: 1,
+    id: randomUUIDv7(),
+    name: `${target.name} ${device}`,
+    poolId: layer.poolId,
+    ownerId: target.ownerId,
+    vm: { id: target.id, device },
+    head: layer.id,
+    sizeBytes: layer.sizeBytes,
+    createdAt: new Date().toISOString(),
+    trashedAt: null,
+  })
+}
+
+const mustLayer = ({ volumes }: CloneContext, id: string): LayerDocument => {
+  const layer = volumes.layer(id)
+  if (layer === null) throw new EngineError('volume_missing', 'A file of this disk is no longer known.')
+  return layer
+}
+
+/** Whether there is a TPM's directory at all: it is made at the first start. */
+export const hasDir = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => null))?.isDirectory() ?? false
