@@ -33,6 +33,11 @@ export interface BaseDisk {
   readonly sizeBytes: number
 }
 
+export interface TpmFile {
+  readonly name: string
+  readonly content: Buffer
+}
+
 /** A moment of the source, as it is kept for its clones. */
 export interface Base {
   readonly spec: VmSpec
@@ -41,8 +46,8 @@ export interface Base {
   readonly tag: string | null
   /** UEFI variables to copy; null: none. */
   readonly nvram: string | null
-  /** Directory of what the TPM knows; null: none. */
-  readonly tpm: string | null
+  /** What the TPM knows; null: none is taken over. */
+  readonly tpm: readonly TpmFile[] | null
   /** Who may read the source's own files. */
   readonly user: ToolUser | null
   /** Copies made for a single clone, which takes them over instead of copying them again. */

@@ -4,7 +4,7 @@
  */
 import { randomUUIDv7 } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chmod, chown, copyFile, lstat, mkdir, open, readdir, stat } from 'node:fs/promises'
+import { chown, copyFile, mkdir, open, readdir, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import { syncDir } from '#server/storage/dirs.ts'
@@ -13,7 +13,7 @@ import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
 import { allocatedBytes, MAX_CHAIN } from '#server/storage/volumes.ts'
-import { atOnce, type Base, type CloneContext, dropLayers } from './context.ts'
+import { atOnce, type Base, type CloneContext, dropLayers, type TpmFile } from './context.ts'
 
 export interface CloneTarget {
   readonly id: string
@@ -154,7 +154,7 @@ export async function fillFirmware(context: CloneContext, base: Base, target: Cl
     const origin = readNvramOrigin(data, sourceId)
     if (origin !== null) await writeNvramOrigin(data, target.id, origin)
   }
-  if (base.tpm !== null) await copyTpm(base.tpm, data.tpmDir(target.id), target.uid)
+  if (base.tpm !== null && base.tpm.length > 0) await writeTpm(base.tpm, data.tpmDir(target.id), target.uid)
 }
 
 /** Variables as they were in a snapshot inside their file. The copy is made where the source's user may write. */
@@ -177,20 +177,28 @@ async function copyInside(context: CloneContext, from: string, tag: string, to: 
   }
 }
 
-/** Plain files only: the directory is the guest's, and a link in it could lead anywhere. */
-async function copyTpm(from: string, to: string, uid: number | null): Promise<void> {
-  const names = await readdir(from).catch(() => [])
-  if (names.length === 0) return
+/** Plain files of a TPM's directory, its lock left out: it is the guest's, and a link in it could lead anywhere. */
+export async function readTpm(dir: string): Promise<TpmFile[]> {
+  const files: TpmFile[] = []
+  for (const entry of await readdir(dir, { withFileTypes: true }).catch(() => [])) {
+    if (!entry.isFile() || entry.name.startsWith('.')) continue
+    const handle = await open(join(dir, entry.name), constants.O_RDONLY | constants.O_NOFOLLOW)
+    try {
+      if ((await handle.stat()).size <= TPM_FILE_MAX) files.push({ name: entry.name, content: await handle.readFile() })
+    } finally {
+      await handle.close()
+    }
+  }
+  return files
+}
+
+async function writeTpm(files: readonly TpmFile[], to: string, uid: number | null): Promise<void> {
   await mkdir(to, { mode: 0o700 })
-  for (const name of names) {
-    const facts = await lstat(join(from, name))
-    // Its lock is not part of what it knows.
-    if (!facts.isFile() || facts.size > TPM_FILE_MAX || name.startsWith('.')) continue
-    await copyFile(join(from, name), join(to, name), constants.COPYFILE_EXCL)
+  for (const { name, content } of files) {
+    await writeFile(join(to, name), content, { flag: 'wx', mode: 0o600 })
     await giveTo(join(to, name), uid)
   }
   if (uid !== null) await chown(to, uid, uid)
-  await chmod(to, 0o700)
   await syncDir(to)
 }
 
@@ -227,7 +235,3 @@ const mustLayer = ({ volumes }: CloneContext, id: string): LayerDocument => {
   if (layer === null) throw new EngineError('volume_missing', 'A file of this disk is no longer known.')
   return layer
 }
-
-/** Whether there is a TPM's directory at all: it is made at the first start. */
-export const hasDir = async (path: string): Promise<boolean> =>
-  (await stat(path).catch(() => null))?.isDirectory() ?? false

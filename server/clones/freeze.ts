@@ -10,7 +10,7 @@
  * right at the next start (`repairLayers`).
  */
 import { constants, existsSync } from 'node:fs'
-import { link, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { link, lstat, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import { syncDir } from '#server/storage/dirs.ts'
@@ -208,6 +208,20 @@ export async function freezeHeads(
 /** Layers as they are, for what reads them alone. */
 export const basesOf = (context: CloneContext, disks: readonly DiskOf[]): BaseDisk[] =>
   disks.map(({ device, volume }) => baseOf(device, mustLayer(context, volume.head)))
+
+/** Names that disk files of a VM that is off had before they became bases, which its QEMU still knew them by. */
+export async function forgetOldNames({ data, volumes, pools }: CloneContext, vmId: string): Promise<void> {
+  const known = new Set(
+    volumes.layers().flatMap((layer) => (pools.get(layer.poolId) === null ? [] : volumes.pathOf(layer))),
+  )
+  for (const name of await readdir(data.vmDir(vmId)).catch(() => [])) {
+    const path = join(data.vmDir(vmId), name)
+    if (extname(name) !== '.qcow2' || path === data.nvram(vmId) || known.has(path)) continue
+    const facts = await lstat(path).catch(() => null)
+    // The file itself has another name, so nothing is lost.
+    if (facts?.isFile() && facts.nlink > 1) await rm(path, { force: true })
+  }
+}
 
 /**
  * Puts right what a crash left: names of layers that were not taken, and owners that do not fit what is stored. Only in

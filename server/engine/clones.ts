@@ -15,10 +15,19 @@ import type { CloneKind } from '#lib/schema/origin.ts'
 import type { SnapshotKind } from '#lib/schema/snapshot.ts'
 import { VmName, type VmSpec, type VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import type { Base, CloneContext } from '#server/clones/context.ts'
-import { atOnce, toolUser } from '#server/clones/context.ts'
-import { chainBytes, fillFirmware, fillFull, fillLinked, hasDir } from '#server/clones/fill.ts'
-import { basesOf, type DiskOf, freezeHeads, ownLayer, repairLayers, shareLayers } from '#server/clones/freeze.ts'
+import { atOnce, dropLayers, toolUser } from '#server/clones/context.ts'
+import { chainBytes, fillFirmware, fillFull, fillLinked, readTpm } from '#server/clones/fill.ts'
+import {
+  basesOf,
+  type DiskOf,
+  forgetOldNames,
+  freezeHeads,
+  ownLayer,
+  repairLayers,
+  shareLayers,
+} from '#server/clones/freeze.ts'
 import type { Lineage } from '#server/clones/lineage.ts'
+import { copyLive, freezeLive, recoverLive } from '#server/clones/live.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
 import type { Supervisor } from '#server/vm/types.ts'
 import { canSeeVm, requireVm } from './access.ts'
@@ -74,6 +83,8 @@ export interface CloneDeps {
 }
 
 export interface CloneEngineWithUpkeep extends CloneEngine {
+  /** A run of the VM has ended. */
+  afterExit(vmId: string): Promise<void>
   /** Puts right what a crash left. Before guests are started. @returns sentences for the log */
   open(): Promise<string[]>
 }
@@ -160,11 +171,14 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
     if (why !== null) throw new EngineError('conflict', why)
   }
 
+  /** Directory of what the TPM knows; null: it is not taken over. */
+  const tpmOf = (record: VmRecord, spec: VmSpec, input: CloneInput): string | null =>
+    spec.tpm !== 'none' && input.tpm === 'copy' ? data.tpmDir(record.id) : null
   const sideOf = async (record: VmRecord, spec: VmSpec, input: CloneInput) => {
-    const hasTpm = spec.tpm !== 'none' && input.tpm === 'copy' && (await hasDir(data.tpmDir(record.id)))
+    const tpm = tpmOf(record, spec, input)
     return {
       nvram: spec.firmware === 'uefi' ? data.nvram(record.id) : null,
-      tpm: hasTpm ? data.tpmDir(record.id) : null,
+      tpm: tpm === null ? null : await readTpm(tpm),
       user: toolUser(context, record.uid),
     }
   }
@@ -185,7 +199,6 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       await make(base)
     }
     const held = { what: 'clone', by: caller.name, jobId: job.jobId }
-    const side = await sideOf(record, from?.spec ?? record.spec, input)
 
     if (from !== null) {
       const disks = from.disks.map(({ device, layerId, sizeBytes }) => {
@@ -194,9 +207,9 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
         return { device, layerId, poolId: layer.poolId, sizeBytes }
       })
       const base = {
-        ...{ spec: from.spec, disks, tag: from.tag, user: side.user, isForOne: false },
-        nvram: from.nvram,
-        tpm: input.tpm === 'copy' ? from.tpm : null,
+        ...{ spec: from.spec, disks, tag: from.tag, isForOne: false },
+        ...{ user: toolUser(context, record.uid), nvram: from.nvram },
+        tpm: input.tpm === 'copy' && from.tpm !== null ? await readTpm(from.tpm) : null,
       }
       // Neither may it be deleted, nor be merged with others, before the clones stand on it.
       const sentence = 'A snapshot of it is being cloned'
@@ -211,7 +224,14 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       })
       return
     }
-    const whole = { spec: record.spec, tag: null, isForOne: false, ...side }
+    if (!isOff(id)) {
+      await whileLive(record, input, job, held, pinned)
+      return
+    }
+    const whole = async () => ({
+      ...{ spec: record.spec, tag: null, isForOne: false },
+      ...(await sideOf(record, record.spec, input)),
+    })
     if (lineage.isTemplate(id)) {
       // No file of it is written, so nobody need wait.
       const disks = disksOf(id, record.spec)
@@ -219,15 +239,14 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
         context,
         disks.map(({ volume }) => volume.head),
       )
-      await pinned({ ...whole, disks: basesOf(context, disks) })
+      await pinned({ ...(await whole()), disks: basesOf(context, disks) })
       return
     }
     const sentence = 'It is being cloned'
-    if (!isOff(id)) throw new EngineError('wrong_state', 'Shut the guest down first, then clone it.')
     if (input.kind === 'full') {
       await busy.run(id, { ...held, sentence, isAtomic: true }, async () => {
         assertOff(id)
-        await pinned({ ...whole, disks: basesOf(context, disksOf(id, record.spec)) })
+        await pinned({ ...(await whole()), disks: basesOf(context, disksOf(id, record.spec)) })
       })
       return
     }
@@ -237,9 +256,62 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
         assertOff(id)
         return freezeHeads(context, record.uid, disksOf(id, record.spec))
       })
-      await pinned({ ...whole, disks })
+      await pinned({ ...(await whole()), disks })
     })
   }
+  /** Of a guest that runs: its disks as of one moment, whatever it writes meanwhile. */
+  const whileLive = async (
+    record: VmRecord,
+    input: CloneInput,
+    job: JobContext,
+    held: { what: string; by: string; jobId: string },
+    make: (base: Base) => Promise<void>,
+  ): Promise<void> => {
+    const { id, uid } = record
+    const ids = (spec: VmSpec) =>
+      ownDisks(spec)
+        .map((disk) => disk.id)
+        .join()
+    await busy.run(id, { ...held, sentence: 'It is being cloned' }, async (note) => {
+      const running = supervisor.runtime(id).launchedSpec
+      if (running === null) throw new EngineError('wrong_state', 'What this guest runs is not known; try again.')
+      // A disk that is to come with the next start is not there yet, one that is to go still is.
+      const spec = ids(running) === ids(record.spec) ? record.spec : running
+      const source = { id, uid, spec: running, disks: disksOf(id, running) }
+      const progress = {
+        signal: job.signal,
+        step: job.step,
+        progress: (done: number, total: number) => job.progress(done, total),
+        note,
+      }
+      const take = input.kind === 'linked' ? freezeLive : copyLive
+      const moment = await supervisor.work(id, (guest) =>
+        take(context, guest, source, tpmOf(record, running, input), progress),
+      )
+      try {
+        await make({
+          ...{ spec, disks: moment.disks, tag: null, user: toolUser(context, uid) },
+          nvram: moment.nvram === null ? null : volumes.pathOf(moment.nvram),
+          tpm: moment.tpm,
+          isForOne: input.kind === 'full' && input.count === 1,
+        })
+      } finally {
+        await dropLayers(
+          context,
+          moment.made.filter((layer) => volumes.volumeOfHead(layer.id) === null),
+        )
+      }
+    })
+  }
+  busy.onRecovery('clone', async (vmId, left) => {
+    const { state } = supervisor.runtime(vmId)
+    const isReachable = !['off', 'crashed', 'unmanageable'].includes(state)
+    const notes = isReachable
+      ? await supervisor.work(vmId, (guest) => recoverLive(context, guest, left.about))
+      : await recoverLive(context, null, left.about)
+    for (const sentence of notes) context.warn(`${records.get(vmId)?.spec.name ?? vmId}: ${sentence}`)
+  })
+
   const assertOff = (id: string): void => {
     if (!isOff(id)) throw new EngineError('wrong_state', 'The guest was started meanwhile; try again.')
   }
@@ -420,6 +492,11 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
           )
         deps.announce(must(vmId))
         return views.view(must(vmId), caller.role)
+      })
+    },
+    async afterExit(vmId) {
+      await locks.run(vmId, async () => {
+        if (records.get(vmId) !== null && isOff(vmId)) await forgetOldNames(context, vmId)
       })
     },
     async open() {

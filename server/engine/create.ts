@@ -420,6 +420,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       objectName: record.spec.name,
       ownerId: record.ownerId,
     })
+    clones.afterExit(vmId).catch((error: unknown) => warn(`Old disk names of ${vmId} could not be removed.`, error))
     definer.afterExit(vmId).catch((error: unknown) => warn(`Cleaning up after ${vmId} failed.`, error))
   }
 
