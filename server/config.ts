@@ -23,6 +23,10 @@ export interface Config {
   readonly imageDirs: readonly string[]
   /** Directories below which an administrator may share directories with guests. */
   readonly shareDirs: readonly string[]
+  /** Directories at or below which an administrator may make storage pools. */
+  readonly poolDirs: readonly string[]
+  /** Days that removed disks stay in the trash; 0: none. */
+  readonly trashDays: number
   /** Administrators may give QEMU raw options. */
   readonly allowRawArgs: boolean
   /** Extra host names the dashboard may be called by (reverse proxy). */
@@ -52,6 +56,8 @@ const Environment = z.object({
   GUESTDECK_ACCEL: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
   GUESTDECK_IMAGE_DIRS: z.string().default(''),
   GUESTDECK_SHARE_DIRS: z.string().default(''),
+  GUESTDECK_POOL_DIRS: z.string().default('/srv:/mnt:/media'),
+  GUESTDECK_TRASH_DAYS: z.coerce.number().int().min(0).max(3650).default(7),
   GUESTDECK_ALLOW_RAW_ARGS: z.enum(['0', '1', '']).default(''),
   GUESTDECK_ALLOWED_HOSTS: z.string().default(''),
   GUESTDECK_INSECURE_HTTP: z.enum(['0', '1', '']).default(''),
@@ -126,6 +132,8 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     apiOnly: flags.apiOnly === true,
     imageDirs: list(e.GUESTDECK_IMAGE_DIRS, ':'),
     shareDirs: list(e.GUESTDECK_SHARE_DIRS, ':'),
+    poolDirs: list(e.GUESTDECK_POOL_DIRS, ':'),
+    trashDays: e.GUESTDECK_TRASH_DAYS,
     allowRawArgs: e.GUESTDECK_ALLOW_RAW_ARGS === '1',
     allowedHosts: list(e.GUESTDECK_ALLOWED_HOSTS, ','),
     insecureHttp: flags.insecureHttp === true || e.GUESTDECK_INSECURE_HTTP === '1',

@@ -14,6 +14,7 @@ import { jobsOperations } from './operations/jobs.ts'
 import { peopleOperations } from './operations/people.ts'
 import { seedsOperations } from './operations/seeds.ts'
 import { signInOperations } from './operations/sign-in.ts'
+import { storageOperations } from './operations/storage.ts'
 import { transfersOperations } from './operations/transfers.ts'
 import { vmsOperations } from './operations/vms.ts'
 
@@ -34,6 +35,7 @@ export const operations = {
   ...appliancesOperations,
   ...hostOperations,
   ...jobsOperations,
+  ...storageOperations,
 } as const satisfies Record<string, Operation>
 
 export type Operations = typeof operations

@@ -22,6 +22,10 @@ export const PRIVILEGES = [
   'image.add',
   'image.delete',
   'image.register',
+  'pool.view',
+  'pool.manage',
+  'volume.view',
+  'volume.change',
   'host.view',
   'user.manage',
   'activity.view.all',
@@ -29,7 +33,14 @@ export const PRIVILEGES = [
 export type Privilege = (typeof PRIVILEGES)[number]
 export type RoutePrivilege = Privilege | 'public' | 'session' | 'account'
 
-const VIEWER: readonly Privilege[] = ['vm.view', 'vm.console.view', 'image.view', 'host.view']
+const VIEWER: readonly Privilege[] = [
+  'vm.view',
+  'vm.console.view',
+  'image.view',
+  'pool.view',
+  'volume.view',
+  'host.view',
+]
 const OPERATOR: readonly Privilege[] = [
   ...VIEWER,
   'vm.create',
@@ -41,6 +52,7 @@ const OPERATOR: readonly Privilege[] = [
   'vm.console.control',
   'image.add',
   'image.delete',
+  'volume.change',
 ]
 
 export const ROLE_PRIVILEGES: Readonly<Record<Role, readonly Privilege[]>> = {

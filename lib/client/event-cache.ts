@@ -31,6 +31,8 @@ export function without<T extends Identified>(list: Items<T>, id: string): Items
 const STALE: Record<NonNullable<DeckEvent['topic']>, readonly string[]> = {
   vm: [],
   image: ['starterList', 'imageSources'],
+  pool: ['poolList', 'storageNeedList'],
+  volume: ['volumeList', 'volumeView', 'poolList', 'storageNeedList'],
   job: [],
   backup: ['backupList', 'backupScheduleList', 'backupScheduleForecast'],
   host: ['hostView'],

@@ -98,13 +98,18 @@ function reachableDrive(old: Drive, next: Drive, field: string): Reachable {
     }
   }
   if (old.device !== 'disk' || next.device !== 'disk') return { device: old, steps: [] }
-  const device = { ...old, throttle: next.throttle, bootIndex: next.bootIndex }
-  return {
-    device,
-    steps: same(old.throttle, next.throttle)
-      ? []
-      : [{ kind: 'throttle', field: `${field}.throttle`, id: old.id, throttle: next.throttle }],
+  const grows = next.sizeGiB > old.sizeGiB && !old.shared && !next.shared
+  const device = {
+    ...old,
+    throttle: next.throttle,
+    bootIndex: next.bootIndex,
+    sizeGiB: grows ? next.sizeGiB : old.sizeGiB,
   }
+  const steps: LiveStep[] = []
+  if (!same(old.throttle, next.throttle))
+    steps.push({ kind: 'throttle', field: `${field}.throttle`, id: old.id, throttle: next.throttle })
+  if (grows) steps.push({ kind: 'resize', field: `${field}.sizeGiB`, id: old.id, sizeGiB: next.sizeGiB })
+  return { device, steps }
 }
 
 function reachableCard(old: NetworkCard, next: NetworkCard, field: string): Reachable {
@@ -173,6 +178,7 @@ function reasonOf(
   const [step] = reachable.steps
   let reason = `“${next.id}” can be changed at once.`
   if (step === undefined) reason = 'The boot order can be changed at once; it counts when the guest starts up next.'
+  else if (step.kind === 'resize') reason = `“${next.id}” can be made larger at once.`
   else if (step.kind === 'medium') reason = `The medium in “${next.id}” can be changed at once.`
   return { reason, waiting: 'apply' }
 }
@@ -180,8 +186,8 @@ function reasonOf(
 function coldReason(list: DeviceList, live: AnyDevice, next: AnyDevice): string {
   if (list === 'disks') {
     const [a, b] = [live as Drive, next as Drive]
-    if (a.device === 'disk' && b.device === 'disk' && a.sizeGiB !== b.sizeGiB)
-      return `The guest sees the new size of “${next.id}” at the next start.`
+    if (a.device === 'disk' && b.device === 'disk' && b.sizeGiB < a.sizeGiB)
+      return `The running guest has a larger “${next.id}”; a disk never becomes smaller.`
   }
   if (list === 'networks') {
     const rest = {

@@ -22,6 +22,8 @@ export type LiveStep = { readonly field: string } & (
   | { readonly kind: 'unplug'; readonly list: DeviceList; readonly id: string }
   | { readonly kind: 'medium'; readonly id: string; readonly image: string | null; readonly seed: string | null }
   | { readonly kind: 'throttle'; readonly id: string; readonly throttle: Throttle | null }
+  /** It only ever grows. */
+  | { readonly kind: 'resize'; readonly id: string; readonly sizeGiB: number }
   | { readonly kind: 'link'; readonly id: string; readonly link: boolean }
   | { readonly kind: 'rate-limit'; readonly id: string; readonly rateLimit: NetworkCard['rateLimit'] }
   | { readonly kind: 'forwards'; readonly id: string; readonly before: Forwards; readonly forwards: Forwards }

@@ -28,6 +28,8 @@ const ORDER: readonly LiveStep['kind'][] = [
   'plug',
   'cpus',
   'unplug',
+  // Last, because it alone cannot be taken back.
+  'resize',
 ]
 
 const rank = (step: LiveStep): number =>
@@ -76,6 +78,8 @@ export function applyStep(live: VmSpec, step: LiveStep): VmSpec {
       return edit(live, 'disks', step.id, { image: step.image, seed: step.seed })
     case 'throttle':
       return edit(live, 'disks', step.id, { throttle: step.throttle })
+    case 'resize':
+      return edit(live, 'disks', step.id, { sizeGiB: step.sizeGiB })
     case 'link':
       return edit(live, 'networks', step.id, { link: step.link })
     case 'rate-limit':

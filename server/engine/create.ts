@@ -18,16 +18,19 @@ import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
 import { createScheduler } from '#server/schedules/scheduler.ts'
 import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
-import { createPools } from '#server/storage/pools.ts'
+import { childFiles, directFiles } from '#server/storage/layer-files.ts'
+import { createPoolHealth } from '#server/storage/pool-health.ts'
+import { createPools, LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { createQemuImg } from '#server/storage/qemu-img.ts'
 import { createToolSandbox } from '#server/storage/sandbox.ts'
 import { createSeedFiles } from '#server/storage/seed-files.ts'
 import { createSharedDisks } from '#server/storage/shared-disks.ts'
 import { createSpaceLedger } from '#server/storage/space.ts'
+import { createUsage } from '#server/storage/usage.ts'
 import { createVmFiles } from '#server/storage/vm-files.ts'
 import { createVolumes, type LegacyDisk } from '#server/storage/volumes.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
-import { canSeeVm } from './access.ts'
+import { canSeeVm, requireVm } from './access.ts'
 import { exportLog } from './activity-export.ts'
 import { createApplianceEngine } from './appliances.ts'
 import { createBackups } from './backup-setup.ts'
@@ -42,17 +45,23 @@ import { createKeyedLock } from './keyed-lock.ts'
 import { createLauncher } from './launch.ts'
 import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
+import { createPoolEngine } from './pools.ts'
 import { createSeeds } from './seeds.ts'
+import { createStorageViews } from './storage-views.ts'
 import { createTransferEngine } from './transfers.ts'
 import type { Caller, Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmAuthority } from './vm-authority.ts'
 import { createVmBusy, type VmBusy } from './vm-busy.ts'
 import { createVmDefiner } from './vm-define.ts'
+import { createVmDisks } from './vm-disks.ts'
 import { createVmRecords, type VmRecord } from './vm-records.ts'
 import { createVmSeeds } from './vm-seeds.ts'
 import { createVmViews } from './vm-views.ts'
 import { createVmEngine } from './vms.ts'
+import { createVolumeLocks } from './volume-locks.ts'
+import { createVolumeWork } from './volume-work.ts'
+import { createVolumeEngine } from './volumes.ts'
 
 /** Between two automatic starts, so that a host that just booted is not flooded. */
 const AUTOSTART_STAGGER_MS = 2000
@@ -60,6 +69,9 @@ const AUTOSTART_STAGGER_MS = 2000
 const REFRESH_MS = 30_000
 /** After somebody looked at live numbers without an event socket. */
 const INTEREST_MS = 10_000
+/** Of a pool whose reserve nobody has set. */
+const MINIMUM_RESERVE_BYTES = 5 * 2 ** 30
+const USABLE_POOL: ReadonlySet<string> = new Set(['ok', 'low', 'full', 'read-only'])
 const BOOT_ID_KEY = 'boot-id'
 
 export interface RunningEngine extends Engine {
@@ -113,8 +125,19 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const space = createSpaceLedger(data.root, deps.minimumReserveBytes)
   const qemuImg = createQemuImg(sandbox)
   const files = createVmFiles(data, qemuImg)
-  const pools = createPools(data, store, space, warn, deps.minimumReserveBytes)
+  const pools = createPools(data, store, space, warn, deps.minimumReserveBytes, (id) => roomOf(id))
   pools.open()
+  const health = createPoolHealth({
+    pools,
+    minimumReserveBytes: deps.minimumReserveBytes ?? MINIMUM_RESERVE_BYTES,
+    ...(deps.poolTimes ?? {}),
+  })
+  const roomOf = async (id: string) => {
+    const { look, reserveBytes, evidence } = await health.look(id)
+    if (look === null) throw new EngineError('pool_unavailable', `The storage pool cannot be used: ${evidence}`)
+    return { ...look, reserveBytes }
+  }
+  const layerFiles = (poolId: string) => (poolId === LOCAL_POOL_ID ? directFiles() : childFiles(health.childOf(poolId)))
   const shared = createSharedDisks(data, identity.readersGid)
   const records = createVmRecords(store, warn)
   const journal = createJournal(store, hub)
@@ -155,6 +178,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     qemuImg,
     readersGid: identity.readersGid,
     warn,
+    files: layerFiles,
     image(id) {
       const document = library.get(id)
       return document === null ? null : { path: library.filePath(document), format: document.format }
@@ -254,6 +278,20 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         )
     }
   }
+  const usage = createUsage(volumes, layerFiles, (id) => USABLE_POOL.has(health.view(id).state))
+  const volumeLocks = createVolumeLocks()
+  const volumeWork = createVolumeWork({
+    ...{ pools, volumes, health, usage, qemuImg, jobs, journal, warn, busy, supervisor },
+    ...{ locks: volumeLocks, readersGid: identity.readersGid, trashDays: config.trashDays },
+  })
+  const disks = createVmDisks({
+    ...{ store, pools, volumes, health, usage, work: volumeWork, locks: volumeLocks, trashDays: config.trashDays },
+  })
+  const storageViews = createStorageViews({
+    ...{ pools, volumes, health, usage, library, userName, trashDays: config.trashDays },
+    vm: (id) => records.get(id),
+    runtime: (id) => supervisor.runtime(id),
+  })
   const seeds = createSeeds({
     store,
     files: createSeedFiles(data),
@@ -268,6 +306,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     library,
     files,
     volumes,
+    disks,
     shared,
     seeds,
     space,
@@ -335,6 +374,26 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     snapshots: { kindOf: () => null, baseOf: noSnapshots },
     start: (caller, vmId) => vms.start(caller, vmId),
     announce: (record) => announcer.definitionChanged(record, false),
+  })
+  const poolEngine = createPoolEngine({
+    ...{
+      pools,
+      volumes,
+      health,
+      views: storageViews,
+      journal,
+      roots: config.poolDirs,
+      readersGid: identity.readersGid,
+    },
+    ownDirs: [config.dataDir, config.runDir],
+    usedBy: () => null,
+    onChange: (id) => void hub.publish('pool', id, null),
+  })
+  const volumeEngine = createVolumeEngine({
+    ...{ pools, volumes, health, usage, views: storageViews, work: volumeWork, locks: volumeLocks, journal },
+    requireVm: (caller, id) => requireVm(records, caller, id),
+    changeVm: (caller, id, patch) => vms.update(caller, id, patch, null),
+    keepWhenReleased: disks.keepWhenReleased,
   })
   const images = createImageEngine({
     data,
@@ -431,6 +490,11 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   for (const volume of volumes.all()) {
     // A deletion that a crash interrupted.
     if (volume.vm !== null && !records.isStored(volume.vm.id)) await volumes.remove(volume.id)
+    // Or one whose disks were kept, before their files were out of the VM's directory.
+    else if (volume.vm === null && volumes.liesWithVm(volume.id))
+      await volumes
+        .handOver(volume.id, null)
+        .catch((error: unknown) => warn(`The disk ${volume.name} stayed behind.`, error))
   }
   for (const record of records.all()) imagesOf.set(record.id, new Set(mediaOf(record)))
   const holderOf = new Map(volumes.all().map(({ id, vm }) => [id, vm?.id ?? null]))
@@ -441,6 +505,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     }
     if (volume === null) holderOf.delete(id)
     else holderOf.set(id, volume.vm?.id ?? null)
+    hub.publish('volume', id, null, undefined, {
+      kind: volume === null ? 'gone' : 'change',
+      ownerId: volume?.ownerId ?? null,
+    })
     // A free one is a user of its own; that of a VM being created is announced with the VM.
     announceUses(id, volume === null || volume.vm !== null ? [] : volumes.imagesOf(volume))
   })
@@ -480,6 +548,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   await volumes.collect()
   const refresh = setInterval(() => {
     library.refresh().catch((error: unknown) => warn('Looking at the image files failed.', error))
+    for (const { id } of pools.all()) void usage.refresh(id)
+    void volumeWork.purge()
     try {
       records.saveLate()
     } catch {
@@ -487,6 +557,9 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     }
   }, REFRESH_MS)
   refresh.unref()
+  health.onChange((id) => void hub.publish('pool', id, null))
+  await health.lookAtAll()
+  health.start()
 
   const metrics = createMetrics(function* () {
     for (const { id, spec } of records.all()) yield { id, name: spec.name, runtime: supervisor.runtime(id) }
@@ -518,6 +591,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     transfers,
     backups: backups.engine,
     appliances,
+    pools: poolEngine,
+    volumes: volumeEngine,
     host: {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
       capabilities: () => deps.host.capabilities(),
@@ -590,6 +665,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     },
     async close() {
       clearInterval(refresh)
+      health.close()
       seeds.close()
       if (interestTimer !== null) clearTimeout(interestTimer)
       stopListening()

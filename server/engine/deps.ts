@@ -65,4 +65,6 @@ export interface EngineDeps {
   readonly seedTimes?: SeedTimes
   /** Lower bound of the disk reserve, bytes; only tests on small file systems set it. */
   readonly minimumReserveBytes?: number
+  /** How often pools are looked at and how long a look may take, milliseconds; for tests. */
+  readonly poolTimes?: { readonly everyMs?: number; readonly lookMs?: number }
 }

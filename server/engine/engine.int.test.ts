@@ -273,12 +273,10 @@ describe('changing', () => {
     expect(readdirSync(data.vmDir(vm.id)).sort()).toEqual(['a.qcow2', 'b.qcow2'])
     await update(ANN, vm.id, { disks: [{ device: 'disk', id: 'b' }] })
     expect(readdirSync(data.vmDir(vm.id))).toEqual(['b.qcow2'])
-    for (const sizeGiB of [1, 3]) {
-      await expect(update(ANN, vm.id, { disks: [{ device: 'disk', id: 'b', sizeGiB }] })).rejects.toMatchObject({
-        code: 'bad_input',
-        field: 'disks.0.sizeGiB',
-      })
-    }
+    await expect(update(ANN, vm.id, { disks: [{ device: 'disk', id: 'b', sizeGiB: 1 }] })).rejects.toMatchObject({
+      code: 'bad_input',
+      field: 'disks.0.sizeGiB',
+    })
     expect(readdirSync(data.vmDir(vm.id))).toEqual(['b.qcow2'])
   })
 

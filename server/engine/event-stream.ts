@@ -33,6 +33,8 @@ export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps)
     switch (event.topic) {
       case null:
         return { event, text }
+      case 'pool':
+        return may(caller, 'pool.view') ? { event, text } : null
       case 'host':
         return may(caller, 'host.view') ? { event, text } : null
       case 'vm': {
@@ -58,6 +60,9 @@ export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps)
         return image === null ? null : withObject(event, image)
       }
       case 'backup':
+        return ownerId === null || canSeeVm(caller, { ownerId }) ? { event, text } : null
+      case 'volume':
+        if (!may(caller, 'volume.view')) return null
         return ownerId === null || canSeeVm(caller, { ownerId }) ? { event, text } : null
       case 'job':
         return ownerId === caller.userId || caller.role === 'admin' ? { event, text } : null

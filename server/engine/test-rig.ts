@@ -33,6 +33,9 @@ export const imageDir = join(root, 'isos')
 /** Guests' users may pass it, which they may not pass what is the dashboard's own. */
 export const shareDir = mkdtempSync(join(tmpdir(), 'gd-share-'))
 chmodSync(shareDir, 0o755)
+/** Below it tests may make storage pools. */
+export const poolRoot = mkdtempSync(join(tmpdir(), 'gd-pools-'))
+chmodSync(poolRoot, 0o755)
 export const data = dataPaths(join(root, 'data'))
 const config = readConfig(
   {
@@ -40,6 +43,7 @@ const config = readConfig(
     GUESTDECK_RUN: join(root, 'r'),
     GUESTDECK_IMAGE_DIRS: imageDir,
     GUESTDECK_SHARE_DIRS: shareDir,
+    GUESTDECK_POOL_DIRS: poolRoot,
     GUESTDECK_PORT: '18686',
     // To run the same tests with another QEMU.
     GUESTDECK_QEMU: process.env.GUESTDECK_QEMU,
@@ -152,6 +156,11 @@ afterEach(async () => {
     if (vm.state !== 'off' && vm.state !== 'crashed') await engine.vms.poweroff(ADMIN, vm.id)
     await engine.vms.delete(ADMIN, vm.id, null)
   }
+  for (const volume of (await engine.volumes.list(ADMIN)).items)
+    if (volume.trashedAt === null) await engine.volumes.delete(ADMIN, volume.id)
+  expect((await engine.volumes.emptyTrash(ADMIN)).kept).toBe(0)
+  for (const pool of (await engine.pools.list(ADMIN)).items)
+    if (!pool.builtIn) await engine.pools.delete(ADMIN, pool.id)
   for (const image of (await engine.images.list(ADMIN)).items) await engine.images.delete(ADMIN, image.id)
   expect(readdirSync(data.vmsDir)).toEqual([])
   expect(readdirSync(data.layersDir)).toEqual([])
@@ -160,7 +169,7 @@ afterEach(async () => {
 })
 afterAll(async () => {
   await stop(now)
-  for (const dir of [root, shareDir]) rmSync(dir, { recursive: true, force: true })
+  for (const dir of [root, shareDir, poolRoot]) rmSync(dir, { recursive: true, force: true })
 })
 
 export const create = (who: Caller, input: unknown) => now.engine.vms.create(who, VmSpecInput.parse(input))

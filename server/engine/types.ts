@@ -46,7 +46,13 @@ export interface VmEngine {
   ): Promise<Out<'vmUpdate'>>
   /** No side effects. */
   previewChange(caller: Caller, id: string, patch: Body<'vmChangePreview'>): Promise<Out<'vmChangePreview'>>
-  delete(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
+  /** @param disks what becomes of its disks; `trash` when left out */
+  delete(
+    caller: Caller,
+    id: string,
+    expectedRevision: number | null,
+    disks?: 'trash' | 'delete' | 'keep',
+  ): Promise<void>
   resetFirmware(caller: Caller, id: string): Promise<Out<'vmFirmwareReset'>>
   start(caller: Caller, id: string): Promise<Out<'vmStart'>>
   shutdown(caller: Caller, id: string): Promise<Out<'vmShutdown'>>
@@ -171,6 +177,33 @@ export interface BackupEngine {
   forecast(caller: Caller, id: string): Promise<Out<'backupScheduleForecast'>>
 }
 
+export interface PoolEngine {
+  list(caller: Caller): Promise<Out<'poolList'>>
+  create(caller: Caller, input: Body<'poolCreate'>): Promise<Out<'poolCreate'>>
+  update(caller: Caller, id: string, patch: Body<'poolUpdate'>): Promise<Out<'poolUpdate'>>
+  delete(caller: Caller, id: string): Promise<void>
+  check(caller: Caller, id: string): Promise<Out<'poolCheck'>>
+  needs(caller: Caller): Promise<Out<'storageNeedList'>>
+}
+
+export interface VolumeEngine {
+  list(caller: Caller): Promise<Out<'volumeList'>>
+  view(caller: Caller, id: string): Promise<Out<'volumeView'>>
+  create(caller: Caller, input: Body<'volumeCreate'>): Promise<Out<'volumeCreate'>>
+  rename(caller: Caller, id: string, name: string): Promise<Out<'volumeUpdate'>>
+  grow(caller: Caller, id: string, sizeGiB: number): Promise<Out<'volumeGrow'>>
+  attach(caller: Caller, id: string, vmId: string): Promise<Out<'volumeAttach'>>
+  detach(caller: Caller, id: string): Promise<Out<'volumeDetach'>>
+  copy(caller: Caller, id: string, input: Body<'volumeCopy'>): Promise<Out<'volumeCopy'>>
+  convert(caller: Caller, id: string, format: 'qcow2' | 'raw'): Promise<Out<'volumeConvert'>>
+  compact(caller: Caller, id: string): Promise<Out<'volumeCompact'>>
+  move(caller: Caller, id: string, input: Body<'volumeMove'>): Promise<Out<'volumeMove'>>
+  /** A free disk goes to the trash; one in the trash goes for good. */
+  delete(caller: Caller, id: string): Promise<void>
+  restore(caller: Caller, id: string): Promise<Out<'volumeRestore'>>
+  emptyTrash(caller: Caller): Promise<Out<'trashEmpty'>>
+}
+
 interface HostEngine {
   view(caller: Caller, options: { refresh: boolean }): Promise<Out<'hostView'>>
   capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
@@ -207,6 +240,8 @@ export interface Engine {
   readonly transfers: TransferEngine
   readonly backups: BackupEngine
   readonly appliances: ApplianceEngine
+  readonly pools: PoolEngine
+  readonly volumes: VolumeEngine
   readonly host: HostEngine
   readonly jobs: JobEngine
   readonly events: EventEngine

@@ -5,7 +5,6 @@ import type { SeedId } from '#lib/schema/ids.ts'
 import type { SeedInput } from '#lib/schema/seed.ts'
 import type { VmChangePreview } from '#lib/schema/vm-devices.ts'
 import type { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
-import { GIB } from '#lib/units.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import type { ImageLibrary } from '#server/images/library.ts'
 import { flashFor } from '#server/spec/devices/firmware.ts'
@@ -32,6 +31,7 @@ import type { Seeds } from './seeds.ts'
 import type { Caller } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import { checkAgainstOthers } from './vm-checks.ts'
+import type { DiskFate, DiskWishes, VmDisks } from './vm-disks.ts'
 import type { VmClaim, VmRecord, VmRecords } from './vm-records.ts'
 
 /** A new qcow2 file takes a few hundred KiB; UEFI variables take less than one MiB. */
@@ -70,7 +70,9 @@ export interface VmDefiner {
    */
   resetFirmware(id: string): Promise<VmRecord>
   /** @throws EngineError wrong_state, stale_revision */
-  delete(caller: Caller | null, id: string, expectedRevision: number | null): Promise<void>
+  delete(caller: Caller | null, id: string, expectedRevision: number | null, disks?: DiskFate): Promise<void>
+  /** Before a start, within the VM's lock: its disks are reachable, and as large as was asked. @throws EngineError */
+  readyDisks(record: VmRecord): Promise<void>
   /** Call when a running guest has let go of a disk: its file goes unless the definition names it. */
   afterRelease(id: string): Promise<void>
   /** Call when a run has ended: removes disks that were taken out of the definition while the guest had them. */
@@ -105,6 +107,7 @@ export interface DefineDeps {
   readonly library: ImageLibrary
   readonly files: VmFiles
   readonly volumes: Volumes
+  readonly disks: VmDisks
   readonly shared: SharedDisks
   readonly seeds: Seeds
   readonly space: SpaceLedger
@@ -133,6 +136,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     library,
     files,
     volumes,
+    disks,
     shared,
     seeds,
     space,
@@ -202,7 +206,6 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
   /** @throws EngineError bad_input */
   const changed = (before: VmSpec, patch: VmSpecPatch, known: NormalizeFacts, runtime: VmRuntime): VmSpec => {
     const spec = placed(applyPatch(before, patch, { ...known, heldIds: deviceIdsOf(runtime) }), before, patch, runtime)
-    refuseGrowth(before, spec)
     return spec
   }
 
@@ -230,15 +233,17 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     spec: VmSpec,
     before: VmSpec | null,
     undo: AsyncDisposableStack,
+    wishes: DiskWishes,
     isHeld: (diskId: string) => boolean = () => false,
   ): Promise<void> => {
     const known = new Set(before?.disks.map((drive) => drive.id))
     const fresh = spec.disks.filter((drive) => drive.device === 'disk').filter((disk) => !known.has(disk.id))
     const needsNvram = spec.firmware === 'uefi' && before?.firmware !== 'uefi'
-    const newFiles = fresh.length + (needsNvram ? 1 : 0)
     // Nothing to write: a rename must work on a full disk too.
-    if (newFiles === 0) return
-    const reservation = await space.reserve(newFiles * BYTES_PER_NEW_FILE, 'The VM')
+    if (fresh.length === 0 && !needsNvram) return
+    using _room = await disks.reserve(fresh, spec, wishes, BYTES_PER_NEW_FILE)
+    const ownFiles = sharedDisksOf({ disks: fresh }).length + (needsNvram ? 1 : 0)
+    const reservation = ownFiles === 0 ? null : await space.reserve(ownFiles * BYTES_PER_NEW_FILE, 'The VM')
     try {
       for (const disk of sharedDisksOf({ disks: fresh })) {
         const made = await shared.ensure(vm.ownerId, disk)
@@ -246,25 +251,14 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       }
       for (const disk of fresh) {
         if (disk.shared) continue
-        const volume = await volumes.create({
-          name: `${spec.name} ${disk.id}`,
-          ownerId: vm.ownerId,
-          sizeBytes: disk.sizeGiB * GIB,
-          parent: disk.image === null ? null : { image: disk.image },
-          vm: { id: vm.id, device: disk.id },
-          uid: vm.uid,
-        })
-        // One that a guest did not give back goes when it does.
-        undo.defer(async () => {
-          if (!isHeld(disk.id)) await volumes.remove(volume.id)
-        })
+        await disks.make(vm, spec, disk, wishes, undo, () => isHeld(disk.id))
       }
       if (needsNvram) {
         const made = await files.createNvram(vm.id, vm.uid, await nvramTemplate(spec))
         if (made) undo.defer(() => files.removeNvram(vm.id))
       }
     } finally {
-      reservation.release()
+      reservation?.release()
     }
   }
 
@@ -284,7 +278,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     if (launchedSpec === null && !isOff(id)) return
     const wanted = new Set([...spec.disks, ...(launchedSpec?.disks ?? [])].map((drive) => drive.id))
     for (const volume of volumes.ofVm(id))
-      if (volume.vm !== null && !wanted.has(volume.vm.device)) await volumes.remove(volume.id)
+      if (volume.vm !== null && !wanted.has(volume.vm.device)) await disks.release(volume, spec.name)
     await seeds.sweep(id, [...seedsIn(spec), ...seedsIn(launchedSpec)])
   }
 
@@ -314,8 +308,9 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
   })
 
   /** What is asked for, completed; with the drive of its seed. */
-  const wanted = async (caller: Caller, input: VmSpecInput, seed: SeedInput | undefined) => {
-    authority.assertMayAsk(caller, null, input)
+  const wanted = async (caller: Caller, asked: VmSpecInput, seed: SeedInput | undefined) => {
+    authority.assertMayAsk(caller, null, asked)
+    const { input, wishes } = disks.resolve(caller, caller.userId, asked)
     const known = await facts()
     const seedId = seed === undefined ? null : seeds.newId()
     let spec = normalizeSpec(input, known)
@@ -325,7 +320,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     }
     authority.assertMaySet(caller, null, spec)
     await authority.assertHostPaths(spec)
-    return { spec, seedId }
+    return { spec, seedId, wishes }
   }
 
   /** Definition of a derived VM, with the drive of its seed. */
@@ -393,10 +388,10 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
 
   return {
     async create(caller, input, seed) {
-      const { spec, seedId } = await wanted(caller, input, seed)
+      const { spec, seedId, wishes } = await wanted(caller, input, seed)
       // From here to `claim` nothing awaits, so that two creates cannot both find a name, port or address free.
       check(spec, caller, caller.userId, null, seedId)
-      const uid = identity.allocate(records.uids)
+      const uid = identity.allocate(records.uids.union(disks.uids()))
       const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid, spec }
       using holds = new DisposableStack()
       holds.defer(records.claim(claim))
@@ -404,7 +399,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       await using undo = new AsyncDisposableStack()
       await files.createDir(claim.id, uid)
       undo.defer(() => files.remove(claim.id))
-      await createFiles(claim, spec, null, undo)
+      await createFiles(claim, spec, null, undo, wishes)
       if (seed !== undefined && seedId !== null)
         await seeds.write(seed, seedId, subjectOf(claim.id, uid, spec), caller.name, undo)
       // A definition that cannot compile is refused now, not at its first start.
@@ -479,17 +474,19 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     async preview(caller, input, seed) {
       const { spec, seedId } = await wanted(caller, input, seed)
       check(spec, caller, caller.userId, null, seedId)
-      const uid = identity.allocate(records.uids)
+      const uid = identity.allocate(records.uids.union(disks.uids()))
       return { spec, commandLine: await launcher.explain({ id: PREVIEW_ID, ownerId: caller.userId, uid, spec }, null) }
     },
-    async update(caller, id, patch, expectedRevision, apply) {
+    async update(caller, id, asked, expectedRevision, apply) {
       return locks.run(id, async () => {
         const known = await facts()
         const before = requireRecord(id)
         assertRevision(before, expectedRevision)
-        authority.assertMayAsk(caller, before.spec, patch)
+        authority.assertMayAsk(caller, before.spec, asked)
+        const { input: patch, wishes } = disks.resolve(caller, before.ownerId, asked)
         const runtime = supervisor.runtime(id)
         const spec = changed(before.spec, patch, known, runtime)
+        disks.assertSizes(id, before.spec, spec)
         authority.assertMaySet(caller, before.spec, spec)
         await assertHost(id, caller, before.spec, spec)
         check(spec, caller, before.ownerId, id)
@@ -502,9 +499,12 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         const present = { ...before.spec, disks: [...before.spec.disks, ...held] }
         // A dashboard that ended in the middle of a change may have left files.
         await sweep(before)
-        await createFiles(before, spec, present, undo, (diskId) => isInUse(id, diskId))
+        await createFiles(before, spec, present, undo, wishes, (diskId) => isInUse(id, diskId))
         await launcher.explain({ ...before, spec }, null)
         await files.settle(id)
+        const isOpen = (diskId: string) => isInUse(id, diskId)
+        // Those that nobody has open; the others grow with the live change, or at the next start.
+        await disks.growClosed(id, spec, (diskId) => isOpen(diskId) || !isOff(id))
         let record: VmRecord | null = null
         const commit = () => {
           record = records.replace(before, spec, now(), before.revision)
@@ -522,6 +522,8 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
             compile: await launcher.compiler({ ...before, spec }, runtime.accelerator),
             commit,
           })
+          const { launchedSpec } = supervisor.runtime(id)
+          if (launchedSpec !== null) disks.noteGrown(id, launchedSpec, isOpen)
         }
         undo.move()
         const stored = requireRecord(id)
@@ -532,12 +534,14 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         return stored
       })
     },
-    async previewChange(caller, id, patch) {
+    async previewChange(caller, id, asked) {
       const known = await facts()
       const before = requireRecord(id)
-      authority.assertMayAsk(caller, before.spec, patch)
+      authority.assertMayAsk(caller, before.spec, asked)
+      const { input: patch } = disks.resolve(caller, before.ownerId, asked)
       const runtime = supervisor.runtime(id)
       const spec = changed(before.spec, patch, known, runtime)
+      disks.assertSizes(id, before.spec, spec)
       authority.assertMaySet(caller, before.spec, spec)
       await assertHost(id, caller, before.spec, spec)
       check(spec, caller, before.ownerId, id)
@@ -570,7 +574,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         return record
       })
     },
-    async delete(_caller, id, expectedRevision) {
+    async delete(_caller, id, expectedRevision, fate = 'trash') {
       await locks.run(id, async () => {
         const record = requireRecord(id)
         assertRevision(record, expectedRevision)
@@ -584,17 +588,22 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
           await files.finish(id)
           throw error
         }
-        if (!records.remove(record, record.revision)) {
+        const settle = disks.leaveVm(id, record.spec.name, fate, () => records.remove(record, record.revision))
+        if (settle === null) {
           supervisor.register(id)
           await files.finish(id)
           throw new EngineError('stale_revision', 'This VM changed meanwhile. Nothing was deleted: load it again.')
         }
         deps.onChange(record, true)
-        for (const volume of volumes.ofVm(id)) await volumes.remove(volume.id)
+        await settle()
         seeds.forget(id)
         await files.remove(id)
         await sweepShared(record.ownerId, record.spec)
       })
+    },
+    async readyDisks({ id, spec }) {
+      await disks.assertStartable(id, spec)
+      await disks.growClosed(id, spec, () => false)
     },
     async afterRelease(id) {
       await locks.run(id, async () => {
@@ -610,17 +619,4 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     },
     thumbnail: scaleDownPng,
   }
-}
-
-/** @throws EngineError bad_input */
-function refuseGrowth(before: VmSpec, after: VmSpec): void {
-  after.disks.forEach((drive, index) => {
-    const old = before.disks.find((candidate) => candidate.id === drive.id)
-    if (drive.device !== 'disk' || old?.device !== 'disk' || drive.sizeGiB === old.sizeGiB) return
-    throw new EngineError(
-      'bad_input',
-      `“${drive.id}” has ${old.sizeGiB} GiB; this release cannot change the size of an existing disk. Add another disk instead.`,
-      { field: `disks.${index}.sizeGiB` },
-    )
-  })
 }

@@ -86,6 +86,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
         if (record === null) throw new EngineError('not_found', 'There is no such VM.')
         busy.assertFree(id, 'start')
         await deps.authority.assertLaunchable(record.spec, deps.runningBut(id))
+        await definer.readyDisks(record)
         return launcher.prepare(record)
       }),
     )
@@ -164,13 +165,13 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
         return shown(await definer.resetFirmware(id), caller)
       })
     },
-    async delete(caller, id, expectedRevision) {
+    async delete(caller, id, expectedRevision, disks = 'trash') {
       const record = requireVm(records, caller, id)
       await journal.vmOperation('vmDelete', caller, record, 'deleted', async () => {
         assertMay(caller, 'vm.delete')
         busy.assertFree(id, 'delete')
         deps.templates.assertMayDelete(caller, record)
-        await definer.delete(caller, id, expectedRevision)
+        await definer.delete(caller, id, expectedRevision, disks)
       })
     },
     start: power('vmStart', 'started', (record, caller) => start(record.id, caller.name)),

@@ -34,6 +34,7 @@ import { imageRoutes } from '#server/http/routes/images.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
 import { seedRoutes } from '#server/http/routes/seeds.ts'
 import { sessionRoutes } from '#server/http/routes/session.ts'
+import { storageRoutes } from '#server/http/routes/storage.ts'
 import { transferRoutes } from '#server/http/routes/transfers.ts'
 import { vmRoutes } from '#server/http/routes/vms.ts'
 
@@ -219,6 +220,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...backupRoutes(engine),
       ...applianceRoutes(engine),
       ...hostRoutes(engine),
+      ...storageRoutes(engine),
     },
     {
       identify: (request) => identify(request.raw, auth, credentials),

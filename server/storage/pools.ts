@@ -4,13 +4,16 @@
  */
 import { join } from 'node:path'
 import * as z from 'zod'
+import { PoolPurpose } from '#lib/schema/storage.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { DataPaths } from '#server/paths.ts'
 import type { Store } from '#server/store/types.ts'
-import { createSpaceLedger, type SpaceLedger } from './space.ts'
+import { createSpaceLedger, type Room, type SpaceLedger } from './space.ts'
 
 /** The built-in pool. */
 export const LOCAL_POOL_ID = '00000000-0000-7000-8000-000000000001'
+
+const DEFAULT_KEY = 'default-pool'
 
 export const PoolDocument = z.object({
   v: z.literal(1),
@@ -21,6 +24,8 @@ export const PoolDocument = z.object({
   path: z.string().nullable(),
   /** Files are kept below a mount point, and nothing is written while it is not mounted. */
   mustBeMounted: z.boolean(),
+  /** What it may be used for. */
+  purposes: z.array(PoolPurpose).default(['disks', 'backups']),
   /** Bytes kept free; null: 5 % of the file system, at least 5 GiB. */
   reserveBytes: z.number().nullable(),
   createdAt: z.string(),
@@ -34,6 +39,9 @@ export interface Pools {
   /** @throws EngineError not_found */
   require(id: string): PoolDocument
   put(document: PoolDocument): void
+  /** The pool new disks lie in unless another is chosen. */
+  defaultId(): string
+  makeDefault(id: string): void
   remove(id: string): void
   /** Directory that relative file names of the pool's layers start from. */
   rootOf(pool: PoolDocument): string
@@ -43,15 +51,20 @@ export interface Pools {
   space(id: string): SpaceLedger
 }
 
-/** @param minimumReserveBytes lower bound of the reserve; smaller only in tests on small file systems */
+/**
+ * @param minimumReserveBytes lower bound of the reserve; smaller only in tests on small file systems
+ * @param room how much a pool has; left out: its directory is asked directly
+ */
 export function createPools(
   data: DataPaths,
   store: Store,
   local: SpaceLedger,
   warn: (message: string, error?: unknown) => void,
   minimumReserveBytes?: number,
+  room?: (id: string) => Promise<Room>,
 ): Pools {
   const documents = new Map<string, PoolDocument>()
+  let chosen: string = LOCAL_POOL_ID
   const ledgers = new Map<string, SpaceLedger>([[LOCAL_POOL_ID, local]])
   const rootOf = (pool: PoolDocument) => pool.path ?? data.root
   const require = (id: string): PoolDocument => {
@@ -61,6 +74,7 @@ export function createPools(
   }
   return {
     open() {
+      chosen = z.string().catch(LOCAL_POOL_ID).parse(store.get('meta', DEFAULT_KEY)?.value)
       documents.set(LOCAL_POOL_ID, {
         v: 1,
         id: LOCAL_POOL_ID,
@@ -68,6 +82,7 @@ export function createPools(
         kind: 'dir',
         path: null,
         mustBeMounted: false,
+        purposes: ['disks', 'backups'],
         reserveBytes: null,
         createdAt: '1970-01-01T00:00:00.000Z',
       })
@@ -80,6 +95,11 @@ export function createPools(
     all: () => [...documents.values()],
     get: (id) => documents.get(id) ?? null,
     require,
+    defaultId: () => (documents.has(chosen) ? chosen : LOCAL_POOL_ID),
+    makeDefault(id) {
+      store.put('meta', DEFAULT_KEY, require(id).id)
+      chosen = id
+    },
     put(document) {
       store.put('pool', document.id, document)
       documents.set(document.id, document)
@@ -95,7 +115,7 @@ export function createPools(
       const known = ledgers.get(id)
       if (known !== undefined) return known
       const pool = require(id)
-      const ledger = createSpaceLedger(rootOf(pool), minimumReserveBytes)
+      const ledger = createSpaceLedger(rootOf(pool), minimumReserveBytes, room && (() => room(id)))
       ledgers.set(id, ledger)
       return ledger
     },

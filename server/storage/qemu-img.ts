@@ -90,6 +90,14 @@ export interface QemuImg {
     target: string,
     options: CallOptions & { readonly tag?: string; readonly onProgress: (part: number) => void },
   ): Promise<void>
+  /**
+   * Copies into a fresh, empty file that exists what a chain shows, or, where that file has a base, what the chain's top
+   * alone holds.
+   * @param chain top first, whole @throws EngineError no_space, in_use, internal; the signal's reason
+   */
+  copyChain(chain: readonly ChainFile[], target: CopyTarget, options: CopyOptions): Promise<void>
+  /** Makes a disk larger; never smaller. Nobody may have it open. What it stands on is not opened. */
+  grow(file: ChainFile, sizeBytes: number, options?: CallOptions): Promise<void>
   /** Changes the name of the file below in the header, and nothing else: for those who look with qemu-img alone. */
   renameBacking(path: string, backing: ChainFile | null, options?: CallOptions): Promise<void>
 }
@@ -98,6 +106,16 @@ export interface QemuImg {
 export interface ChainFile {
   readonly path: string
   readonly format: DiskFormat
+}
+
+export interface CopyTarget extends ChainFile {
+  /** What the target stands on, top first; empty: nothing. */
+  readonly base: readonly ChainFile[]
+}
+
+interface CopyOptions extends CallOptions {
+  /** 0 to 1. */
+  readonly onProgress: (part: number) => void
 }
 
 const Tags = z.object({ snapshots: z.array(z.object({ name: z.string() })).default([]) })
@@ -163,6 +181,11 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
     const cause = new Error(`qemu-img ${args[0]}: exit ${result.exitCode ?? result.signal}: ${result.stderr.trim()}`)
     if (/No space left on device|Disk quota exceeded/.test(detail)) {
       throw new EngineError('no_space', `${what} failed: the disk is full. Delete images or VMs and try again.`, {
+        cause,
+      })
+    }
+    if (/Failed to get .*lock|Is another process using the image/.test(result.stderr)) {
+      throw new EngineError('in_use', `${what} failed: another program has the disk open. End it, then try again.`, {
         cause,
       })
     }
@@ -373,6 +396,49 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
         },
       )
     },
+    async copyChain(chain, target, { onProgress, signal, user }) {
+      for (const { path } of [...chain, ...target.base, target]) assertSafePath(path)
+      const [below] = target.base
+      const over = below === undefined ? ['--target-is-zero'] : ['-B', below.path, '-F', below.format]
+      const stall = new AbortController()
+      const timer = setTimeout(() => {
+        stall.abort(new EngineError('pool_unavailable', 'The copy stood still for ten minutes and was given up.'))
+      }, IMPORT_STALL_MS)
+      let before = ''
+      try {
+        await call(
+          'Copying a disk',
+          [
+            ...['convert', '-p', '-n', '-t', 'writeback', ...over, '--target-image-opts', '--'],
+            ...[nodeName(chain), dottedNode([target, ...target.base])],
+          ],
+          { readable: [...chain, ...target.base].map(({ path }) => path), writable: [target.path] },
+          IMPORT_TIMEOUT_MS,
+          signal === undefined ? stall.signal : AbortSignal.any([signal, stall.signal]),
+          user,
+          (text) => {
+            const part = lastProgress(before + text)
+            before = text.slice(-32)
+            if (part === null) return
+            timer.refresh()
+            onProgress(part)
+          },
+        )
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+    async grow(file, sizeBytes, options = {}) {
+      assertSafePath(file.path)
+      await call(
+        'Growing a disk',
+        ['resize', '-q', '--', nodeName([file]), String(Math.trunc(sizeBytes))],
+        { readable: [], writable: [file.path] },
+        CREATE_TIMEOUT_MS,
+        options.signal,
+        options.user,
+      )
+    },
     async renameBacking(path, backing, options = {}) {
       assertSafePath(path)
       if (backing !== null) assertSafePath(backing.path)
@@ -432,4 +498,17 @@ function nodeName(chain: readonly ChainFile[]): string {
           file: { driver: 'file', filename: file.path },
         }
   return `json:${JSON.stringify(node(chain))}`
+}
+
+/** The same in QEMU's dotted options, in which a comma is written twice. What lies below is read-only. */
+function dottedNode(chain: readonly ChainFile[], prefix = ''): string {
+  const [file, ...below] = chain
+  if (file === undefined) return ''
+  return [
+    `${prefix}driver=${file.format}`,
+    `${prefix}file.driver=file`,
+    `${prefix}file.filename=${file.path.replaceAll(',', ',,')}`,
+    ...(prefix === '' ? [] : [`${prefix}read-only=on`]),
+    ...(below.length > 0 ? [dottedNode(below, `${prefix}backing.`)] : []),
+  ].join(',')
 }

@@ -106,8 +106,13 @@ function bwrapArgs(request: SandboxedRun): string[] {
     '/dev',
     '--tmpfs',
     '/tmp',
-    ...request.readable.flatMap((dir) => ['--ro-bind', dir, dir]),
-    ...request.writable.flatMap((dir) => ['--bind', dir, dir]),
+    // Outer ones first: a file to be read stays read-only within a directory to be written.
+    ...[
+      ...request.readable.map((path) => ({ how: '--ro-bind', path })),
+      ...request.writable.map((path) => ({ how: '--bind', path })),
+    ]
+      .sort((a, b) => a.path.length - b.path.length)
+      .flatMap(({ how, path }) => [how, path, path]),
     '--chdir',
     '/',
     '--',

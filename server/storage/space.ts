@@ -27,15 +27,33 @@ export function reserveBytes(totalBytes: number, minimumBytes: number): number {
   return Math.max(totalBytes * 0.05, minimumBytes)
 }
 
-/** @param minimumReserveBytes lower bound of the reserve; smaller only in tests on small file systems */
-export function createSpaceLedger(dir: string, minimumReserveBytes = 5 * GiB): SpaceLedger {
+/** What a file system has. `reserveBytes` left out: 5 %, or the lower bound. */
+export interface Room {
+  readonly totalBytes: number
+  readonly freeBytes: number
+  readonly reserveBytes?: number
+}
+
+async function roomOf(dir: string): Promise<Room> {
+  const fs = await statfs(dir)
+  return { totalBytes: fs.blocks * fs.bsize, freeBytes: fs.bavail * fs.bsize }
+}
+
+/**
+ * @param minimumReserveBytes lower bound of the reserve; smaller only in tests on small file systems
+ * @param ask how much room there is; left out: the directory is asked
+ */
+export function createSpaceLedger(
+  dir: string,
+  minimumReserveBytes = 5 * GiB,
+  ask: () => Promise<Room> = () => roomOf(dir),
+): SpaceLedger {
   let outstanding = 0
   /** Check and claim in one synchronous step after the only await, so that no two callers get the same bytes. */
   const claim = async (bytes: number, what: string): Promise<void> => {
-    const fs = await statfs(dir)
-    const free = fs.bavail * fs.bsize
-    const kept = reserveBytes(fs.blocks * fs.bsize, minimumReserveBytes)
-    const usable = Math.max(0, free - outstanding - kept)
+    const room = await ask()
+    const kept = room.reserveBytes ?? reserveBytes(room.totalBytes, minimumReserveBytes)
+    const usable = Math.max(0, room.freeBytes - outstanding - kept)
     if (bytes > usable) {
       throw new EngineError(
         'no_space',

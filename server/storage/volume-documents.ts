@@ -19,6 +19,8 @@ export const VolumeDocument = z.object({
   createdAt: z.string(),
   /** When it was put in the trash; null: it is in use or free. */
   trashedAt: z.string().nullable(),
+  /** Name of the VM it was taken from when it was put there. */
+  trashedFrom: z.string().nullable().optional(),
 })
 export type VolumeDocument = z.output<typeof VolumeDocument>
 

@@ -12,14 +12,14 @@
  * be half made, which `open` removes.
  */
 import { randomUUIDv7 } from 'node:crypto'
-import { constants, existsSync } from 'node:fs'
-import { link, mkdir, open, rm, stat } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { existsSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { GIB } from '#lib/units.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { DataPaths } from '#server/paths.ts'
 import type { Store } from '#server/store/types.ts'
-import { syncDir } from './dirs.ts'
+import { directFiles, type LayerFiles } from './layer-files.ts'
 import { LOCAL_POOL_ID, type Pools } from './pools.ts'
 import type { DiskFormat, QemuImg } from './qemu-img.ts'
 import { LayerDocument, VolumeDocument } from './volume-documents.ts'
@@ -56,6 +56,7 @@ export interface NewVolume {
   /** User of the guest that will write it; null: the dashboard's. */
   readonly uid: number | null
   readonly format?: DiskFormat
+  readonly fill?: NewLayer['fill']
 }
 
 export interface NewLayer {
@@ -66,6 +67,8 @@ export interface NewLayer {
   readonly uid: number | null
   /** Name of the file relative to the pool's root; left out: one of its own in the pool's directory of layers. */
   readonly file?: string
+  /** Writes its content before it becomes ready; the file belongs to `as` meanwhile. A crash removes it. */
+  readonly fill?: { readonly as: number | null; write(layer: LayerDocument): Promise<void> }
 }
 
 export interface Volumes {
@@ -85,6 +88,8 @@ export interface Volumes {
   chainOf(vmId: string, device: string): ChainLink[] | null
   childrenOf(layerId: string): LayerDocument[]
   volumeOfHead(layerId: string): VolumeDocument | null
+  /** Snapshots, backups and their like that need a layer, in words. */
+  heldBy(layerId: string): string[]
   /** Who else needs a layer, in words; empty when only a volume's head or nobody. */
   needs(layerId: string): string[]
   /** Whether it may never be written again. */
@@ -120,8 +125,17 @@ export interface Volumes {
    * transaction in it is. Listeners hear of them afterwards.
    */
   together<T>(work: () => T): T
+  /** A free volume over a layer that was just made. Call inside `use` of `makeLayer`. @returns its id */
+  adopt(request: { name: string; ownerId: string; sizeBytes: number; layer: LayerDocument }): string
   /** Lets other guests read a layer: their group may read the file, and it lies where they can reach it. */
   share(layerId: string): Promise<LayerDocument>
+  /**
+   * Hands the head to another user and takes every file of the chain out of a VM's directory, so that the volume outlives
+   * the VM and no later user of the same number finds it. Only while nobody has it open.
+   */
+  handOver(id: string, uid: number | null): Promise<VolumeDocument>
+  /** Whether a file of the volume lies in a VM's own directory, which goes with the VM. */
+  liesWithVm(id: string): boolean
   /** Removes the volume and every layer only it needed. Idempotent. */
   remove(id: string): Promise<void>
   /** Removes layers nobody needs. @returns sentences for the log */
@@ -153,6 +167,8 @@ export interface VolumesDeps {
   /** Group of all guests; null: they share the dashboard's user. */
   readonly readersGid: number | null
   readonly warn: (message: string, error?: unknown) => void
+  /** How the files of a pool are reached; left out: directly. */
+  readonly files?: (poolId: string) => LayerFiles
   readonly now?: () => Date
 }
 
@@ -161,6 +177,8 @@ export const MAX_CHAIN = 64
 
 export function createVolumes(deps: VolumesDeps): Volumes {
   const { data, store, pools, qemuImg, readersGid } = deps
+  const direct = directFiles()
+  const filesOf = (poolId: string): LayerFiles => (poolId === LOCAL_POOL_ID ? direct : (deps.files?.(poolId) ?? direct))
   const at = () => (deps.now ?? (() => new Date()))().toISOString()
   const volumes = new Map<string, VolumeDocument>()
   const layers = new Map<string, LayerDocument>()
@@ -254,19 +272,6 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     return []
   }
 
-  /** Private to the guest that writes it, and on disk for good. */
-  const own = async (path: string, uid: number | null): Promise<void> => {
-    const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
-    try {
-      await handle.chmod(0o600)
-      if (uid !== null) await handle.chown(uid, uid)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await syncDir(dirname(path))
-  }
-
   const announceLayer = (request: NewLayer): LayerDocument => {
     const pool = pools.require(request.poolId)
     const id = randomUUIDv7()
@@ -287,14 +292,25 @@ export function createVolumes(deps: VolumesDeps): Volumes {
 
   const finishLayer = async (id: string): Promise<LayerDocument> => {
     const layer = requireLayer(id)
-    await own(pathOf(layer), layer.uid)
+    await filesOf(layer.poolId).own(pathOf(layer), layer.uid)
     return setLayer({ ...layer, state: 'ready' })
   }
 
   const removeFile = async (layer: LayerDocument): Promise<void> => {
+    // A pool that was removed took its files out of our hands.
+    if (pools.get(layer.poolId) !== null) await filesOf(layer.poolId).remove(pathOf(layer))
+  }
+
+  /** Gives a layer's file a name among the layers, a new owner, and takes the old name away. */
+  const settle = async (layer: LayerDocument, uid: number | null): Promise<void> => {
+    const pool = pools.require(layer.poolId)
+    const files = filesOf(layer.poolId)
     const path = pathOf(layer)
-    await rm(path, { force: true })
-    await syncDir(dirname(path)).catch(() => {})
+    const target = join(pools.layersDirOf(pool), `${layer.id}.${layer.format}`)
+    await files.link(path, target)
+    await files.own(target, uid)
+    setLayer({ ...layer, file: relative(pools.rootOf(pool), target), uid })
+    if (path !== target) await files.remove(path)
   }
 
   const dropLayer = async (id: string): Promise<void> => {
@@ -321,12 +337,7 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     const path = pathOf(layer)
     if (layer.format === 'raw') {
       if (layer.parent !== null) throw new EngineError('bad_input', 'A raw disk cannot stand on another file.')
-      const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600)
-      try {
-        await handle.truncate(layer.sizeBytes)
-      } finally {
-        await handle.close()
-      }
+      await filesOf(layer.poolId).createRaw(path, layer.sizeBytes)
     } else if (layer.parent === null) await qemuImg.createBlank(path, layer.sizeBytes)
     else await qemuImg.createOverlay(path, parentFile(layer.parent), layer.sizeBytes)
   }
@@ -340,6 +351,10 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     const release = pin(layer.id)
     try {
       await makeFile(layer)
+      if (request.fill !== undefined) {
+        await filesOf(layer.poolId).own(pathOf(layer), request.fill.as)
+        await request.fill.write(layer)
+      }
       const ready = await finishLayer(layer.id)
       use(ready)
       return ready
@@ -411,7 +426,14 @@ export function createVolumes(deps: VolumesDeps): Volumes {
       for (const layer of [...layers.values()]) {
         if (layer.state === 'ready') continue
         // Nothing can need a file that was never finished; what was leaving was needed by nobody.
-        await removeFile(layer).catch((error: unknown) => deps.warn(`${layer.file} could not be removed.`, error))
+        try {
+          await removeFile(layer)
+        } catch (error) {
+          // Its storage is away: `collect` tries again.
+          deps.warn(`${layer.file} could not be removed.`, error)
+          setLayer({ ...layer, state: 'leaving' })
+          continue
+        }
         forgetLayer(layer.id)
         notes.push(`Removed the half-${layer.state === 'making' ? 'made' : 'removed'} disk file ${layer.file}.`)
       }
@@ -462,6 +484,7 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     },
     childrenOf,
     volumeOfHead,
+    heldBy,
     needs,
     isFrozen: (layerId) => heldBy(layerId).length > 0 || childrenOf(layerId).length > 0,
     imagesOf: (volume) => imagesBelow(volume.head),
@@ -489,6 +512,7 @@ export function createVolumes(deps: VolumesDeps): Volumes {
           parent: request.parent,
           uid: request.uid,
           ...(file !== undefined && { file }),
+          ...(request.fill !== undefined && { fill: request.fill }),
         },
         (layer) =>
           setVolume({
@@ -526,27 +550,50 @@ export function createVolumes(deps: VolumesDeps): Volumes {
         for (const id of told) tell(id)
       }
     },
+    adopt({ name, ownerId, sizeBytes, layer }) {
+      const id = randomUUIDv7()
+      setVolume({
+        ...{ v: 1, id, name, poolId: layer.poolId, ownerId, vm: null, head: layer.id, sizeBytes },
+        ...{ createdAt: at(), trashedAt: null },
+      })
+      return id
+    },
     async share(layerId) {
       const layer = requireLayer(layerId)
       const pool = pools.require(layer.poolId)
       const dir = pools.layersDirOf(pool)
       const path = pathOf(layer)
       const target = join(dir, `${layer.id}.${layer.format}`)
-      await mkdir(dir, { recursive: true, mode: 0o700 })
       // A second name: a running QEMU may still know the first one. That goes with the VM's directory, or with `remove`.
-      if (path !== target && !existsSync(target)) await link(path, target)
-      const handle = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW)
-      try {
-        if (readersGid !== null) {
-          await handle.chown(0, readersGid)
-          await handle.chmod(0o640)
-        }
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-      await syncDir(dir)
+      const files = filesOf(layer.poolId)
+      await files.link(path, target)
+      await files.open(target, readersGid)
       return setLayer({ ...layer, file: relative(pools.rootOf(pool), target), uid: null })
+    },
+    async handOver(id, uid) {
+      const volume = requireVolume(id)
+      for (const { layerId } of chain(volume.head)) {
+        if (layerId === null) continue
+        const layer = requireLayer(layerId)
+        if (layerId !== volume.head && uid !== null && layer.uid !== null) await this.share(layerId)
+        else if (layerId === volume.head || layer.uid !== null)
+          await settle(layer, layerId === volume.head ? uid : null)
+      }
+      return requireVolume(id)
+    },
+    liesWithVm(id) {
+      const start = `${relative(data.root, data.vmsDir)}/`
+      for (
+        let next: string | null = volumes.get(id)?.head ?? null, depth = 0;
+        next !== null && depth < MAX_CHAIN;
+        depth += 1
+      ) {
+        const layer = layers.get(next)
+        if (layer === undefined) return false
+        if (layer.poolId === LOCAL_POOL_ID && layer.file.startsWith(start)) return true
+        next = layer.parent !== null && 'layer' in layer.parent ? layer.parent.layer : null
+      }
+      return false
     },
     async remove(id) {
       const volume = volumes.get(id)

@@ -112,9 +112,13 @@ export const vmsOperations = {
   vmDelete: op({
     method: 'DELETE',
     path: '/vms/:id',
-    summary: 'Delete a VM that is off, with its own disks; library images stay',
+    summary: 'Delete a VM that is off; its own disks go to the trash, library images stay',
     privilege: 'vm.delete',
     params: vmId,
+    query: z.strictObject({
+      /** `delete`: its disks go at once and for good; `keep`: they become free disks. */
+      disks: z.enum(['trash', 'delete', 'keep']).default('trash'),
+    }),
     status: 204,
     revisioned: true,
     errors: ['wrong_state', 'stale_revision', 'vm_busy', 'in_use'],

@@ -1,6 +1,6 @@
 /** Hard disks and CD drives. */
 import * as z from 'zod'
-import { ImageId, SeedId } from '../ids.ts'
+import { ImageId, PoolId, SeedId, VolumeId } from '../ids.ts'
 import { BootIndex, DeviceId, RootPort } from './common.ts'
 
 /** Limits in bytes and operations a second; 0 is no limit. `…Max` is what a burst may reach for `burstSeconds`. */
@@ -76,5 +76,12 @@ export const CdromDevice = z.strictObject({
 export const Drive = z.discriminatedUnion('device', [DiskDevice, CdromDevice]).meta({ id: 'Drive' })
 export type Drive = z.output<typeof Drive>
 
-export const DiskInput = z.strictObject({ ...DiskDevice.partial().shape, device: z.literal('disk') })
+export const DiskInput = z.strictObject({
+  ...DiskDevice.partial().shape,
+  device: z.literal('disk'),
+  /** Where a new disk's file shall lie; left out: the default pool. Means nothing for a disk that exists. */
+  pool: PoolId.optional(),
+  /** A free volume that becomes this disk, with its size and content, instead of a new one. */
+  volume: VolumeId.optional(),
+})
 export const CdromInput = z.strictObject({ ...CdromDevice.partial().shape, device: z.literal('cdrom') })

@@ -41,7 +41,8 @@ export function vmRoutes({ vms }: Engine): Pick<Handlers, Names> {
     vmUpdate: ({ caller, params, body, query, expectedRevision, reply }) =>
       tagged(reply, vms.update(caller, params.id, body, expectedRevision, query)),
     vmChangePreview: ({ caller, params, body }) => vms.previewChange(caller, params.id, body),
-    vmDelete: ({ caller, params, expectedRevision }) => vms.delete(caller, params.id, expectedRevision),
+    vmDelete: ({ caller, params, query, expectedRevision }) =>
+      vms.delete(caller, params.id, expectedRevision, query.disks),
     vmFirmwareReset: ({ caller, params, reply }) => tagged(reply, vms.resetFirmware(caller, params.id)),
     vmStart: ({ caller, params, reply }) => tagged(reply, vms.start(caller, params.id)),
     vmShutdown: ({ caller, params, reply }) => tagged(reply, vms.shutdown(caller, params.id)),

@@ -343,6 +343,8 @@ function sentenceOf(step: LiveStep): string {
     case 'rate-limit':
     case 'throttle':
       return `“${step.id}” could not be changed`
+    case 'resize':
+      return `“${step.id}” could not be made larger`
     case 'boot-order':
       return 'The boot order could not be changed'
     case 'virtio-mem':

@@ -5,7 +5,7 @@ import type { LiveStep } from '#lib/vm/live-types.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import { throttleLimits } from '#server/spec/devices/throttle.ts'
-import { formatNode, netdevId, QEMU_IDS, throttleGroupId } from '#server/spec/ids.ts'
+import { netdevId, QEMU_IDS, throttleGroupId } from '#server/spec/ids.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 import type { Guest } from '../guest.ts'
 import { ask } from './ask.ts'
@@ -16,6 +16,7 @@ import { removeBackends } from './unplug.ts'
 type Step<K extends LiveStep['kind']> = Extract<LiveStep, { kind: K }>
 
 const MIB = 2 ** 20
+const GIB = 2 ** 30
 const peripheral = (id: string) => `/machine/peripheral/${id}`
 
 async function setLink(guest: Guest, { id, link }: Step<'link'>): Promise<void> {
@@ -64,11 +65,14 @@ const Blocks = z.array(
   z.object({ qdev: z.string().optional(), inserted: z.object({ 'node-name': z.string().optional() }).optional() }),
 )
 
-/** Limits are set where the disk is attached, which for virtio, USB and NVMe is inside the device. @throws QmpError */
-async function backendPath(guest: Guest, id: string): Promise<string> {
+/** What QEMU has behind a device, whatever node that is by now. @throws QmpError */
+async function blockOf(guest: Guest, id: string): Promise<z.output<typeof Blocks>[number] | undefined> {
   const blocks = Blocks.parse(await ask(guest, 'query-block'))
-  return blocks.find((block) => block.inserted?.['node-name'] === formatNode(id, 0))?.qdev ?? id
+  return blocks.find(({ qdev }) => qdev === id || qdev === peripheral(id) || qdev?.startsWith(`${peripheral(id)}/`))
 }
+
+/** Limits are set where the disk is attached, which for virtio, USB and NVMe is inside the device. @throws QmpError */
+const backendPath = async (guest: Guest, id: string): Promise<string> => (await blockOf(guest, id))?.qdev ?? id
 
 export const hasThrottleGroup = (plan: LaunchPlan, id: string): boolean =>
   partsOf(plan.options, id).some((part) => part.kind === 'object' && part.id === throttleGroupId(id))
@@ -119,6 +123,13 @@ async function setBootOrder(guest: Guest, { positions }: Step<'boot-order'>): Pr
     ask(guest, 'qom-set', { path: peripheral(id), property: 'bootindex', value })
   for (const { id } of positions) await set(id, -1)
   for (const { id, bootIndex } of positions) if (bootIndex !== null) await set(id, bootIndex)
+}
+
+/** The node the device itself has, so that filters above the file pass the news on to the guest. @throws QmpError */
+async function growDisk(guest: Guest, { id, sizeGiB }: Step<'resize'>): Promise<void> {
+  const node = (await blockOf(guest, id))?.inserted?.['node-name']
+  if (node === undefined) throw new EngineError('conflict', `The running guest has no disk “${id}”.`)
+  await ask(guest, 'block_resize', { 'node-name': node, size: sizeGiB * GIB })
 }
 
 async function setWatchdog(guest: Guest, { action }: Step<'watchdog'>): Promise<void> {
@@ -199,7 +210,16 @@ async function insert(guest: Guest, id: string, parts: ReturnType<typeof partsOf
 
 /** Steps that bring or take no device. */
 export type SettingStep = Step<
-  'link' | 'rate-limit' | 'forwards' | 'throttle' | 'boot-order' | 'watchdog' | 'balloon' | 'virtio-mem' | 'medium'
+  | 'link'
+  | 'rate-limit'
+  | 'forwards'
+  | 'throttle'
+  | 'boot-order'
+  | 'watchdog'
+  | 'balloon'
+  | 'virtio-mem'
+  | 'medium'
+  | 'resize'
 >
 
 export const isSetting = (step: LiveStep): step is SettingStep =>
@@ -230,6 +250,9 @@ export async function applySetting(
       return null
     case 'throttle':
       await setThrottle(guest, step, before)
+      return null
+    case 'resize':
+      await growDisk(guest, step)
       return null
     case 'boot-order':
       await setBootOrder(guest, step)

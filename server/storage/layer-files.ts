@@ -1,0 +1,164 @@
+/**
+ * What is done to the files of layers, apart from what qemu-img does. On the data directory directly; in any other pool
+ * by a child process, because its storage may hang.
+ */
+import { constants } from 'node:fs'
+import { chmod, chown, link, mkdir, open, rm, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { EngineError } from '#server/engine/errors.ts'
+import { syncDir } from './dirs.ts'
+import type { PoolChild } from './pool-child.ts'
+
+export interface LayerFiles {
+  /** Private to the guest that writes it (null: to the dashboard), and on disk for good. @throws Error ENOENT … */
+  own(path: string, uid: number | null): Promise<void>
+  /** Readable for all guests, written by none, and on disk for good. */
+  open(path: string, readersGid: number | null): Promise<void>
+  /** No error when there is none. */
+  remove(path: string): Promise<void>
+  /** An empty raw file; refused when there is one. */
+  createRaw(path: string, sizeBytes: number): Promise<void>
+  /** A second name in the same file system; no error when it is there. */
+  link(path: string, target: string): Promise<void>
+  /** Sizes of those that are there. */
+  sizes(paths: readonly string[]): Promise<Map<string, FileSize>>
+}
+
+export interface FileSize {
+  /** On disk. */
+  readonly allocatedBytes: number
+  readonly bytes: number
+}
+
+/** Writing back what the kernel still holds of a large file takes its time. */
+const SYNC_MS = 600_000
+/** Names handed to one child. */
+const CHUNK = 400
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+export function directFiles(): LayerFiles {
+  const isRoot = process.getuid?.() === 0
+  return {
+    async own(path, uid) {
+      const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
+      try {
+        await handle.chmod(0o600)
+        if (uid !== null) await handle.chown(uid, uid)
+        else if (isRoot) await handle.chown(0, 0)
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await syncDir(dirname(path))
+    },
+    async open(path, readersGid) {
+      if (readersGid !== null) {
+        await chown(path, 0, readersGid)
+        await chmod(path, 0o640)
+      }
+      await sync(path)
+      await syncDir(dirname(path))
+    },
+    async remove(path) {
+      await rm(path, { force: true })
+      await syncDir(dirname(path)).catch(() => {})
+    },
+    async createRaw(path, sizeBytes) {
+      const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600)
+      try {
+        await handle.truncate(sizeBytes)
+      } finally {
+        await handle.close()
+      }
+    },
+    async link(path, target) {
+      await mkdir(dirname(target), { recursive: true, mode: 0o700 })
+      if (path === target) return
+      await link(path, target).catch((error: unknown) => {
+        if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+      })
+    },
+    async sizes(paths) {
+      const found = new Map<string, FileSize>()
+      for (const path of paths) {
+        const info = await stat(path).catch(() => null)
+        if (info?.isFile()) found.set(path, { allocatedBytes: info.blocks * 512, bytes: info.size })
+      }
+      return found
+    },
+  }
+}
+
+/** @throws EngineError pool_unavailable, no_space, internal */
+export function childFiles(child: PoolChild): LayerFiles {
+  const isRoot = process.getuid?.() === 0
+  const run = async (what: string, script: string, args: readonly string[], timeoutMs?: number): Promise<string> => {
+    const { code, stdout, stderr } = await child.run(script, args, timeoutMs === undefined ? {} : { timeoutMs })
+    if (code === 0) return stdout
+    const cause = new Error(`${what}: exit ${code}: ${stderr.trim()}`)
+    if (/No space left|quota exceeded/i.test(stderr))
+      throw new EngineError('no_space', `${what} failed: the storage is full.`, { cause })
+    if (/Read-only file system/i.test(stderr))
+      throw new EngineError('pool_unavailable', `${what} failed: the storage is read-only.`, { cause })
+    throw new EngineError('internal', `${what} failed; the server's log has the details.`, { cause })
+  }
+  /** A link planted in the place of a file is not followed. */
+  const PLAIN = '[ -f "$1" ] && [ ! -L "$1" ] || { echo "not a plain file" >&2; exit 3; };'
+  return {
+    async own(path, uid) {
+      const owner = uid === null ? (isRoot ? '0:0' : '') : `${uid}:${uid}`
+      await run(
+        'Handing over a disk file',
+        `${PLAIN} chmod 600 -- "$1" && { [ -z "$2" ] || chown "$2" -- "$1"; } && sync -- "$1" && sync -- "$3"`,
+        [path, owner, dirname(path)],
+        SYNC_MS,
+      )
+    },
+    async open(path, readersGid) {
+      await run(
+        'Sharing a disk file',
+        `${PLAIN} { [ -z "$2" ] || { chown "0:$2" -- "$1" && chmod 640 -- "$1"; }; } && sync -- "$1" && sync -- "$3"`,
+        [path, readersGid === null ? '' : String(readersGid), dirname(path)],
+        SYNC_MS,
+      )
+    },
+    async remove(path) {
+      // Large files take a while on some file systems.
+      await run('Removing a disk file', 'rm -f -- "$1" && { sync -- "$2" || :; }', [path, dirname(path)], 60_000)
+    },
+    async createRaw(path, sizeBytes) {
+      await run(
+        'Creating a disk file',
+        'set -C; umask 077; : > "$1" && truncate -s "$2" -- "$1"',
+        [path, String(Math.trunc(sizeBytes))],
+        30_000,
+      )
+    },
+    async link(path, target) {
+      if (path !== target) await run('Naming a disk file', '[ -e "$2" ] || ln -- "$1" "$2"', [path, target], 30_000)
+    },
+    async sizes(paths) {
+      const found = new Map<string, FileSize>()
+      for (let at = 0; at < paths.length; at += CHUNK) {
+        const { stdout } = await child.run(
+          `stat -c '%F|%b|%B|%s|%n' -- "$@" 2>/dev/null; :`,
+          paths.slice(at, at + CHUNK),
+        )
+        for (const line of stdout.split('\n')) {
+          const [type, blocks, unit, size, ...name] = line.split('|')
+          if (type?.startsWith('regular') && name.length > 0)
+            found.set(name.join('|'), { allocatedBytes: Number(blocks) * Number(unit), bytes: Number(size) })
+        }
+      }
+      return found
+    },
+  }
+}
