@@ -15,6 +15,7 @@ export const paths = {
   vmDefinition: (id: string) => `/vms/${id}/definition`,
   vmActivity: (id: string) => `/vms/${id}/activity`,
   images: () => '/images',
+  storage: () => '/storage',
   host: () => '/host',
   people: () => '/people',
   activity: () => '/activity',

@@ -28,6 +28,22 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   imageDelete: ['imageList', 'starterList', 'imageSources'],
   starterAdd: ['imageList', 'starterList'],
   jobCancel: ['jobList'],
+  poolCreate: ['poolList'],
+  poolUpdate: ['poolList'],
+  poolDelete: ['poolList'],
+  poolCheck: ['poolList', 'storageNeedList'],
+  volumeCreate: ['volumeList', 'poolList'],
+  volumeUpdate: ['volumeList', 'poolList'],
+  volumeGrow: ['volumeList', 'poolList'],
+  volumeAttach: ['volumeList', 'poolList'],
+  volumeDetach: ['volumeList', 'poolList'],
+  volumeDelete: ['volumeList', 'poolList'],
+  volumeRestore: ['volumeList', 'poolList'],
+  trashEmpty: ['volumeList', 'poolList'],
+  volumeCopy: ['jobList'],
+  volumeConvert: ['jobList'],
+  volumeCompact: ['jobList'],
+  volumeMove: ['jobList'],
 }
 
 export interface OperationInput<K extends OperationId> {

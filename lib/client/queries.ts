@@ -17,6 +17,9 @@ type ReadOperation =
   | 'imageView'
   | 'imageSources'
   | 'starterList'
+  | 'poolList'
+  | 'storageNeedList'
+  | 'volumeList'
   | 'hostView'
   | 'capabilitiesView'
   | 'deviceTypeView'
@@ -76,6 +79,10 @@ export const queries = {
   imageSources: () => read('imageSources', {}),
   starterList: () => ({ ...read('starterList', {}), staleTime: 60_000 }),
   /** Load and free space drift without an event. */
+  /** Room changes without an event. */
+  poolList: () => ({ ...read('poolList', {}), refetchInterval: HOST_REFRESH_MS }),
+  storageNeeds: () => ({ ...read('storageNeedList', {}), refetchInterval: HOST_REFRESH_MS }),
+  volumeList: () => ({ ...read('volumeList', {}), refetchInterval: fallbackMs }),
   hostView: () => ({ ...read('hostView', {}), refetchInterval: HOST_REFRESH_MS }),
   capabilities: () => ({ ...read('capabilitiesView', {}), staleTime: 300_000 }),
   /** Properties of one device, object or machine type; they change with QEMU alone. */

@@ -1,10 +1,12 @@
 'use client'
+import { useQuery } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
 import { ButtonLink } from '#components/nav/link.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { type Mark, MarkIcon } from '#components/ui/state-mark.tsx'
 import { VmPrimaryAction } from '#components/vm/vm-actions-menu.tsx'
 import { useT } from '#lib/client/i18n.tsx'
+import { queries } from '#lib/client/queries.ts'
 import { overview as messages } from '#lib/i18n/messages/en/overview.ts'
 import { paths } from '#lib/paths.ts'
 import type { Host } from '#lib/schema/host.ts'
@@ -24,7 +26,17 @@ const SHOWN = 6
 /** Everything that waits for a person, each with what to do. Nothing at all when nothing does. */
 export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly host: Host | undefined }) {
   const t = useT(messages)
+  const storage = useQuery(queries.storageNeeds())
   const needs: Need[] = []
+  for (const { id, title, detail } of storage.data?.items ?? [])
+    needs.push({
+      ...{ id, title, detail, mark: 'attention' },
+      action: (
+        <ButtonLink size="sm" href={paths.storage()}>
+          {t('needs.look')}
+        </ButtonLink>
+      ),
+    })
   for (const vm of vms) {
     if (!needsAttention(vm)) continue
     const look = (

@@ -10,6 +10,7 @@ export const app = defineMessages('app', {
     vms: 'Virtual machines',
     vmsShort: 'VMs',
     images: 'Images',
+    storage: 'Storage',
     host: 'Host',
     people: 'People',
     activity: 'Activity',
