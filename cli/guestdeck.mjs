@@ -19,12 +19,23 @@ function findNode() {
   return null
 }
 
+const words = process.argv.slice(2)
+if (words[0] === 'image' && words[1] === 'upload') {
+  // A client of the API: it needs neither the data directory nor the dependencies.
+  const { imageUpload } = await import('./image-upload.mjs')
+  process.exit(await imageUpload(words.slice(2)))
+}
+if (words[0] === 'image') {
+  process.stderr.write('guestdeck: the only command for images is: guestdeck image upload FILE (try --help)\n')
+  process.exit(2)
+}
+
 const node = findNode()
 if (node === null) {
   process.stderr.write(`guestdeck: needs Node ${NEEDED_MAJOR}, which comes with the dependencies; run npm start once\n`)
   process.exit(1)
 }
-const child = spawn(node, [join(root, 'server', 'admin.ts'), ...process.argv.slice(2)], { stdio: 'inherit' })
+const child = spawn(node, [join(root, 'server', 'admin.ts'), ...words], { stdio: 'inherit' })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('error', (error) => {
   process.stderr.write(`guestdeck: cannot run ${node}: ${error.message}\n`)

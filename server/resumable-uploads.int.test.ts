@@ -1,13 +1,13 @@
 /** Resumable uploads from outside: over HTTP, against the dashboard as a process, which is killed in the middle. */
 import { createHash, randomBytes } from 'node:crypto'
-import { readdirSync, statfsSync, statSync } from 'node:fs'
+import { readdirSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import type { Job } from '#lib/schema/job.ts'
 import { type Answer, send, sendRaw } from '#server/http/test-rig.ts'
-import { deck, dir, PASSWORD, ready, server, token } from '#server/testing/process-rig.ts'
+import { deck, dir, PASSWORD, ready, run, server, token } from '#server/testing/process-rig.ts'
 
 const MiB = 2 ** 20
 const PATH = '/api/v1/images/uploads'
@@ -234,4 +234,31 @@ it('breaks, wrong offsets, damaged pieces, bad names, other people and want of r
   expect(running.child.exitCode).toBeNull()
 
   expect((await send(port, 'POST', PATH, { headers: { 'upload-length': '1' } })).status).toBe(401)
+})
+
+it('the command line uploads with a token, goes on where it was stopped, and passes on why a file is refused', async () => {
+  const secret = await token()
+  const port = await ready(server())
+  const ann = client(port, secret)
+  const image = disk(70 * MiB)
+  const file = join(dir, 'cli.img')
+  writeFileSync(file, image)
+  const lastModified = Math.floor(statSync(file).mtimeMs)
+  // As an earlier call left it.
+  const left = await ann.create(image.length, 'cli.img', `,lastmodified ${base64(String(lastModified))}`)
+  await ann.append(String(left.headers.location), 0, image.subarray(0, 5 * MiB))
+  const env = { GUESTDECK_TOKEN: secret, GUESTDECK_URL: `http://127.0.0.1:${port}` }
+  const sent = run('cli/guestdeck.mjs', ['image', 'upload', file], undefined, env)
+  expect(await sent.ended, sent.err()).toBe(0)
+  expect(sent.out()).toBe(`${left.json.id}\n`)
+  expect(sent.err()).toContain(`Going on with cli.img at ${5 * MiB} bytes`)
+  expect((await ann.ask('GET', `/api/v1/images/${left.json.id}`)).json.sha256).toBe(sha256(image))
+
+  writeFileSync(join(dir, 'text.img'), 'no image at all'.repeat(100))
+  const refused = run('cli/guestdeck.mjs', ['image', 'upload', join(dir, 'text.img'), '--quiet'], undefined, env)
+  expect([await refused.ended, refused.out()]).toEqual([1, ''])
+  expect(refused.err()).toMatch(/^guestdeck: This is neither an ISO image/)
+  const wrong = run('cli/guestdeck.mjs', ['image', 'upload', file], undefined, { ...env, GUESTDECK_TOKEN: 'gd_wrong' })
+  expect(await wrong.ended).toBe(1)
+  expect(wrong.err()).not.toContain('gd_wrong')
 })

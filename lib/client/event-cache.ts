@@ -30,7 +30,7 @@ export function without<T extends Identified>(list: Items<T>, id: string): Items
 /** Operations whose answers a topic's events make stale, beyond what is written into the cache directly. */
 const STALE: Record<NonNullable<DeckEvent['topic']>, readonly string[]> = {
   vm: [],
-  image: ['starterList', 'imageSources'],
+  image: ['starterList', 'catalogueList', 'imageSources'],
   pool: ['poolList', 'storageNeedList'],
   volume: ['volumeList', 'volumeView', 'poolList', 'storageNeedList'],
   job: [],

@@ -20,6 +20,8 @@ type ReadOperation =
   | 'poolList'
   | 'storageNeedList'
   | 'volumeList'
+  | 'uploadList'
+  | 'catalogueList'
   | 'hostView'
   | 'capabilitiesView'
   | 'deviceTypeView'
@@ -78,6 +80,14 @@ export const queries = {
   imageView: (id: string) => read('imageView', { params: { id } }),
   imageSources: () => read('imageSources', {}),
   starterList: () => ({ ...read('starterList', {}), staleTime: 60_000 }),
+  /** What is unfinished changes without an event; only shown while something is. */
+  uploadList: () =>
+    ({
+      ...read('uploadList', {}),
+      refetchInterval: (query: { state: { data: CallOutput<'uploadList'> | undefined } }) =>
+        (query.state.data?.items.length ?? 0) > 0 ? 5_000 : false,
+    }) as const,
+  catalogueList: () => read('catalogueList', {}),
   /** Load and free space drift without an event. */
   /** Room changes without an event. */
   poolList: () => ({ ...read('poolList', {}), refetchInterval: HOST_REFRESH_MS }),

@@ -21,7 +21,13 @@ const NAMED_VMS = 3
 const SHA_SHOWN = 12
 
 /** The library as a table; at phone width each image is a block of its own. */
-export function ImageList({ images }: { readonly images: readonly Image[] }) {
+export function ImageList({
+  images,
+  onDetails,
+}: {
+  readonly images: readonly Image[]
+  readonly onDetails: (id: string) => void
+}) {
   const t = useT(messages)
   const tApp = useT(app)
   return (
@@ -48,14 +54,14 @@ export function ImageList({ images }: { readonly images: readonly Image[] }) {
       </thead>
       <tbody className="max-md:block">
         {images.map((image) => (
-          <ImageRow key={image.id} image={image} />
+          <ImageRow key={image.id} image={image} onDetails={onDetails} />
         ))}
       </tbody>
     </table>
   )
 }
 
-function ImageRow({ image }: { readonly image: Image }) {
+function ImageRow({ image, onDetails }: { readonly image: Image; readonly onDetails: (id: string) => void }) {
   const t = useT(messages)
   const tApp = useT(app)
   const locale = useLocale()
@@ -66,8 +72,8 @@ function ImageRow({ image }: { readonly image: Image }) {
   const ask = () =>
     askToConfirm({
       title: t('delete.title', { name: image.name }),
-      goes: [image.source === 'upload' ? t('delete.goesFile', { size }) : t('delete.goesEntry')],
-      stays: [...(image.source === 'upload' ? [] : [t('delete.staysFile')]), t('delete.staysVms')],
+      goes: [image.source === 'registered' ? t('delete.goesEntry') : t('delete.goesFile', { size })],
+      stays: [...(image.source === 'registered' ? [t('delete.staysFile')] : []), t('delete.staysVms')],
       confirmLabel: t('delete.confirm'),
       danger: true,
       run: async () => {
@@ -79,7 +85,14 @@ function ImageRow({ image }: { readonly image: Image }) {
     <tr className="border-line border-b hover:bg-hover max-md:flex max-md:flex-wrap max-md:items-center max-md:gap-x-3 max-md:gap-y-1 max-md:py-2.5">
       <td className="py-2 pe-2 max-md:basis-full max-md:py-0">
         <span className="flex min-w-0 flex-wrap items-center gap-x-2 gap-y-1">
-          <span className="min-w-0 break-all font-medium">{image.name}</span>
+          <button
+            type="button"
+            aria-label={t('details', { name: image.name })}
+            onClick={() => onDetails(image.id)}
+            className="min-w-0 break-all text-start font-medium hover:underline"
+          >
+            {image.name}
+          </button>
           <Badge>
             {t(`kinds.${image.kind}`)} {image.kind === 'disk' ? image.format : ''}
           </Badge>

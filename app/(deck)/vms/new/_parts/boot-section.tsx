@@ -13,6 +13,7 @@ import { queries } from '#lib/client/queries.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { create } from '#lib/i18n/messages/en/create.ts'
 import type { Image, Starter } from '#lib/schema/image.ts'
+import { GetImage } from './get-image.tsx'
 import { UploadBox } from './upload-box.tsx'
 import type { CreateForm } from './use-create-form.ts'
 
@@ -128,6 +129,7 @@ export function BootSection({ page }: { readonly page: CreateForm }) {
             page.choose(image)
           }}
         />
+        <GetImage images={all ?? []} onGot={page.choose} />
         {starters.data && starters.data.items.length > 0 && (
           <RadioCards
             legend={t('boot.starters')}
