@@ -178,16 +178,7 @@ export const VolumeCopy = z.strictObject({
 })
 export type VolumeCopy = z.output<typeof VolumeCopy>
 
-export const VolumeMove = z.strictObject({
-  poolId: PoolId,
-  /** Null: as quick as it goes. */
-  bytesPerSecond: z
-    .int()
-    .min(65_536)
-    .max(2 ** 40)
-    .nullable()
-    .default(null),
-})
+export const VolumeMove = z.strictObject({ poolId: PoolId })
 export type VolumeMove = z.output<typeof VolumeMove>
 
 export const VolumeGrow = z.strictObject({ sizeGiB: SizeGiB })

@@ -173,7 +173,7 @@ export const storageOperations = {
   volumeMove: op({
     method: 'POST',
     path: '/volumes/:id/move',
-    summary: 'Move a disk to another pool, also while its guest runs; a job',
+    summary: 'Move a disk that nobody writes to another pool; a job',
     privilege: 'volume.change',
     params: volumeId,
     body: VolumeMove,

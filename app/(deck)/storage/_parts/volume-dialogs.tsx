@@ -96,7 +96,6 @@ function MoveDialog({ volume, pools, onClose }: Props & { readonly pools: readon
         options={others.map((one) => ({ value: one.id, label: one.name }))}
         error={error?.field === 'poolId' ? error.message : undefined}
       />
-      {volume.vm?.running && <p className="text-dim text-sm">{t('moveDialog.live')}</p>}
     </FormDialog>
   )
 }

@@ -179,7 +179,7 @@ function VolumeMenu({
               {
                 id: 'move',
                 label: t('move'),
-                disabledReason: may ?? (hasOther ? null : t('onePool')),
+                disabledReason: idle ?? (hasOther ? null : t('onePool')),
                 onSelect: () => onDialog('move'),
               },
               { id: 'copy', label: t('copy'), disabledReason: idle, onSelect: () => onDialog('copy') },

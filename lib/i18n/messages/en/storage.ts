@@ -113,7 +113,6 @@ export const storage = defineMessages('storage', {
   moveDialog: {
     title: 'Move {name}',
     pool: 'To the pool',
-    live: 'Its guest goes on running, and writes to both places until the move is done.',
     submit: 'Move',
   },
   nameDialog: { copy: 'Copy {name}', rename: 'Rename {name}', name: 'Name', submit: 'Copy', submitRename: 'Rename' },
