@@ -90,6 +90,11 @@ const RUN = [
     packages: { apt: ['bubblewrap'], dnf: ['bubblewrap'], pacman: ['bubblewrap'], zypper: ['bubblewrap'] },
   },
   {
+    what: 'xz and bzip2, for compressed images',
+    isPresent: command('xz', 'bzip2'),
+    packages: { apt: ['xz-utils', 'bzip2'], dnf: ['xz', 'bzip2'], pacman: ['xz', 'bzip2'], zypper: ['xz', 'bzip2'] },
+  },
+  {
     what: 'setpriv and prlimit',
     isPresent: command('setpriv', 'prlimit'),
     packages: {

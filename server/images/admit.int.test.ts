@@ -4,7 +4,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { zstdCompressSync } from 'node:zlib'
 import { expect, it, vi } from 'vitest'
-import { doorRig, MiB, qemuImg, rawDisk } from './testing/door-rig.ts'
+import { doorRig, MiB } from './testing/door-rig.ts'
+import { qemuImg, rawDisk } from './testing/forge.ts'
 
 /** A disk of 12 MiB with a boot sector, holes, and content that does not compress. */
 function sampleDisk(path: string): Buffer {

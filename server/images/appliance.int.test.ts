@@ -5,7 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { Appliance } from '#lib/schema/appliance.ts'
 import { ovf, tar } from '#server/interop/ova/testing/forge.ts'
-import { doorRig, MiB, qemuImg, rawDisk } from './testing/door-rig.ts'
+import { doorRig, MiB } from './testing/door-rig.ts'
+import { qemuImg, rawDisk } from './testing/forge.ts'
 
 const hash = (algorithm: string, bytes: Buffer) => createHash(algorithm).update(bytes).digest('hex')
 

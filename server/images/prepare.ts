@@ -75,7 +75,11 @@ export async function prepareImage(
   let compression: ImageOrigin['compression'] = null
   if (found.is === 'compressed') {
     compression = found.method
-    path = await unpack(deps, { stage, source, method: found.method, sizeBytes }, job)
+    path = await unpack(
+      deps,
+      { stage, source, method: found.method, sizeBytes, maxBytes: request.maxBytes ?? null },
+      job,
+    )
     await rm(source)
     found = await identifyFile(path)
   }

@@ -32,6 +32,8 @@ interface Packed {
   readonly source: string
   readonly method: Compression
   readonly sizeBytes: number
+  /** What the caller may still take; null: as much as there is room for. */
+  readonly maxBytes: number | null
 }
 
 const GiB = 2 ** 30
@@ -76,7 +78,7 @@ export function unpack(deps: UnpackDeps, packed: Packed, job: JobContext): Promi
 
 async function inProcess(
   { space }: UnpackDeps,
-  { method, sizeBytes }: Packed,
+  { method, sizeBytes, maxBytes }: Packed,
   input: FileHandle,
   output: FileHandle,
   job: JobContext,
@@ -86,7 +88,7 @@ async function inProcess(
     method === 'gzip' ? createGunzip({ chunkSize: 2 ** 18 }) : createZstdDecompress({ chunkSize: 2 ** 18 })
   const reservation = await space.reserve(0, 'The unpacked image')
   const writer = new SparseWriter(output, reservation)
-  const maxContent = growthLimit(sizeBytes)
+  const maxContent = Math.min(growthLimit(sizeBytes), maxBytes ?? Number.POSITIVE_INFINITY)
   const maxLength = lengthLimit(sizeBytes)
   let ours: EngineError | null = null
   try {
@@ -125,7 +127,7 @@ const PROGRAMS = {
 
 async function byProgram(
   { space, sandbox }: UnpackDeps,
-  { method, sizeBytes }: Packed,
+  { method, sizeBytes, maxBytes }: Packed,
   files: { input: FileHandle; output: FileHandle; target: string },
   job: JobContext,
 ): Promise<void> {
@@ -136,7 +138,7 @@ async function byProgram(
       `This file is compressed with ${method}, and ${tool.name} is not installed on the host (package ${tool.package}). Install it, or unpack the file and upload the image inside.`,
     )
   }
-  const maxContent = growthLimit(sizeBytes)
+  const maxContent = Math.min(growthLimit(sizeBytes), maxBytes ?? Number.POSITIVE_INFINITY)
   const maxLength = lengthLimit(sizeBytes)
   const guard = await growthGuard(space, files.target, 'The unpacked image', job.signal, async (bytes) => {
     if (bytes > maxContent) throw bomb(maxContent)

@@ -1,5 +1,4 @@
 /** For tests: a library with its door, on a data directory of its own that goes away with the test. */
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,16 +23,6 @@ const cleanups: (() => void)[] = []
 afterEach(() => {
   for (const cleanup of cleanups.splice(0).reverse()) cleanup()
 })
-
-export const qemuImg = (...args: string[]) => execFileSync('qemu-img', args, { stdio: ['ignore', 'pipe', 'pipe'] })
-
-/** Zeros with a boot signature. */
-export function rawDisk(sizeBytes: number): Buffer {
-  const image = Buffer.alloc(sizeBytes)
-  image[510] = 0x55
-  image[511] = 0xaa
-  return image
-}
 
 export async function doorRig(parent = tmpdir()) {
   const root = mkdtempSync(join(parent, 'gd-door-'))
