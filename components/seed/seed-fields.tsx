@@ -6,8 +6,10 @@ import { Button, IconButton } from '#components/ui/button.tsx'
 import { Checkbox } from '#components/ui/choice.tsx'
 import { Disclosure, Skeleton } from '#components/ui/feedback.tsx'
 import { Select, TextArea, TextField } from '#components/ui/field.tsx'
+import { toApiError } from '#lib/client/api-client.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { recall, remember } from '#lib/client/preferences.ts'
+import { toastError } from '#lib/client/toasts.ts'
 import { seed as messages } from '#lib/i18n/messages/en/seed.ts'
 import { type CardDraft, emptySeed, type SeedDraft, type SeedFieldsProps } from './seed-draft.ts'
 
@@ -128,7 +130,7 @@ function Form({ draft, onDraft, errorOf, cards }: SeedFieldsProps) {
         </div>
       </Disclosure>
       <div className="flex flex-wrap items-center gap-x-3 gap-y-1">
-        <Button size="sm" pending={isOpening} onClick={() => void openText(draft, onDraft, setOpening)}>
+        <Button size="sm" pending={isOpening} onClick={() => void openText(draft, onDraft, setOpening, t('noText'))}>
           {t('byText')}
         </Button>
         <span className="text-faint text-sm">{t('byTextHint')}</span>
@@ -142,11 +144,14 @@ async function openText(
   draft: SeedDraft,
   onDraft: (draft: SeedDraft) => void,
   setOpening: (opening: boolean) => void,
+  title: string,
 ): Promise<void> {
   setOpening(true)
   try {
     const { textWith } = await import('./seed-text.tsx')
     onDraft(await textWith(draft))
+  } catch (cause) {
+    toastError(toApiError(cause), title)
   } finally {
     setOpening(false)
   }

@@ -130,8 +130,8 @@ function sentenceOf({ code, detail, line, column }: TextProblem): string {
     case 'too-long':
       return `The text is longer than ${detail} bytes.`
     default:
-      // Of the parser's words the first line alone: those after it repeat the text, which may hold secrets.
-      return `Line ${line}, column ${column}: ${detail.split('\n')[0] ?? ''}`
+      // Without the parser's words: they repeat the text, which may hold secrets, and refusals are logged.
+      return `Line ${line}, column ${column}: this is no YAML that cloud-init could read.`
   }
 }
 

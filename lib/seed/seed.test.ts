@@ -198,6 +198,27 @@ runcmd: ["curl -H secret"]
     const result = build({ kind: 'nocloud', text: '#cloud-config\npassword: [geheim\nx: }' })
     expect(result.ok).toBe(false)
     expect(JSON.stringify(result)).not.toContain('geheim')
+    const broken = [
+      '%geheim',
+      '"geheim',
+      'a: @geheim',
+      'a: `geheim',
+      'a: *geheim',
+      '- a\ngeheim: b',
+      'a: [geheim',
+      'a: {geheim: 1',
+      '\tgeheim: 1',
+      'a: !geheim,x y',
+      'geheim: 1\ngeheim: 2',
+      '&geheim',
+      'a: b: geheim',
+      '|geheim',
+    ]
+    for (const text of broken) {
+      const refused = build({ kind: 'nocloud', text: `#cloud-config\n${text}\n`, networkConfig: text })
+      expect(refused.ok, text).toBe(false)
+      expect(JSON.stringify(refused), text).not.toContain('geheim')
+    }
   })
 })
 

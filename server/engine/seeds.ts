@@ -13,6 +13,7 @@ import { Instant, SeedId, VmId } from '#lib/schema/ids.ts'
 import { type SeedInput, SeedKind, SeedState, SeedSummary, type SeedView } from '#lib/schema/seed.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { buildSeed } from '#lib/seed/build.ts'
+import { errorCode } from '#server/platform/fs.ts'
 import { hashGuestPassword } from '#server/seed/sha512-crypt.ts'
 import { writeIso } from '#server/storage/iso9660.ts'
 import type { SeedFiles } from '#server/storage/seed-files.ts'
@@ -187,7 +188,13 @@ export function createSeeds(deps: SeedDeps): Seeds {
         }
         fresh.delete(seedId)
       })
-      await files.write(subject.id, subject.uid, seedId, image)
+      try {
+        await files.write(subject.id, subject.uid, seedId, image)
+      } catch (error) {
+        const code = errorCode(error)
+        if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
+        throw new EngineError('no_space', 'The host has no space left for the seed CD.', { cause: error })
+      }
       keep({
         v: 1,
         id: seedId,

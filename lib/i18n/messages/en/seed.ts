@@ -75,6 +75,7 @@ export const seed = defineMessages('seed', {
   more: 'Packages, commands, network and more',
   byText: 'Edit as text',
   byTextHint: 'Written from the form; from then on the text counts.',
+  noText: 'The text could not be written',
   text: 'Text',
   networkText: 'Network configuration',
   ownNetwork: 'Write the network configuration too',
@@ -82,7 +83,6 @@ export const seed = defineMessages('seed', {
   toForm: 'Back to the form',
   toFormLossy: 'The text says more than the form can hold. Going back drops the text.',
   dropText: 'Drop the text',
-  hashing: 'Hashing the password…',
   problem: {
     syntax: '{detail}',
     'not-a-map': 'The text must be keys with values.',
