@@ -37,7 +37,9 @@ async function run(id: string, command: string): Promise<string> {
     COMMAND_MS,
   )
   const from = text.lastIndexOf(`"${mark}"-end`)
-  return text.slice(from, text.indexOf(`${mark}-end`, from + mark.length + 6)).replaceAll('\r', '')
+  const printed = text.slice(from, text.indexOf(`${mark}-end`, from + mark.length + 6))
+  // The shell switches bracketed paste off before each command.
+  return printed.replaceAll('\r', '').replaceAll('\x1b[?2004l', '')
 }
 
 describe('a cloud image with a seed', () => {
