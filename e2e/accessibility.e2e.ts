@@ -64,6 +64,8 @@ test('the pages of the dashboard', async ({ adminPage: page, api }) => {
     ['/images', 'Images', page.getByText('The library is empty')],
     ['/host', 'Host', page.getByRole('heading', { name: 'Hardware acceleration' })],
     ['/people', 'People', main.getByText(ADMIN.name).first()],
+    ['/account', 'Your account', page.getByRole('region', { name: 'Where you are signed in' }).getByText('this one')],
+    ['/people/sign-in', 'Ways to sign in', page.getByRole('form', { name: 'OpenID Connect' })],
     ['/activity', 'Activity', main.getByText(VM).first()],
   ] as const
   for (const [path, name, loaded] of pages) {

@@ -18,5 +18,7 @@ export const paths = {
   storage: () => '/storage',
   host: () => '/host',
   people: () => '/people',
+  signIn: () => '/people/sign-in',
+  account: () => '/account',
   activity: () => '/activity',
 } as const

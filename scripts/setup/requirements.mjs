@@ -152,6 +152,7 @@ const TEST = [
     },
   },
   {
+<<<<<<< HEAD
     what: 'Debian cloud image for tests',
     isPresent: command('mmdebstrap', 'mke2fs'),
     // Elsewhere the tests that need it are left out.
@@ -163,6 +164,23 @@ const TEST = [
     },
   },
   {
+=======
+    what: 'LDAP server, for sign-in with a directory',
+    isPresent: command('slapd', 'ldapmodify', 'openssl'),
+    packages: {
+      apt: ['slapd', 'ldap-utils', 'openssl'],
+      dnf: ['openldap-servers', 'openldap-clients', 'openssl'],
+      pacman: ['openldap', 'openssl'],
+      zypper: ['openldap2', 'openldap2-client', 'openssl'],
+    },
+  },
+  {
+    what: 'pamtester, for sign-in with accounts of the host',
+    isPresent: command('pamtester'),
+    packages: { apt: ['pamtester'], dnf: ['pamtester'], pacman: [], zypper: ['pamtester'] },
+  },
+  {
+>>>>>>> a1ccd38 (Account page, sign-in page with all ways, settings of sign-in; tests with a real provider, directory and PAM)
     what: 'memtest86+',
     isPresent: anyFile('/boot/memtest86+x64.bin', '/boot/memtest86+.bin', '/boot/memtest86+/memtest.bin'),
     packages: { apt: ['memtest86+'], dnf: ['memtest86+'], pacman: ['memtest86+'], zypper: ['memtest86+'] },

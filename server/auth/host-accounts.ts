@@ -5,11 +5,10 @@
  */
 import { spawn } from 'node:child_process'
 import type { HostSettings } from '#lib/schema/sign-in.ts'
-import { type ExternalRealm, UserName } from '#lib/schema/user.ts'
+import { UserName } from '#lib/schema/user.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { captureOutput, findExecutable } from '#server/platform/child.ts'
 
-export const HOST_REALM: ExternalRealm = 'host'
 /** PAM makes wrong passwords slow by itself. */
 const PAM_MS = 15_000
 const LOOK_MS = 3000
@@ -48,6 +47,9 @@ async function queued<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Whatever an account is called: with the uid 0 it is root. @param text what `id -u` says */
+export const isOrdinaryUid = (text: string): boolean => /^[1-9]\d*\n$/.test(text)
+
 /** Authentication, then the account itself: expired, locked, not at this hour. */
 function askPam(program: string, service: string, name: string, password: string): Promise<boolean> {
   return new Promise((resolve) => {
@@ -78,10 +80,9 @@ export async function hostSignIn(settings: HostSettings, name: string, password:
   if (reason !== null || pamtester === null) throw new EngineError('sign_in_failed', reason ?? 'pamtester is missing.')
   // A line break would be a second answer; a name that begins with a dash an option.
   if (!UserName.safeParse(name).success || password === '' || /[\0\n\r]/.test(password)) return null
-  const right = await queued(() => askPam(pamtester, settings.service, name, password))
-  if (!right) return null
   const uid = await captureOutput('/usr/bin/id', ['-u', '--', name], { timeoutMs: LOOK_MS })
-  if (uid?.code !== 0 || !/^[1-9]\d*\n$/.test(uid.stdout)) return null
+  const right = await queued(() => askPam(pamtester, settings.service, name, password))
+  if (!right || uid?.code !== 0 || !isOrdinaryUid(uid.stdout)) return null
   const groups = await captureOutput('/usr/bin/id', ['-Gn', '--', name], { timeoutMs: LOOK_MS })
   if (groups?.code !== 0) return null
   return { name, groups: groups.stdout.trim().split(' ') }

@@ -2,6 +2,7 @@
  * People of a directory: found by a search, proved by signing in as them, with groups for their role.
  * Every step has a deadline; plain LDAP is refused but on loopback (`settings.ts`).
  */
+import { isIP } from 'node:net'
 import { Client, InvalidCredentialsError, SizeLimitExceededError } from 'ldapts'
 import type { Settings } from '#server/auth/settings.ts'
 import { EngineError } from '#server/engine/errors.ts'
@@ -37,7 +38,8 @@ async function connect(settings: Ldap): Promise<Client> {
   const tls = {
     ...(settings.ca !== null && { ca: settings.ca }),
     minVersion: 'TLSv1.2' as const,
-    servername: new URL(settings.url).hostname,
+    // Names alone; an address is compared with the certificate as well, but not announced.
+    ...(isIP(new URL(settings.url).hostname) === 0 && { servername: new URL(settings.url).hostname }),
   }
   const client = new Client({
     url: settings.url,

@@ -5,6 +5,7 @@ import { isCommonPassword } from '#server/auth/common-passwords.ts'
 import { roleOf } from '#server/auth/external.ts'
 import { createFactors } from '#server/auth/factors.ts'
 import { createFlows } from '#server/auth/flows.ts'
+import { isOrdinaryUid } from '#server/auth/host-accounts.ts'
 import { escapeFilter } from '#server/auth/ldap.ts'
 import { isAllowed } from '#server/auth/oidc.ts'
 import { passkeysUnavailable } from '#server/auth/passkeys.ts'
@@ -211,4 +212,15 @@ test.each([
   ['', false],
 ])('passkeys at %s are possible: %s', (origin, possible) => {
   expect(passkeysUnavailable(origin) === null).toBe(possible)
+})
+
+test('an account with the uid of root is root whatever its name', () => {
+  expect(['0\n', '', '-1\n', '00\n', '1000\n', '1000\n0\n'].map(isOrdinaryUid)).toEqual([
+    false,
+    false,
+    false,
+    false,
+    true,
+    false,
+  ])
 })

@@ -1,5 +1,6 @@
 /** Who is asking: the session cookie or a bearer token, and whether a browser's request comes from our own page. */
 import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
 import type { Auth } from '#server/auth/auth.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller } from '#server/engine/types.ts'
@@ -85,7 +86,11 @@ export function pageOrigin(request: IncomingMessage, policy: CredentialPolicy): 
   const { origin, host = '' } = request.headers
   if (origin !== undefined) return policy.hosts.isSameOrigin(origin, host) ? origin : null
   const secure = `https://${host}`
-  const isSecure = 'encrypted' in request.socket || (policy.hosts.isSameOrigin(secure, host) && !policy.insecureHttp)
+  // A name that was configured is that of a proxy with TLS; the machine's own addresses are not.
+  const isProxy = !policy.insecureHttp && policy.hosts.isSameOrigin(secure, host)
+  const name = hostnameOf(host) ?? ''
+  const isNamed = !policy.hosts.isLoopback(name) && isIP(name.replace(/[[\]]/g, '')) === 0
+  const isSecure = 'encrypted' in request.socket || (isProxy && isNamed)
   return isSecure ? secure : `http://${host}`
 }
 

@@ -122,12 +122,13 @@ function AccountMenu({ onHelp }: { readonly onHelp: () => void }) {
   const user = useUser()
   const router = useRouter()
   const client = useQueryClient()
-  const signOut = useOperation('sessionDelete', {
-    onSuccess: () => {
+  const signOut = useOperation('oidcSignOut', {
+    onSuccess: ({ url }) => {
       // Nothing of one person may flash before the next.
       client.clear()
       remember(HOSTNAME_KEY, null)
-      router.replace(paths.login())
+      if (url !== null) location.assign(url)
+      else router.replace(paths.login())
     },
     onError: (error) => toastError(error, t('account.signOut')),
   })
@@ -138,7 +139,7 @@ function AccountMenu({ onHelp }: { readonly onHelp: () => void }) {
       iconOnly
       items={[
         { kind: 'heading', id: 'who', label: `${user.name} · ${t(`role.${user.role}`)}` },
-        { id: 'own', label: t('account.own'), onSelect: () => router.push(`${paths.people()}#you`) },
+        { id: 'own', label: t('account.own'), onSelect: () => router.push(paths.account()) },
         { id: 'keys', label: t('shortcuts.open'), hint: <Kbd>?</Kbd>, onSelect: onHelp },
         { kind: 'separator', id: 'line' },
         { id: 'out', label: t('account.signOut'), onSelect: () => signOut.mutate({ input: {} }) },

@@ -16,34 +16,47 @@ import { useUser } from '#lib/client/session.ts'
 import { showToast, toastError } from '#lib/client/toasts.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { people as messages } from '#lib/i18n/messages/en/people.ts'
-import type { Role, User } from '#lib/schema/user.ts'
+import type { Person, Role } from '#lib/schema/user.ts'
 
 const ResetPasswordDialog = dynamic(() => import('./reset-password-dialog.tsx').then((m) => m.ResetPasswordDialog), {
   ssr: false,
 })
+const TheirTokensDialog = dynamic(() => import('./their-tokens-dialog.tsx').then((m) => m.TheirTokensDialog), {
+  ssr: false,
+})
+const AccountsDialog = dynamic(() => import('./accounts-dialog.tsx').then((m) => m.AccountsDialog), { ssr: false })
+interface Opened {
+  readonly what: 'password' | 'tokens' | 'accounts'
+  readonly user: Person
+}
 const ROLES: readonly Role[] = ['viewer', 'operator', 'admin']
 
 export function UserList() {
   const { data, error, refetch } = useQuery(queries.userList())
-  const [resetting, setResetting] = useState<User | null>(null)
+  const [opened, setOpened] = useState<Opened | null>(null)
+  const close = () => setOpened(null)
   if (error && !data) return <LoadError error={error} onRetry={() => void refetch()} />
   return (
     <>
       <ul className="-mt-3 flex flex-col">
         {data
-          ? data.items.map((user) => <UserLine key={user.id} user={user} onReset={() => setResetting(user)} />)
+          ? data.items.map((user) => (
+              <UserLine key={user.id} user={user} onOpen={(what) => setOpened({ what, user })} />
+            ))
           : [0, 1, 2].map((line) => (
               <li key={line} className="flex h-11 items-center border-line border-b">
                 <Skeleton className="h-4 w-1/3" />
               </li>
             ))}
       </ul>
-      {resetting && <ResetPasswordDialog user={resetting} onClose={() => setResetting(null)} />}
+      {opened?.what === 'password' && <ResetPasswordDialog user={opened.user} onClose={close} />}
+      {opened?.what === 'tokens' && <TheirTokensDialog user={opened.user} onClose={close} />}
+      {opened?.what === 'accounts' && <AccountsDialog user={opened.user} onClose={close} />}
     </>
   )
 }
 
-function UserLine({ user, onReset }: { readonly user: User; readonly onReset: () => void }) {
+function UserLine({ user, onOpen }: { readonly user: Person; readonly onOpen: (what: Opened['what']) => void }) {
   const t = useT(messages)
   const tApp = useT(app)
   const own = useUser()?.id === user.id
@@ -52,6 +65,11 @@ function UserLine({ user, onReset }: { readonly user: User; readonly onReset: ()
   })
   const { mutateAsync: disable } = useOperation('userUpdate')
   const { mutateAsync: remove } = useOperation('userDelete')
+  const { mutateAsync: resetFactor } = useOperation('userFactorsReset')
+  const signOut = useOperation('userSignOut', {
+    onSuccess: () => showToast({ kind: 'done', title: t('moreActions.signedOut', { name: user.name }) }),
+    onError: (error) => toastError(error, t('failed', { name: user.name })),
+  })
   const ownReason = own ? t('ownReason') : null
   const params = { id: user.id }
   return (
@@ -59,6 +77,7 @@ function UserLine({ user, onReset }: { readonly user: User; readonly onReset: ()
       <span className="flex min-w-0 flex-1 basis-40 items-center gap-2">
         <span className="truncate font-medium">{user.name}</span>
         {own && <Badge tone="accent">{t('youMark')}</Badge>}
+        {user.secondFactor && <Badge tip={t('factorTip')}>{t('factorMark')}</Badge>}
         {user.disabled && <Badge tone="attention">{t('disabled')}</Badge>}
       </span>
       <span className="w-28 text-dim" data-tip={t(`roles.${user.role}`)}>
@@ -81,7 +100,36 @@ function UserLine({ user, onReset }: { readonly user: User; readonly onReset: ()
             onSelect: () => update.mutate({ input: { params, body: { role } } }),
           })),
           { kind: 'separator' as const, id: 's1' },
-          { id: 'reset', label: t('resetPassword'), onSelect: onReset, disabledReason: ownReason },
+          { id: 'reset', label: t('resetPassword'), onSelect: () => onOpen('password'), disabledReason: ownReason },
+          { id: 'accounts', label: t('moreActions.accounts'), onSelect: () => onOpen('accounts') },
+          {
+            id: 'tokens',
+            label: t('moreActions.tokens', { count: user.tokens }),
+            onSelect: () => onOpen('tokens'),
+          },
+          {
+            id: 'signOut',
+            label: t('moreActions.signOut', { count: user.sessions }),
+            disabledReason: ownReason,
+            onSelect: () => signOut.mutate({ input: { params } }),
+          },
+          {
+            id: 'factor',
+            label: t('moreActions.resetFactor'),
+            disabledReason: user.secondFactor ? ownReason : t('moreActions.noFactor'),
+            onSelect: () =>
+              askToConfirm({
+                title: t('moreActions.resetFactorTitle', { name: user.name }),
+                body: t('moreActions.resetFactorBody'),
+                goes: [t('moreActions.resetFactorGoes')],
+                confirmLabel: t('moreActions.resetFactor'),
+                danger: true,
+                run: async () => {
+                  await resetFactor({ input: { params } })
+                  showToast({ kind: 'done', title: t('moreActions.resetFactorDone', { name: user.name }) })
+                },
+              }),
+          },
           user.disabled
             ? {
                 id: 'enable',

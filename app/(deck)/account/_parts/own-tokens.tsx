@@ -8,12 +8,17 @@ import { CopyButton } from '#components/ui/copy-button.tsx'
 import { Dialog } from '#components/ui/dialog.tsx'
 import { Skeleton } from '#components/ui/feedback.tsx'
 import { Select, TextField } from '#components/ui/field.tsx'
+import { type ApiError, toApiError } from '#lib/client/api-client.ts'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { useT } from '#lib/client/i18n.tsx'
+import { confirmed } from '#lib/client/identity.ts'
 import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
+import { account as accountMessages } from '#lib/i18n/messages/en/account.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { people as messages } from '#lib/i18n/messages/en/people.ts'
+
+import { EVERYTHING, isComplete, type ScopeDraft, scopeOf, TokenReach, TokenScopeFields } from './token-scope.tsx'
 
 const FOREVER = 'forever'
 const DAYS = [7, 30, 90, 365] as const
@@ -25,25 +30,32 @@ export function OwnTokens() {
   const [label, setLabel] = useState('')
   const [validity, setValidity] = useState<string>('90')
   const [secret, setSecret] = useState<string | null>(null)
-  const create = useOperation('tokenCreate', {
-    onSuccess: ({ token }) => {
+  const tAccount = useT(accountMessages)
+  const [scope, setScope] = useState<ScopeDraft>(EVERYTHING)
+  const [problem, setProblem] = useState<ApiError | null>(null)
+  const { mutateAsync: create, isPending } = useOperation('tokenCreate')
+  const submit = async () => {
+    const expires = validity === FOREVER ? {} : { expiresInDays: Number(validity) }
+    setProblem(null)
+    try {
+      const body = { label: label.trim(), ...expires, ...scopeOf(scope) }
+      const { token } = await confirmed(() => create({ input: { body } }))
       setSecret(token)
       setLabel('')
-    },
-  })
+      setScope(EVERYTHING)
+    } catch (cause) {
+      setProblem(toApiError(cause))
+    }
+  }
   const { mutateAsync: revoke } = useOperation('tokenDelete')
   return (
     <div className="flex min-w-0 flex-col gap-3">
-      <div>
-        <h3>{t('tokens.title')}</h3>
-        <p className="text-dim text-sm">{t('tokens.intro')}</p>
-      </div>
+      <p className="-mt-1 text-dim text-sm">{t('tokens.intro')}</p>
       <form
         className="flex flex-wrap items-start gap-2"
         onSubmit={(event) => {
           event.preventDefault()
-          const expires = validity === FOREVER ? {} : { expiresInDays: Number(validity) }
-          create.mutate({ input: { body: { label: label.trim(), ...expires } } })
+          if (isComplete(scope)) void submit()
         }}
       >
         <TextField
@@ -53,7 +65,7 @@ export function OwnTokens() {
           maxLength={64}
           value={label}
           onChange={(event) => setLabel(event.target.value)}
-          error={create.error?.message}
+          error={problem?.message}
         />
         <Select
           className="w-36"
@@ -65,7 +77,13 @@ export function OwnTokens() {
             { value: FOREVER, label: t('tokens.forever') },
           ]}
         />
-        <Button type="submit" className="mt-6" pending={create.isPending}>
+        <TokenScopeFields value={scope} onValue={setScope} />
+        <Button
+          type="submit"
+          className="mt-6"
+          pending={isPending}
+          disabledReason={isComplete(scope) ? null : tAccount('tokens.nothingChosen')}
+        >
           {t('tokens.create')}
         </Button>
       </form>
@@ -79,11 +97,15 @@ export function OwnTokens() {
         <ul className="flex flex-col border-line border-t">
           {data.items.map((token) => (
             <li key={token.id} className="flex flex-wrap items-center gap-x-4 gap-y-1 border-line border-b py-1.5">
-              <span className="min-w-0 flex-1 basis-32 break-words font-medium">{token.label}</span>
+              <span className="min-w-0 flex-1 basis-32">
+                <span className="block break-words font-medium">{token.label}</span>
+                <TokenReach scope={token.scope} />
+              </span>
               <span className="text-faint text-sm">
                 {token.lastUsedAt ? (
                   <>
                     {t('tokens.used')} <Time at={token.lastUsedAt} />
+                    {token.lastUsedFrom && ` ${tAccount('tokens.usedFrom', { from: token.lastUsedFrom })}`}
                   </>
                 ) : (
                   t('tokens.neverUsed')

@@ -1,0 +1,178 @@
+/** Signing in with everything that comes after a password, or instead of one. */
+import type { Page } from '@playwright/test'
+import { Secret, TOTP } from 'otpauth'
+import { startProvider } from '#server/testing/oidc-provider.ts'
+import { expect, test } from './support/fixtures.ts'
+
+const TINA = { name: 'tina', password: 'horse battery staple' }
+
+async function giveName(page: Page, base: string, person = TINA): Promise<void> {
+  await page.goto(`${base}/login`)
+  await page.getByLabel('Name').fill(person.name)
+  await page.getByLabel('Password').fill(person.password)
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+}
+
+async function signOut(page: Page): Promise<void> {
+  await page.getByRole('button', { name: /tina|ann/ }).click()
+  await page.getByRole('menuitem', { name: 'Sign out' }).click()
+  await expect(page.getByRole('button', { name: 'Sign in', exact: true })).toBeVisible()
+}
+
+test('an app for codes is set up on the account page and asked for from then on', async ({ page, api }) => {
+  await api.createPerson(TINA, 'operator')
+  const base = api.dashboard.url
+  await giveName(page, base)
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible()
+  await page.goto(`${base}/account`)
+  await page.getByRole('button', { name: 'Set up an app' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Set up an app for codes' })
+  await expect(dialog.getByRole('img', { name: 'QR code for the app' })).toBeVisible()
+  const app = new TOTP({ secret: Secret.fromBase32((await dialog.locator('code').textContent()) ?? '') })
+  await dialog.getByLabel('Code that the app shows now').fill('000000')
+  await dialog.getByRole('button', { name: 'Turn on' }).click()
+  await expect(dialog.getByRole('alert')).toContainText('not the code')
+  await dialog.getByLabel('Code that the app shows now').fill(app.generate())
+  await dialog.getByRole('button', { name: 'Turn on' }).click()
+  const codes = page.getByRole('dialog', { name: 'Your recovery codes' })
+  const recovery = await codes.getByRole('listitem').allTextContents()
+  expect(recovery).toHaveLength(10)
+  await codes.getByRole('button', { name: 'I have kept them' }).click()
+  await expect(page.getByText('10 codes are left.')).toBeVisible()
+
+  await signOut(page)
+  await giveName(page, base)
+  await expect(page.getByRole('heading', { name: 'Second factor' })).toBeVisible()
+  const code = page.getByLabel('Code', { exact: true })
+  await expect(code).toBeFocused()
+  await code.fill('000000')
+  await code.press('Enter')
+  await expect(page.getByRole('alert').first()).toContainText('the code is wrong')
+  // The code of the period to come: that of this one has been used to set the app up.
+  await code.fill(app.generate({ timestamp: Date.now() + 30_000 }))
+  await code.press('Enter')
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible()
+
+  await signOut(page)
+  await giveName(page, base)
+  await page.getByLabel('Code', { exact: true }).fill(recovery[0] ?? '')
+  await page.getByLabel('Code', { exact: true }).press('Enter')
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible()
+  await page.goto(`${base}/account`)
+  await expect(page.getByText('9 codes are left.')).toBeVisible()
+})
+
+test('a passkey signs in after the password, and alone', async ({ page, api }) => {
+  await api.createPerson(TINA, 'operator')
+  // Passkeys belong to names; the address of the dashboard is none.
+  await page.goto(`${api.dashboard.url}/login`)
+  await expect(page.getByRole('button', { name: 'Sign in', exact: true })).toBeVisible()
+  await expect(page.getByRole('button', { name: 'Sign in with a passkey' })).toBeHidden()
+  const base = api.dashboard.url.replace('127.0.0.1', 'localhost')
+  const devtools = await page.context().newCDPSession(page)
+  await devtools.send('WebAuthn.enable')
+  await devtools.send('WebAuthn.addVirtualAuthenticator', {
+    options: {
+      protocol: 'ctap2',
+      transport: 'internal',
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  })
+  await giveName(page, base)
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible()
+  await page.goto(`${base}/account`)
+  await page.getByRole('button', { name: 'Add a passkey' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Add a passkey' })
+  await dialog.getByLabel('Name of the passkey').fill('test key')
+  await dialog.getByRole('button', { name: 'Add a passkey' }).click()
+  await page.getByRole('button', { name: 'I have kept them' }).click()
+  await expect(page.getByRole('button', { name: 'Remove test key' })).toBeVisible()
+
+  await signOut(page)
+  await page.getByRole('button', { name: 'Sign in with a passkey' }).click()
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible()
+
+  await signOut(page)
+  await giveName(page, base)
+  await page.getByRole('button', { name: 'Use a passkey' }).click()
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible()
+
+  await page.goto(`${base}/account`)
+  const sessions = page.getByRole('region', { name: 'Where you are signed in' })
+  await expect(sessions.getByText('this one')).toBeVisible()
+  await expect(sessions.getByRole('listitem').first()).toContainText('Chrome, ')
+})
+
+test('a role that needs a second factor sees its account page alone until there is one', async ({ page, api }) => {
+  await api.createPerson(TINA, 'viewer')
+  await api.send('PATCH', '/sign-in', { policy: { secondFactorRoles: ['viewer'] } })
+  try {
+    const base = api.dashboard.url
+    await giveName(page, base)
+    await expect(page.getByText('Your role needs a second factor.')).toBeVisible()
+    await page.goto(`${base}/vms`)
+    await expect(page).toHaveURL(/\/account$/)
+    await page.getByRole('button', { name: 'Set up an app' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Set up an app for codes' })
+    await expect(dialog.getByRole('img')).toBeVisible()
+    const app = new TOTP({ secret: Secret.fromBase32((await dialog.locator('code').textContent()) ?? '') })
+    await dialog.getByLabel('Code that the app shows now').fill(app.generate())
+    await dialog.getByRole('button', { name: 'Turn on' }).click()
+    await page.getByRole('button', { name: 'I have kept them' }).click()
+    await expect(page.getByText('Your role needs a second factor.')).toBeHidden()
+    await page.goto(`${base}/vms`)
+    await expect(page.getByRole('heading', { name: 'Virtual machines', level: 1 })).toBeVisible()
+  } finally {
+    await api.send('PATCH', '/sign-in', { policy: { secondFactorRoles: [] } })
+  }
+})
+
+test('an administrator sets up an OpenID provider, and somebody signs in and out there', async ({
+  adminPage: admin,
+  api,
+  browser,
+}) => {
+  const base = api.dashboard.url
+  const provider = await startProvider(`${base}/login/return`)
+  const context = await browser.newContext()
+  try {
+    await admin.goto('/people/sign-in')
+    const form = admin.getByRole('form', { name: 'OpenID Connect' })
+    await expect(form.getByText(`${base}/login/return`)).toBeVisible()
+    await form.getByLabel('Called on the sign-in page').fill('the lab')
+    await form.getByLabel('Address of the provider (issuer)').fill(provider.issuer)
+    await form.getByLabel('Client ID').fill(provider.clientId)
+    await form.getByLabel('Client secret').fill(provider.clientSecret)
+    await form.getByLabel('Roles by group').fill('ops operator')
+    await form.getByRole('button', { name: 'Save' }).click()
+    await expect(form.getByText('Line 1 is not')).toBeVisible()
+    await form.getByLabel('Roles by group').fill('ops = operator')
+    await form.getByRole('button', { name: 'Save' }).click()
+    await form.getByRole('button', { name: 'Try it' }).click()
+    await expect(form.getByRole('status')).toContainText('answers')
+
+    const page = await context.newPage()
+    await page.goto(`${base}/login?next=/images`)
+    await page.getByRole('button', { name: 'Sign in with the lab' }).click()
+    await expect(page.getByRole('alert')).toContainText('The provider refused: Not today.')
+    provider.person = { sub: 'u-1', preferred_username: 'ann', groups: ['ops'] }
+    await page.goto(`${base}/login?next=/images`)
+    await page.getByRole('button', { name: 'Sign in with the lab' }).click()
+    await expect(page).toHaveURL(`${base}/images`)
+    await expect(page.getByRole('heading', { name: 'Images', level: 1 })).toBeVisible()
+
+    await page.getByRole('button', { name: /ann/ }).click()
+    await page.getByRole('menuitem', { name: 'Sign out' }).click()
+    await expect(page).toHaveURL(new RegExp(`^${provider.issuer}/session/end`))
+  } finally {
+    await context.close()
+    await api.send('PATCH', '/sign-in', { oidc: null })
+    for (const user of (await api.call<{ items: { id: string; name: string }[] }>('GET', '/users')).items) {
+      if (user.name === 'ann') await api.send('DELETE', `/users/${user.id}`)
+    }
+    await provider.close()
+  }
+})
