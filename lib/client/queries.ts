@@ -108,14 +108,11 @@ export const queries = {
   jobView: (id: string) => ({ ...read('jobView', { params: { id } }), refetchInterval: fallbackMs }),
   userList: () => read('userList', {}),
   tokenList: () => read('tokenList', {}),
-<<<<<<< HEAD
   activityVerify: () => read('activityVerify', {}),
-=======
   signInWays: () => ({ ...read('signInWays', {}), staleTime: 30_000 }),
   signInSettings: () => read('signInView', {}),
   account: () => read('accountView', {}),
   sessionList: () => read('sessionList', {}),
   userTokenList: (id: string) => read('userTokenList', { params: { id } }),
->>>>>>> a1ccd38 (Account page, sign-in page with all ways, settings of sign-in; tests with a real provider, directory and PAM)
   activityList: (limit = 50) => read('activityList', { query: { limit } }),
 } as const

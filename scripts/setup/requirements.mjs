@@ -152,7 +152,6 @@ const TEST = [
     },
   },
   {
-<<<<<<< HEAD
     what: 'Debian cloud image for tests',
     isPresent: command('mmdebstrap', 'mke2fs'),
     // Elsewhere the tests that need it are left out.
@@ -164,7 +163,6 @@ const TEST = [
     },
   },
   {
-=======
     what: 'LDAP server, for sign-in with a directory',
     isPresent: command('slapd', 'ldapmodify', 'openssl'),
     packages: {
@@ -180,7 +178,6 @@ const TEST = [
     packages: { apt: ['pamtester'], dnf: ['pamtester'], pacman: [], zypper: ['pamtester'] },
   },
   {
->>>>>>> a1ccd38 (Account page, sign-in page with all ways, settings of sign-in; tests with a real provider, directory and PAM)
     what: 'memtest86+',
     isPresent: anyFile('/boot/memtest86+x64.bin', '/boot/memtest86+.bin', '/boot/memtest86+/memtest.bin'),
     packages: { apt: ['memtest86+'], dnf: ['memtest86+'], pacman: ['memtest86+'], zypper: ['memtest86+'] },
