@@ -11,7 +11,7 @@ import { text } from 'node:stream/consumers'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type * as z from 'zod'
 import { Password, Role, UserName } from '#lib/schema/user.ts'
-import type { UserDocument } from '#server/auth/documents.ts'
+import type { SessionDocument, UserDocument } from '#server/auth/documents.ts'
 import { createPasswords } from '#server/auth/passwords.ts'
 import { createTokens } from '#server/auth/tokens.ts'
 import { createUsers } from '#server/auth/users.ts'
@@ -175,6 +175,22 @@ function build(): Command {
         say(`${name} is ${disabled ? 'disabled' : 'enabled'}.`)
       })
   }
+  user
+    .command('reset-factor')
+    .description('take away the second factors of a person who lost them; ends their sessions')
+    .argument('<name>')
+    .action((name: string) => {
+      using deck = open(global(), false)
+      const { id } = deck.named(name)
+      deck.store.transaction(() => {
+        deck.store.delete('factor', id)
+        for (const { key, value } of deck.store.list<SessionDocument>('session')) {
+          if (value.userId === id) deck.store.delete('session', key)
+        }
+      })
+      deck.record('userFactorsReset', `Took away the second factors of ${name} on the command line.`)
+      say(`${name} signs in without a second factor now; their sessions ended.`)
+    })
   user
     .command('delete')
     .description('remove a person who owns no VM')

@@ -70,6 +70,9 @@ interface Flow {
   readonly alone: boolean
 }
 
+/** The library's options as they go over the wire: without what is undefined. */
+const asJson = (options: object): Json => JSON.parse(JSON.stringify(options))
+
 const REFUSED = 'The passkey was not accepted. Try again, or use another way to sign in.'
 
 export function createPasskeys(store: Store, factors: Factors): Passkeys {
@@ -110,8 +113,7 @@ export function createPasskeys(store: Store, factors: Factors): Passkeys {
         authenticatorSelection: { residentKey: 'required', userVerification: 'preferred' },
       })
       const id = flows.begin({ challenge: options.challenge, hostname, userId: user.id, alone: false })
-      // The library's options are JSON by their type; ours only says so more loosely.
-      return { id, options: options as unknown as Json }
+      return { id, options: asJson(options) }
     },
 
     async createFinish(user, origin, { id, label, response }) {
@@ -162,7 +164,7 @@ export function createPasskeys(store: Store, factors: Factors): Passkeys {
         userVerification: alone ? 'required' : 'preferred',
       })
       const id = flows.begin({ challenge: options.challenge, hostname, userId: null, alone })
-      return { id, options: options as unknown as Json }
+      return { id, options: asJson(options) }
     },
 
     async answerFinish(origin, id, response, alone) {

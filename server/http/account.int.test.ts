@@ -211,7 +211,7 @@ test('a token for looking can look and nothing else, and its VMs are all it is f
   expect((await rig.get('/metrics', bearer)).status).toBe(403)
 })
 
-test('nobody gives a token more than they have, and a token keeps nothing its owner lost', async () => {
+test('nobody gives a token more than they have, or nothing at all', async () => {
   const ann = await rig.person('ann', 'viewer')
   const more = await post('/tokens', { label: 'x', scope: { privileges: ['vm.power'], vmIds: null } }, ann.cookie)
   expect(more.status).toBe(403)
