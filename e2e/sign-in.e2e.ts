@@ -19,6 +19,8 @@ async function signOut(page: Page): Promise<void> {
   await expect(page.getByRole('button', { name: 'Sign in', exact: true })).toBeVisible()
 }
 
+test.describe.configure({ timeout: 240_000 })
+
 test('an app for codes is set up on the account page and asked for from then on', async ({ page, api }) => {
   await api.createPerson(TINA, 'operator')
   const base = api.dashboard.url
