@@ -41,7 +41,6 @@ export function OwnPassword() {
         change.mutate({ input: { body: { current: values.current, next: values.next } } })
       }}
     >
-      <h3>{t('ownPassword.title')}</h3>
       {error && field !== 'current' && field !== 'next' && (
         <div role="alert">
           <Banner tone="error">{error.message}</Banner>

@@ -53,7 +53,7 @@ export function TokenScopeFields({
   return (
     <>
       <Select
-        className="w-44"
+        className="w-52"
         label={t('tokens.scope')}
         value={value.kind}
         onChange={(event) => onValue({ ...value, kind: event.target.value as ScopeDraft['kind'] })}

@@ -114,6 +114,8 @@ export const account = defineMessages('account', {
     vm_change: 'change VMs',
     vm_power: 'start and stop VMs',
     vm_delete: 'delete VMs',
+    vm_backup: 'back up VMs',
+    backup_restore: 'restore backups',
     vm_console_view: 'watch consoles',
     vm_console_control: 'use consoles',
     vm_host: 'give VMs what is the host’s',

@@ -55,7 +55,7 @@ export const signIn = defineMessages('sign-in', {
     secret: 'Password for the search',
     baseDn: 'Search below (DN)',
     filter: 'Filter',
-    filterHint: 'What was typed stands for the word name in braces',
+    filterHint: 'The word name in braces stands for what was typed',
     nameAttribute: 'Attribute with the name',
     groupBaseDn: 'Groups below (DN)',
     groupBaseDnHint: 'Empty: groups come from memberOf',

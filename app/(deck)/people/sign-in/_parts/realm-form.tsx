@@ -91,11 +91,13 @@ export function RealmForm({
             <Banner tone={found.ok ? 'info' : 'attention'}>{found.text}</Banner>
           </div>
         )}
-        <Switch
-          label={t('enabled')}
-          checked={common.enabled}
-          onChange={(event) => set({ enabled: event.target.checked })}
-        />
+        {isKept && (
+          <Switch
+            label={t('enabled')}
+            checked={common.enabled}
+            onChange={(event) => set({ enabled: event.target.checked })}
+          />
+        )}
         <div className="grid gap-4 sm:grid-cols-2">
           <TextField
             label={t('label')}
