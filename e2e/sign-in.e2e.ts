@@ -154,7 +154,7 @@ test('an administrator sets up an OpenID provider, and somebody signs in and out
     await form.getByLabel('Roles by group').fill('ops = operator')
     await form.getByRole('button', { name: 'Save' }).click()
     await form.getByRole('button', { name: 'Try it' }).click()
-    await expect(form.getByRole('status')).toContainText('answers')
+    await expect(form.getByText(`${provider.issuer} answers.`)).toBeVisible()
 
     const page = await context.newPage()
     await page.goto(`${base}/login?next=/images`)
