@@ -159,7 +159,7 @@ test('an administrator sets up an OpenID provider, and somebody signs in and out
     const page = await context.newPage()
     await page.goto(`${base}/login?next=/images`)
     await page.getByRole('button', { name: 'Sign in with the lab' }).click()
-    await expect(page.getByRole('alert')).toContainText('The provider refused: Not today.')
+    await expect(page.getByText('The provider refused: Not today.')).toBeVisible()
     provider.person = { sub: 'u-1', preferred_username: 'ann', groups: ['ops'] }
     await page.goto(`${base}/login?next=/images`)
     await page.getByRole('button', { name: 'Sign in with the lab' }).click()
