@@ -114,6 +114,7 @@ export const account = defineMessages('account', {
     vm_change: 'change VMs',
     vm_power: 'start and stop VMs',
     vm_delete: 'delete VMs',
+    vm_snapshot: 'take and use snapshots',
     vm_backup: 'back up VMs',
     backup_restore: 'restore backups',
     vm_console_view: 'watch consoles',
