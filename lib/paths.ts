@@ -12,6 +12,7 @@ export const paths = {
     const search = new URLSearchParams(query).toString()
     return `/vms/${id}/devices${search && `?${search}`}`
   },
+  vmSnapshots: (id: string) => `/vms/${id}/snapshots`,
   vmDefinition: (id: string) => `/vms/${id}/definition`,
   vmActivity: (id: string) => `/vms/${id}/activity`,
   images: () => '/images',

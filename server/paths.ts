@@ -41,6 +41,12 @@ export interface DataPaths {
   tpmDir(vmId: string): string
   /** A seed CD of the VM: what its first start is to set up, with its secrets. */
   seed(vmId: string, seedId: string): string
+  tpmDir(vmId: string): string
+  /** What belongs to a VM's snapshots besides its disks. */
+  snapshotsDir(vmId: string): string
+  snapshotNvram(vmId: string, snapshotId: string): string
+  snapshotTpm(vmId: string, snapshotId: string): string
+  snapshotScreen(vmId: string, snapshotId: string): string
   /** Says that the VM's directory is half created or half deleted. */
   unfinished(vmId: string): string
 }
@@ -72,6 +78,11 @@ export function dataPaths(dataDir: string): DataPaths {
     nvramOrigin: (vmId) => join(root, 'vms', vmId, 'nvram.json'),
     tpmDir: (vmId) => join(root, 'vms', vmId, 'tpm'),
     seed: (vmId, seedId) => join(root, 'vms', vmId, `seed-${seedId}.iso`),
+    tpmDir: (vmId) => join(root, 'vms', vmId, 'tpm'),
+    snapshotsDir: (vmId) => join(root, 'vms', vmId, 'snapshots'),
+    snapshotNvram: (vmId, id) => join(root, 'vms', vmId, 'snapshots', `${id}.nvram.qcow2`),
+    snapshotTpm: (vmId, id) => join(root, 'vms', vmId, 'snapshots', `${id}.tpm`),
+    snapshotScreen: (vmId, id) => join(root, 'vms', vmId, 'snapshots', `${id}.png`),
     unfinished: (vmId) => join(root, 'vms', vmId, '.unfinished'),
   }
 }

@@ -16,6 +16,7 @@ import { seedsOperations } from './operations/seeds.ts'
 import { signInOperations } from './operations/sign-in.ts'
 import { storageOperations } from './operations/storage.ts'
 import { transfersOperations } from './operations/transfers.ts'
+import { snapshotsOperations } from './operations/snapshots.ts'
 import { vmsOperations } from './operations/vms.ts'
 
 export type { Operation } from './operation.ts'
@@ -29,6 +30,7 @@ export const operations = {
   ...vmsOperations,
   ...seedsOperations,
   ...clonesOperations,
+  ...snapshotsOperations,
   ...imagesOperations,
   ...transfersOperations,
   ...backupsOperations,

@@ -17,6 +17,10 @@ type ReadOperation =
   | 'vmCommandLine'
   | 'vmDevices'
   | 'vmActivity'
+  | 'snapshotList'
+  | 'snapshotCompare'
+  | 'snapshotScheduleList'
+  | 'scheduleList'
   | 'vmSeedView'
   | 'imageList'
   | 'imageView'
@@ -81,6 +85,21 @@ export const queries = {
       retry: (failures, error) => failures < 2 && (error.status === 0 || error.status === 503),
     }),
   vmActivity: (id: string, limit = 50) => read('vmActivity', { params: { id }, query: { limit } }),
+  snapshots: (id: string) => ({ ...read('snapshotList', { params: { id } }), refetchInterval: fallbackMs }),
+  snapshotCompare: (id: string, snapshotId: string) => read('snapshotCompare', { params: { id, snapshotId } }),
+  snapshotSchedules: (id: string) => ({
+    ...read('snapshotScheduleList', { params: { id } }),
+    refetchInterval: fallbackMs,
+  }),
+  schedules: () => ({ ...read('scheduleList', {}), refetchInterval: fallbackMs }),
+  /** When a pattern would run next. */
+  schedulePreview: (body: NonNullable<CallInput<'schedulePreview'>['body']>) =>
+    queryOptions<CallOutput<'schedulePreview'>>({
+      queryKey: ['schedulePreview', body],
+      queryFn: ({ signal }) => call('schedulePreview', { body }, { signal }),
+      staleTime: 30_000,
+      placeholderData: keepPreviousData,
+    }),
   imageList: () => ({ ...read('imageList', {}), refetchInterval: fallbackMs }),
   imageView: (id: string) => read('imageView', { params: { id } }),
   imageSources: () => read('imageSources', {}),

@@ -16,7 +16,6 @@ import { createCatalogue } from '#server/images/catalogue.ts'
 import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
-import { createScheduler } from '#server/schedules/scheduler.ts'
 import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
 import { childFiles, directFiles } from '#server/storage/layer-files.ts'
 import { createPoolHealth } from '#server/storage/pool-health.ts'
@@ -49,6 +48,7 @@ import { createPoolEngine } from './pools.ts'
 import { createSeeds } from './seeds.ts'
 import { createStorageViews } from './storage-views.ts'
 import { createTransferEngine } from './transfers.ts'
+import { createSnapshotRoom } from './snapshot-room.ts'
 import type { Caller, Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmAuthority } from './vm-authority.ts'
@@ -192,7 +192,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     const users = records.all().filter((record) => {
       const names = (spec: { disks: readonly { device: string; image: string | null }[] } | null) =>
         spec?.disks.some((drive) => drive.device === 'cdrom' && drive.image === imageId) ?? false
-      return holding.has(record.id) || names(record.spec) || names(supervisor.runtime(record.id).launchedSpec)
+      return (
+        holding.has(record.id) ||
+        room.imagesOf(record.id).includes(imageId) ||
+        names(record.spec) ||
+        names(supervisor.runtime(record.id).launchedSpec)
+      )
     })
     return [
       ...users.map(({ id, spec, ownerId }) => ({ id, name: spec.name, ownerId })),
@@ -322,12 +327,21 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       if (gone) {
         views.forget(record.id)
         lineage.forget(record.id)
+        room.forgetVm(record.id)
       }
       announcer.definitionChanged(record, gone)
       announceImages(record, gone)
     },
   })
 
+  const room = createSnapshotRoom({
+    ...{ deps, records, volumes, qemuImg, busy, jobs, journal, locks, launcher, authority, userName },
+    runningBut: (vmId) => runningBut(vmId, null),
+    onDefinition(record) {
+      announcer.definitionChanged(record, false)
+      announceImages(record, false)
+    },
+  })
   const vmSeeds = createVmSeeds({ records, supervisor, seeds, definer, journal })
 
   let readers = 0
@@ -415,12 +429,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     guard: { allow: parseAllowList([...config.downloadAllow, ...(mirror === null ? [] : [new URL(mirror).host])]) },
     catalogue: createCatalogue(config.catalogueFile ?? data.catalogue, mirror),
   })
-  const scheduler = createScheduler({
-    store,
-    clock: { now: () => new Date() },
-    warn,
-    onChange: ({ target }) => void hub.publish('backup', target.id, null),
-  })
+  const { scheduler } = room
   const backups = createBackups({
     data,
     binary: config.qemu,
@@ -484,6 +493,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   }
 
   records.load()
+  room.load()
   seeds.load()
   await library.open()
   for (const note of await volumes.open(legacyDisks(records.all()))) log.warn({}, note)
@@ -542,6 +552,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
   for (const note of await clones.open()) log.warn({}, note)
   await vmSeeds.open()
+  await room.recover()
   await busy.recover()
   await backups.open()
   scheduler.open()
@@ -593,6 +604,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     appliances,
     pools: poolEngine,
     volumes: volumeEngine,
+    snapshots: room.snapshots,
+    schedules: room.schedules,
     host: {
       view: (_caller, options) => deps.host.view(hostFacts(), options),
       capabilities: () => deps.host.capabilities(),

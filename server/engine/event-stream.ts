@@ -60,6 +60,8 @@ export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps)
         return image === null ? null : withObject(event, image)
       }
       case 'backup':
+      // Carries the VM's id alone.
+      case 'snapshot':
         return ownerId === null || canSeeVm(caller, { ownerId }) ? { event, text } : null
       case 'volume':
         if (!may(caller, 'volume.view')) return null

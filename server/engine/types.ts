@@ -204,6 +204,49 @@ export interface VolumeEngine {
   emptyTrash(caller: Caller): Promise<Out<'trashEmpty'>>
 }
 
+export interface SnapshotEngine {
+  list(caller: Caller, vmId: string): Promise<Out<'snapshotList'>>
+  create(caller: Caller, vmId: string, input: Body<'snapshotCreate'>): Promise<Out<'snapshotCreate'>>
+  update(
+    caller: Caller,
+    vmId: string,
+    snapshotId: string,
+    patch: Body<'snapshotUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'snapshotUpdate'>>
+  /** No side effects. */
+  compare(caller: Caller, vmId: string, snapshotId: string): Promise<Out<'snapshotCompare'>>
+  revert(
+    caller: Caller,
+    vmId: string,
+    snapshotId: string,
+    input: Body<'snapshotRevert'>,
+  ): Promise<Out<'snapshotRevert'>>
+  delete(caller: Caller, vmId: string, snapshotId: string): Promise<Out<'snapshotDelete'>>
+  screenshot(caller: Caller, vmId: string, snapshotId: string): Promise<Buffer>
+  schedules(caller: Caller, vmId: string): Promise<Out<'snapshotScheduleList'>>
+  createSchedule(
+    caller: Caller,
+    vmId: string,
+    input: Body<'snapshotScheduleCreate'>,
+  ): Promise<Out<'snapshotScheduleCreate'>>
+  updateSchedule(
+    caller: Caller,
+    vmId: string,
+    scheduleId: string,
+    patch: Body<'snapshotScheduleUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'snapshotScheduleUpdate'>>
+  deleteSchedule(caller: Caller, vmId: string, scheduleId: string, expectedRevision: number | null): Promise<void>
+  runSchedule(caller: Caller, vmId: string, scheduleId: string): Promise<Out<'snapshotScheduleRun'>>
+}
+
+export interface ScheduleEngine {
+  preview(timing: Body<'schedulePreview'>): Promise<Out<'schedulePreview'>>
+  /** Of what the caller may see, and the caller's own. */
+  list(caller: Caller): Promise<Out<'scheduleList'>>
+}
+
 interface HostEngine {
   view(caller: Caller, options: { refresh: boolean }): Promise<Out<'hostView'>>
   capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
@@ -242,6 +285,8 @@ export interface Engine {
   readonly appliances: ApplianceEngine
   readonly pools: PoolEngine
   readonly volumes: VolumeEngine
+  readonly snapshots: SnapshotEngine
+  readonly schedules: ScheduleEngine
   readonly host: HostEngine
   readonly jobs: JobEngine
   readonly events: EventEngine

@@ -36,6 +36,7 @@ import { seedRoutes } from '#server/http/routes/seeds.ts'
 import { sessionRoutes } from '#server/http/routes/session.ts'
 import { storageRoutes } from '#server/http/routes/storage.ts'
 import { transferRoutes } from '#server/http/routes/transfers.ts'
+import { snapshotRoutes } from '#server/http/routes/snapshots.ts'
 import { vmRoutes } from '#server/http/routes/vms.ts'
 
 const JSON_BODY_MAX_BYTES = 256 * 1024
@@ -215,6 +216,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...vmRoutes(engine),
       ...seedRoutes(engine),
       ...cloneRoutes(engine),
+      ...snapshotRoutes(engine),
       ...imageRoutes(engine),
       ...transferRoutes(engine),
       ...backupRoutes(engine),

@@ -52,6 +52,8 @@ const Place = z.object({
   current: z.string().nullable(),
   /** Being gone back to: its disks are being changed, and must all be changed. */
   reverting: z.string().nullable().default(null),
+  /** The guest's file systems may be frozen: to be thawed before anything else. */
+  frozen: z.boolean().default(false),
 })
 export type SnapshotPlace = z.output<typeof Place>
 
@@ -64,7 +66,7 @@ export interface StoredSnapshot {
 export const tagOf = (snapshotId: string): string => `gd-${snapshotId}`
 
 const placeKey = (vmId: string) => `snapshot-place:${vmId}`
-const HOME: SnapshotPlace = { current: null, reverting: null }
+const HOME: SnapshotPlace = { current: null, reverting: null, frozen: false }
 
 export interface SnapshotRecords {
   load(warn: (message: string, error?: unknown) => void): void

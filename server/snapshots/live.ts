@@ -134,8 +134,8 @@ export async function listNodes(guest: SnapshotGuest): Promise<BlockNode[]> {
 export function formatNodeOf(nodes: readonly BlockNode[], path: string): string | null {
   const file = nodes.find((node) => node.file === path && ['file', 'host_device'].includes(node.drv))
   if (file === undefined || !/\.?f$/.test(file['node-name'])) return null
-  const names = [file['node-name'].replace(/\.f$/, ''), file['node-name'].replace(/f$/, '')]
-  return names.find((name) => nodes.some((node) => node['node-name'] === name)) ?? null
+  const name = file['node-name'].replace(/\.?f$/, '')
+  return nodes.some((node) => node['node-name'] === name && node.drv !== 'file') ? name : null
 }
 
 /** Nodes begun for a device by snapshots: `disk0.s1a2b3c4d`; QEMU takes at most 31 bytes. */
@@ -202,31 +202,6 @@ export function memoryBytesOf(nodes: readonly BlockNode[], tag: string): number 
     (image?.snapshots ?? []).filter(({ name }) => name === tag).map((snapshot) => snapshot['vm-state-size']),
   )
   return sizes.length === 0 ? null : Math.max(...sizes)
-}
-
-/** Opens a file that stands on another, without opening that: the present top is put under it by `switchOver`. */
-export async function addOverlay(
-  guest: SnapshotGuest,
-  node: string,
-  path: string,
-  like: { readonly discard?: 'unmap' | 'ignore'; readonly cache?: { direct: boolean; 'no-flush': boolean } } = {},
-): Promise<void> {
-  const cache = like.cache === undefined ? {} : { cache: { ...like.cache } }
-  await guest.ask('blockdev-add', {
-    driver: 'qcow2',
-    'node-name': node,
-    backing: null,
-    ...(like.discard && { discard: like.discard }),
-    ...cache,
-    file: {
-      driver: 'file',
-      'node-name': `${node}f`,
-      filename: path,
-      locking: 'on',
-      ...(like.discard && { discard: like.discard }),
-      ...cache,
-    },
-  })
 }
 
 /** One that is not there, or still in use, stays as it is. */
@@ -347,8 +322,8 @@ export function jobFailure(what: string, error: unknown): unknown {
     })
   const blocked = /non-migratable device|VirtFS|mount_tag/.test(words)
   if (blocked) return new EngineError('conflict', words, { cause: error })
-  // Paths and node names of the host stay in the log.
-  return new EngineError('internal', `${what} failed: QEMU refused. The log of the server has its words.`, {
-    cause: error,
-  })
+  return new EngineError('wrong_state', `${what} failed. QEMU says: ${withoutPaths(words)}`, { cause: error })
 }
+
+/** Names of the host's files stay in the log. */
+const withoutPaths = (words: string) => words.replace(/\/[^\s'":]*\/[^\s'":]*/g, '…').slice(0, 300)

@@ -156,7 +156,9 @@ export class VmActor extends VmHold {
     if (this.model.state === 'unmanageable') throw unresponsive()
     const ownUid = process.getuid?.() ?? 0
     try {
-      return await run(guestWork(attached.guest, attached.uid === ownUid ? null : attached.uid))
+      return await run(
+        guestWork(attached.guest, attached.uid === ownUid ? null : attached.uid, () => this.publish(null)),
+      )
     } catch (error) {
       throw error instanceof QmpError ? commandError(error) : error
     }

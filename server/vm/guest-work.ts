@@ -4,7 +4,7 @@ import type { Guest } from './guest.ts'
 import type { GuestWork } from './work.ts'
 
 /** @param uid user QEMU runs as; null: the dashboard's own */
-export function guestWork(guest: Guest, uid: number | null): GuestWork {
+export function guestWork(guest: Guest, uid: number | null, changed: () => void): GuestWork {
   const signal = guest.gone
   return {
     vmId: guest.vmId,
@@ -15,6 +15,10 @@ export function guestWork(guest: Guest, uid: number | null): GuestWork {
     },
     get plan() {
       return guest.record?.plan ?? null
+    },
+    keepPlan(plan) {
+      guest.keepRecord({ plan })
+      changed()
     },
     get agent() {
       return guest.agentOpen === null ? null : { path: guest.paths.agent, open: guest.agentOpen }

@@ -25,7 +25,9 @@ import {
 } from '#server/platform/fs.ts'
 import { isImageBeingWritten, readLocks } from '#server/platform/proc-locks.ts'
 import { type ProcessExit, readProcStat, spawnDetached } from '#server/platform/process.ts'
-import { type Evidence, type Explanation, STDERR_TAIL_BYTES } from './failures.ts'
+import { loadMemory, QemuJobError } from '#server/snapshots/live.ts'
+import { formatNode, QEMU_IDS } from '#server/spec/ids.ts'
+import { type Evidence, type Explanation, redact, STDERR_TAIL_BYTES } from './failures.ts'
 import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } from './guest.ts'
 import { HELPER_LOG_READ_BYTES, helperLog } from './helpers/daemon.ts'
 import { HostFault } from './helpers/fault.ts'
@@ -34,7 +36,7 @@ import { clearLeftovers, Surroundings, type SurroundingsListener } from './helpe
 import { createScan, findQemu } from './identity.ts'
 import { commandOf, formatRecord, intentOf, type RunRecord, readRecord } from './run-record.ts'
 import { signalQemu } from './stop.ts'
-import type { PreparedLaunch } from './types.ts'
+import type { MemoryLoad, PreparedLaunch } from './types.ts'
 
 /** From spawn to an answering monitor. An idle host needs 40 ms; a starved one with swapped memory much more. */
 const READY_MS = 20_000
@@ -327,14 +329,41 @@ async function settle(connected: Connected): Promise<Settled> {
 async function setUp(settled: Settled): Promise<Prepared> {
   const { prepared, guest } = settled
   await setUpGuest(guest)
+  if (prepared.load) await loadSaved(guest, prepared.load)
   return enter<Prepared>({ prepared, guest })
+}
+
+/** The guest goes on from where its memory was saved. @throws HostFault when it cannot be loaded */
+async function loadSaved(guest: Guest, load: MemoryLoad): Promise<void> {
+  const nodes = load.devices.map((device) => formatNode(device, 0))
+  try {
+    await loadMemory(guest, load.jobId, {
+      tag: load.tag,
+      vmstate: nodes[0] ?? '',
+      nodes: [...nodes, ...(load.nvram ? [QEMU_IDS.firmwareVars] : [])],
+    })
+  } catch (error) {
+    if (!(error instanceof QemuJobError)) throw error
+    throw new HostFault(
+      {
+        code: 'bad-option',
+        summary: `QEMU could not load the memory of the snapshot: ${redact(error.words)}`,
+        advice: 'The disks are those of the snapshot. Start the guest to boot from them.',
+      },
+      { cause: error },
+    )
+  }
 }
 
 /**
  * Lets the guest run. QEMU announces that it does (RESUME) before it answers `cont`, and announces a stop that follows;
  * only where no word came is it asked.
  */
-async function release({ guest }: Prepared): Promise<void> {
+async function release({ guest, prepared }: Prepared): Promise<void> {
+  if (prepared.load?.goesOn === false) {
+    await guest.readRunState()
+    return
+  }
   await guest.ask('cont')
   if (guest.runState === 'prelaunch') await guest.readRunState()
 }

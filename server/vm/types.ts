@@ -6,6 +6,18 @@ import type { LaunchPlan, LaunchUser } from '#server/spec/types.ts'
 import type { FoundDevice, LiveChange } from './hotplug/types.ts'
 import type { GuestWork } from './work.ts'
 
+/** Saved memory a start goes on from, instead of booting. */
+export interface MemoryLoad {
+  readonly tag: string
+  readonly jobId: string
+  /** Disks that hold the tag; the first holds the memory as well. */
+  readonly devices: readonly string[]
+  /** The UEFI variables hold it too. */
+  readonly nvram: boolean
+  /** False: it stays paused. */
+  readonly goesOn: boolean
+}
+
 /** Everything one start needs, resolved beforehand by the engine. */
 export interface PreparedLaunch {
   readonly vmId: string
@@ -15,6 +27,7 @@ export interface PreparedLaunch {
   readonly accelerator: { readonly kind: 'kvm' | 'tcg'; readonly reason: string }
   /** Files that must exist and be unlocked, checked just before the spawn: path → what to call it in messages. */
   readonly files: ReadonlyMap<string, string>
+  readonly load?: MemoryLoad | null
 }
 
 /** What is known about one VM now. Plain data; a new object on every change, `version` grows by one each time. */

@@ -14,6 +14,8 @@ export interface GuestWork {
   /** What was launched, as changed since; null when it is not known. */
   readonly spec: VmSpec | null
   readonly plan: LaunchPlan | null
+  /** Puts the record right after the work changed what runs, without a change of the definition. @throws Error ENOSPC */
+  keepPlan(plan: LaunchPlan): void
   /** The agent's socket, and whether a program in the guest holds it open; null without a channel. */
   readonly agent: { readonly path: string; readonly open: boolean } | null
   /** User that QEMU runs as; files it shall open must be readable for it. */

@@ -27,6 +27,7 @@ const SHOWN = 6
 export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly host: Host | undefined }) {
   const t = useT(messages)
   const storage = useQuery(queries.storageNeeds())
+  const { data: schedules } = useQuery(queries.schedules())
   const needs: Need[] = []
   for (const { id, title, detail } of storage.data?.items ?? [])
     needs.push({
@@ -78,6 +79,20 @@ export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly 
         detail: vm.pending[0]?.reason ?? '',
         action: look,
       })
+  }
+  for (const { id, target, kind, lastRun } of schedules?.items ?? []) {
+    if (lastRun?.result !== 'failed' || target.type !== 'vm') continue
+    needs.push({
+      id,
+      mark: 'attention',
+      title: t(`needs.schedule.${kind}`, { name: vms.find((vm) => vm.id === target.id)?.name ?? '' }),
+      detail: lastRun.message,
+      action: (
+        <ButtonLink size="sm" href={kind === 'snapshot' ? paths.vmSnapshots(target.id) : paths.vm(target.id)}>
+          {t('needs.look')}
+        </ButtonLink>
+      ),
+    })
   }
   if (host && host.accelerator.kvm !== 'usable')
     needs.push({

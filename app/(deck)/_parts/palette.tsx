@@ -75,6 +75,12 @@ export function Palette({ onClose, onHelp }: { readonly onClose: () => void; rea
         vm,
         run: go(paths.vm(vm.id)),
       })
+      list.push({
+        id: `snapshots-${vm.id}`,
+        group: 'actions',
+        label: t('palette.snapshotsOf', { name: vm.name }),
+        run: go(paths.vmSnapshots(vm.id)),
+      })
       for (const action of POWER_ACTIONS)
         if (vm.actions[action]?.allowed)
           list.push({

@@ -91,6 +91,32 @@ export async function unplugDevice(
   return (await readPeripherals(guest)).has(deviceId) ? { kind: 'held', words: null } : { kind: 'gone' }
 }
 
+const Nodes = z.array(z.object({ 'node-name': z.string().default('') }))
+
+/**
+ * Layers that snapshots have put over a drive since it was opened: each stands on the one before, so the last goes
+ * first. Their names are `snapshots/live.ts`'s. What is still in use stays.
+ */
+async function removeOverlays(guest: Guest, node: string): Promise<void> {
+  const prefix = `${node.split('.', 1)[0]?.slice(0, 20)}.s`
+  for (;;) {
+    const listed = Nodes.parse(await ask(guest, 'query-named-block-nodes', { flat: true }))
+    const names = listed
+      .map((one) => one['node-name'])
+      .filter((name) => name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(name.slice(prefix.length)))
+    let gone = 0
+    for (const name of names) {
+      try {
+        await ask(guest, 'blockdev-del', { 'node-name': name })
+        gone += 1
+      } catch (error) {
+        if (!(error instanceof QmpCommandError)) throw error
+      }
+    }
+    if (gone === 0) return
+  }
+}
+
 /** QEMU lets go of a back end a moment after its device has gone: the last reference falls in another thread. */
 const BACKEND_TRIES = 20
 const BACKEND_PAUSE_MS = 50
@@ -104,6 +130,7 @@ export async function removeBackends(guest: Guest, parts: readonly PlugPart[]): 
   const kept: string[] = []
   for (const part of parts.toReversed()) {
     if (part.kind === 'device') continue
+    if (part.remove.execute === 'blockdev-del') await removeOverlays(guest, part.id)
     for (let tries = 1; ; tries += 1) {
       try {
         await ask(guest, part.remove.execute, part.remove.arguments)

@@ -22,6 +22,7 @@ export const app = defineMessages('app', {
   search: 'Search or run a command',
   searchShort: 'Search',
   palette: {
+    snapshotsOf: 'Snapshots of {name}',
     label: 'Command palette',
     placeholder: 'A page, a VM or an action',
     none: 'Nothing matches “{query}”.',

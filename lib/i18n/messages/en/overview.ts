@@ -9,6 +9,10 @@ export const overview = defineMessages('overview', {
     unmanageable: '{name} does not answer',
     paused: '{name} is paused',
     pending: '{count, plural, one {A change of {name} waits} other {# changes of {name} wait}} for a restart',
+    schedule: {
+      snapshot: 'The scheduled snapshot of {name} failed',
+      backup: 'The scheduled backup of {name} failed',
+    },
     kvm: 'Guests run without hardware acceleration',
     readiness: '{title} is missing',
     look: 'Look',

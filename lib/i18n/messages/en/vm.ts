@@ -7,6 +7,7 @@ export const vm = defineMessages('vm', {
     overview: 'Overview',
     console: 'Console',
     devices: 'Devices',
+    snapshots: 'Snapshots',
     definition: 'Definition',
     activity: 'Activity',
   },

@@ -91,6 +91,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
             { href: paths.vm(id), label: t('tabs.overview') },
             { href: paths.vmConsole(id), label: t('tabs.console') },
             { href: paths.vmDevices(id), label: t('tabs.devices') },
+            { href: paths.vmSnapshots(id), label: t('tabs.snapshots') },
             { href: paths.vmDefinition(id), label: t('tabs.definition') },
             { href: paths.vmActivity(id), label: t('tabs.activity') },
           ]}

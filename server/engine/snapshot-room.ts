@@ -1,0 +1,226 @@
+/** Joins snapshots and schedules with the rest of the engine. */
+import * as z from 'zod'
+import { Role } from '#lib/schema/user.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import type { createJobRegistry } from '#server/jobs/registry.ts'
+import { createScheduler, type Scheduler } from '#server/schedules/scheduler.ts'
+import type { SnapshotContext } from '#server/snapshots/context.ts'
+import { createSnapshotRecords, type SnapshotDocument, tagOf } from '#server/snapshots/documents.ts'
+import { recoverVm } from '#server/snapshots/recover.ts'
+import { createSideFiles } from '#server/snapshots/side-files.ts'
+import type { QemuImg } from '#server/storage/qemu-img.ts'
+import type { ChainLink, Volumes } from '#server/storage/volumes.ts'
+import type { EngineDeps } from './deps.ts'
+import { EngineError } from './errors.ts'
+import type { Journal } from './journal.ts'
+import type { KeyedLock } from './keyed-lock.ts'
+import type { Launcher } from './launch.ts'
+import { createScheduleEngine } from './schedules.ts'
+import { createSnapshotEngine } from './snapshots.ts'
+import type { ScheduleEngine, SnapshotEngine } from './types.ts'
+import type { RunningVm, VmAuthority } from './vm-authority.ts'
+import type { VmBusy } from './vm-busy.ts'
+import type { VmRecord, VmRecords } from './vm-records.ts'
+
+export interface SnapshotRoomDeps {
+  readonly deps: EngineDeps
+  readonly records: VmRecords
+  readonly volumes: Volumes
+  readonly qemuImg: QemuImg
+  readonly busy: VmBusy
+  readonly jobs: ReturnType<typeof createJobRegistry>
+  readonly journal: Journal
+  readonly locks: KeyedLock
+  readonly launcher: Launcher
+  readonly authority: VmAuthority
+  readonly runningBut: (vmId: string) => readonly RunningVm[]
+  readonly userName: (id: string) => string
+  /** The definition was changed. */
+  readonly onDefinition: (record: VmRecord) => void
+}
+
+/** What a clone or a backup is made of. */
+export type FrozenSnapshot =
+  /** Layers that are never written again, top first, for each disk. */
+  | { readonly kind: 'layers'; readonly document: SnapshotDocument; readonly chains: ReadonlyMap<string, ChainLink[]> }
+  /** Inside each disk's own file, under this tag: to be copied out of it (`qemu-img convert -l`). */
+  | {
+      readonly kind: 'inside'
+      readonly document: SnapshotDocument
+      readonly tag: string
+      readonly chains: ReadonlyMap<string, ChainLink[]>
+    }
+
+export interface SnapshotRoom {
+  readonly snapshots: SnapshotEngine
+  readonly schedules: ScheduleEngine
+  readonly scheduler: Scheduler
+  /**
+   * The files of a snapshot, to make something of. Pin the layers (`volumes.pin`) while that lasts.
+   * @throws EngineError not_found, wrong_state when it is not complete
+   */
+  freeze(vmId: string, snapshotId: string): FrozenSnapshot
+  /** Whether disks of this VM hold snapshots inside their files, which a move or a new layer would leave behind. */
+  holdsMemory(vmId: string): boolean
+  /** Images the definitions kept in snapshots of a VM name. */
+  imagesOf(vmId: string): readonly string[]
+  /** Call before volumes are opened: layers are held from then on. */
+  load(): void
+  /** Call when guests were adopted, before anything may be asked. */
+  recover(): Promise<void>
+  forgetVm(vmId: string): void
+}
+
+const Person = z.object({ role: Role, disabled: z.boolean().default(false) })
+
+export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
+  const { deps, records, volumes, qemuImg, journal, launcher } = room
+  const { data, store, supervisor, hub, identity, log } = deps
+  const warn = (message: string, error?: unknown) => log.warn(error === undefined ? {} : { err: error }, message)
+  const now = () => new Date()
+
+  const changed = (vmId: string): void => {
+    const ownerId = records.get(vmId)?.ownerId
+    if (ownerId !== undefined) hub.publish('snapshot', vmId, null, undefined, { ownerId })
+  }
+  const snapshotRecords = createSnapshotRecords(store, changed)
+  volumes.registerHolder({
+    holds(layerId) {
+      for (const { document } of snapshotRecords.all())
+        for (const disk of document.disks) {
+          if (disk.overlayId === layerId) return `the snapshot “${document.name}”`
+          if (disk.layerId !== layerId) continue
+          // The file of a disk that holds its snapshots inside is written on; it is kept once it is no disk's any more.
+          if (document.kind === 'memory' && volumes.volumeOfHead(layerId) !== null) continue
+          return `the snapshot “${document.name}”`
+        }
+      return null
+    },
+  })
+
+  const mustRecord = (vmId: string): VmRecord => {
+    const record = records.get(vmId)
+    if (record === null) throw new EngineError('not_found', 'There is no such VM.')
+    return record
+  }
+  const replaced = (vmId: string, spec: VmSpec): void => {
+    const record = mustRecord(vmId)
+    if (records.replace(record, spec, now().toISOString(), record.revision) === null)
+      throw new EngineError('stale_revision', 'This VM changed meanwhile; its definition was not put back.')
+  }
+
+  const context: SnapshotContext = {
+    data,
+    store,
+    records: snapshotRecords,
+    volumes,
+    qemuImg,
+    files: createSideFiles(data, qemuImg),
+    supervisor,
+    readersGid: identity.readersGid,
+    now,
+    warn,
+    vm: mustRecord,
+    replaceSpec: replaced,
+    specReplaced: (vmId) => room.onDefinition(mustRecord(vmId)),
+    async planOf(vmId, spec) {
+      const { accelerator, launchedPlan } = supervisor.runtime(vmId)
+      const compile = await launcher.compiler({ ...mustRecord(vmId), spec }, accelerator, launchedPlan)
+      return compile(spec)
+    },
+    async start(vmId, by, load) {
+      await supervisor.start(vmId, by, async () => {
+        const record = mustRecord(vmId)
+        await room.authority.assertLaunchable(record.spec, room.runningBut(vmId))
+        return { ...(await launcher.prepare(record)), load }
+      })
+    },
+  }
+
+  const scheduler = createScheduler({
+    store,
+    clock: { now },
+    warn,
+    onChange: ({ kind, target }) => {
+      if (kind === 'backup') hub.publish('backup', target.id, null)
+      else changed(target.id)
+    },
+    onFailed({ target, ownerId }, { message }) {
+      const record = target.type === 'vm' ? records.get(target.id) : null
+      journal.write({
+        what: 'scheduleFailed',
+        text: `${record === null ? 'A schedule' : `A schedule of ${record.spec.name}`} failed: ${message}`,
+        result: 'failed',
+        caller: null,
+        who: room.userName(ownerId),
+        userId: ownerId,
+        ...(record !== null && {
+          topic: 'vm' as const,
+          objectId: record.id,
+          objectName: record.spec.name,
+          ownerId: record.ownerId,
+        }),
+      })
+    },
+  })
+
+  const snapshots = createSnapshotEngine({
+    context,
+    records,
+    busy: room.busy,
+    jobs: room.jobs,
+    journal,
+    locks: room.locks,
+    scheduler,
+    userName: room.userName,
+    roleOf(userId) {
+      const person = Person.safeParse(store.get('user', userId)?.value)
+      return person.success && !person.data.disabled ? person.data.role : null
+    },
+  })
+
+  return {
+    snapshots,
+    schedules: createScheduleEngine(scheduler, records, room.userName),
+    scheduler,
+    freeze(vmId, snapshotId) {
+      const stored = snapshotRecords.get(snapshotId)
+      if (stored === null || stored.document.vmId !== vmId)
+        throw new EngineError('not_found', 'This VM has no such snapshot.')
+      const { document } = stored
+      if (document.state !== 'complete')
+        throw new EngineError('wrong_state', 'This snapshot is not complete; nothing can be made of it.')
+      const chains = new Map(document.disks.map(({ device, layerId }) => [device, volumes.chain(layerId)]))
+      return document.kind === 'disk'
+        ? { kind: 'layers', document, chains }
+        : { kind: 'inside', document, tag: tagOf(document.id), chains }
+    },
+    holdsMemory: (vmId) => snapshotRecords.ofVm(vmId).some(({ document }) => document.kind === 'memory'),
+    imagesOf: (vmId) =>
+      snapshotRecords
+        .ofVm(vmId)
+        .flatMap(({ document }) => document.spec.disks.flatMap(({ image }) => (image === null ? [] : [image]))),
+    load() {
+      snapshotRecords.load(warn)
+      // A deletion that a crash interrupted.
+      for (const vmId of snapshotRecords.vmIds()) if (!records.isStored(vmId)) snapshotRecords.forgetVm(vmId)
+      for (const { document } of scheduler.list())
+        if (document.target.type === 'vm' && !records.isStored(document.target.id)) scheduler.remove(document.id)
+    },
+    async recover() {
+      const known = new Set([...snapshotRecords.all()].map(({ document }) => document.id))
+      await Promise.all(
+        [...snapshotRecords.vmIds()].map(async (vmId) => {
+          const record = records.get(vmId)
+          if (record === null) return
+          await recoverVm(context, record)
+          await context.files.sweep(vmId, known).catch((error: unknown) => warn('Sweeping snapshots failed.', error))
+        }),
+      )
+    },
+    forgetVm(vmId) {
+      snapshotRecords.forgetVm(vmId)
+      scheduler.removeOf('vm', vmId)
+    },
+  }
+}

@@ -1,0 +1,288 @@
+/**
+ * Going back to a snapshot.
+ *
+ *   with memory, same hardware, running   snapshot-load in the running QEMU
+ *   with memory, else                     power cut ─▶ definition back ─▶ start, stopped ─▶ snapshot-load ─▶ on it goes
+ *   without memory, `memory`              power cut ─▶ qemu-img snapshot on each file ─▶ definition back
+ *   `disk`                                power cut ─▶ a new layer over each kept one ─▶ heads change, definition back
+ *
+ * Before the first file is touched the place says `reverting`. A crash from then on is finished, not undone
+ * (`recover.ts`): every step can be done again, and what was there before is lost already.
+ */
+import { randomUUIDv7 } from 'node:crypto'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import { same } from '#lib/vm/same.ts'
+import { EngineError } from '#server/engine/errors.ts'
+import type { VolumeDocument } from '#server/storage/volume-documents.ts'
+import {
+  hasNvram,
+  hasTpm,
+  NVRAM_NODE,
+  type Progress,
+  powerOf,
+  type SnapshotContext,
+  type SnapshotVm,
+  topNodes,
+} from './context.ts'
+import { insideFiles } from './create.ts'
+import { type SnapshotDocument, tagOf } from './documents.ts'
+import { afterFailedLoad, jobFailure, jobIdOf, loadMemory, QemuJobError } from './live.ts'
+
+export interface RevertRequest {
+  readonly definition: 'restore' | 'keep'
+  readonly start: boolean
+  readonly by: string
+}
+
+const WHAT = 'Going back'
+
+/** What a person calls the VM and wants of it stays; the machine is that of the snapshot. */
+export function restoredSpec(now: VmSpec, then: VmSpec): VmSpec {
+  const { name, description, tags, autostart } = now
+  return { ...then, name, description, tags, autostart }
+}
+
+/** Whether the running machine is the one whose memory was saved. */
+const isSameMachine = (running: VmSpec, saved: VmSpec) => same(restoredSpec(saved, running), restoredSpec(saved, saved))
+
+/** @throws EngineError; nothing has changed then, or the VM is off and the work goes on at the next start */
+export async function revertSnapshot(
+  context: SnapshotContext,
+  vm: SnapshotVm,
+  document: SnapshotDocument,
+  request: RevertRequest,
+  progress: Progress,
+): Promise<void> {
+  const { supervisor } = context
+  assertWhole(context, vm, document)
+  const power = powerOf(context, vm.id)
+  const { launchedSpec } = supervisor.runtime(vm.id)
+  progress.settle()
+  if (document.memoryBytes !== null) {
+    if (power === 'live' && launchedSpec !== null && isSameMachine(launchedSpec, document.spec))
+      return await loadIntoRunning(context, vm, document, progress)
+    await turnOff(context, vm, request.by, progress)
+    context.records.setPlace(vm.id, { reverting: document.id })
+    await applyOffline(context, vm, document, 'restore')
+    progress.step('Starting with the memory of the snapshot')
+    await context.start(vm.id, request.by, {
+      tag: tagOf(document.id),
+      jobId: jobIdOf('load', document.id),
+      devices: document.disks.map(({ device }) => device),
+      nvram: document.nvram === 'inside',
+      goesOn: document.runState === 'running',
+    })
+    return
+  }
+  await turnOff(context, vm, request.by, progress)
+  context.records.setPlace(vm.id, { reverting: document.id })
+  progress.step('Putting the disks back')
+  await applyOffline(context, vm, document, request.definition)
+  if (request.start) {
+    progress.step('Starting the guest')
+    await context.start(vm.id, request.by, null)
+  }
+}
+
+async function turnOff({ supervisor }: SnapshotContext, { id }: SnapshotVm, by: string, progress: Progress) {
+  const { state } = supervisor.runtime(id)
+  if (state === 'off' || state === 'crashed') return
+  progress.step('Cutting the power of the guest')
+  await supervisor.poweroff(id, by)
+}
+
+/** @throws EngineError when something it needs is gone or was moved */
+function assertWhole(context: SnapshotContext, vm: SnapshotVm, document: SnapshotDocument): void {
+  if (document.state !== 'complete')
+    throw new EngineError('wrong_state', 'This snapshot is not complete; nothing can go back to it. Delete it.')
+  for (const { device, layerId } of document.disks) {
+    if (context.volumes.layer(layerId) === null)
+      throw new EngineError('volume_missing', `The file of the disk “${device}” in this snapshot is gone.`)
+    const volume = context.volumes.find(vm.id, device)
+    if (document.kind === 'memory' && volume !== null && volume.head !== layerId)
+      throw new EngineError(
+        'conflict',
+        `The disk “${device}” lies in another file than when this was taken (it was moved or cloned since), and the snapshot lies in the old one.`,
+      )
+  }
+}
+
+async function loadIntoRunning(
+  context: SnapshotContext,
+  vm: SnapshotVm,
+  document: SnapshotDocument,
+  progress: Progress,
+): Promise<void> {
+  const { records, supervisor } = context
+  await supervisor.work(vm.id, async (guest) => {
+    const tops = await topNodes(context, guest, document.disks)
+    const target = {
+      tag: tagOf(document.id),
+      vmstate: tops[0] ?? '',
+      nodes: [...tops, ...(document.nvram === 'inside' ? [NVRAM_NODE] : [])],
+    }
+    const wasRunning = guest.runState === 'running'
+    records.setPlace(vm.id, { reverting: document.id })
+    progress.step('Reading the memory; the guest stands still meanwhile')
+    try {
+      await loadMemory(guest, jobIdOf('load', document.id), target, { onProgress: progress.progress })
+    } catch (error) {
+      if (error instanceof QemuJobError && !guest.signal.aborted) {
+        const hasDisksBack = await afterFailedLoad(guest, error.words, wasRunning)
+        records.setPlace(vm.id, { reverting: null, ...(hasDisksBack && { current: document.id }) })
+        if (hasDisksBack)
+          throw new EngineError(
+            'conflict',
+            'The disks are those of the snapshot, but QEMU could not load its memory. The guest was started afresh from these disks.',
+            { cause: error },
+          )
+      }
+      throw jobFailure(WHAT, error)
+    }
+    // A guest that was paused meanwhile takes up what the snapshot was: running, or not.
+    if (document.runState === 'running') await guest.ask('cont')
+    else await guest.ask('stop')
+    await guest.readRunState()
+    context.store.transaction(() => {
+      context.replaceSpec(vm.id, restoredSpec(context.vm(vm.id).spec, document.spec))
+      records.setPlace(vm.id, { current: document.id, reverting: null })
+    })
+    context.specReplaced(vm.id)
+  })
+}
+
+/**
+ * Disks, UEFI variables, TPM and definition of a VM that is off. Can be repeated after a crash: the last step, which
+ * stores that it is done, is one transaction.
+ */
+export async function applyOffline(
+  context: SnapshotContext,
+  vm: SnapshotVm,
+  document: SnapshotDocument,
+  definition: 'restore' | 'keep',
+): Promise<void> {
+  const { files, qemuImg, records, volumes, store } = context
+  const fresh = new Map<string, string>()
+  const releases: (() => void)[] = []
+  try {
+    if (document.kind === 'memory') {
+      for (const { path, user } of insideFiles(context, vm, document))
+        await qemuImg.snapshot('apply', path, tagOf(document.id), { user })
+    } else {
+      for (const disk of document.disks) {
+        const layer = volumes.layer(disk.layerId)
+        if (layer === null) throw new EngineError('volume_missing', `The file of “${disk.device}” is gone.`)
+        await volumes.makeLayer(
+          {
+            poolId: layer.poolId,
+            format: 'qcow2',
+            sizeBytes: disk.sizeBytes,
+            parent: { layer: layer.id },
+            uid: vm.uid,
+          },
+          (made) => {
+            fresh.set(disk.device, made.id)
+            releases.push(volumes.pin(made.id))
+          },
+        )
+      }
+    }
+    if (document.nvram === 'copied') await files.restoreNvram(vm.id, document.id, vm.uid)
+    if (document.tpm === 'copied') await files.restoreTpm(vm.id, document.id, vm.uid)
+    store.transaction(() => {
+      for (const disk of document.disks) {
+        const head = fresh.get(disk.device) ?? disk.layerId
+        const present = volumes.find(vm.id, disk.device)
+        if (present !== null) volumes.change(present.id, { head, sizeBytes: disk.sizeBytes })
+        else volumes.put(comeBack(context, vm, disk, head))
+      }
+      const now = context.vm(vm.id).spec
+      if (definition === 'restore') {
+        const spec = restoredSpec(now, document.spec)
+        setFree(context, vm.id, spec)
+        context.replaceSpec(vm.id, spec)
+      } else {
+        // Without its definition a disk of then would be nobody's.
+        context.replaceSpec(vm.id, withDisksOf(now, document))
+      }
+      records.setPlace(vm.id, { current: document.id, reverting: null })
+    })
+  } finally {
+    for (const release of releases) release()
+  }
+  context.specReplaced(vm.id)
+  await volumes.collect()
+}
+
+/** A disk that was taken out of the VM since. */
+function comeBack(
+  { volumes, now }: SnapshotContext,
+  vm: SnapshotVm,
+  disk: SnapshotDocument['disks'][number],
+  head: string,
+): VolumeDocument {
+  return {
+    v: 1,
+    id: volumes.get(disk.volumeId) === null ? disk.volumeId : randomUUIDv7(),
+    name: disk.volumeName,
+    poolId: volumes.layer(head)?.poolId ?? 'local',
+    ownerId: vm.ownerId,
+    vm: { id: vm.id, device: disk.device },
+    head,
+    sizeBytes: disk.sizeBytes,
+    createdAt: now().toISOString(),
+    trashedAt: null,
+  }
+}
+
+/** Disks the definition of then does not know stay, as volumes of nobody. */
+function setFree({ volumes }: SnapshotContext, vmId: string, spec: VmSpec): void {
+  const named = new Set(spec.disks.map(({ id }) => id))
+  for (const volume of volumes.ofVm(vmId))
+    if (volume.vm !== null && !named.has(volume.vm.device)) volumes.change(volume.id, { vm: null })
+}
+
+/** The definition of now with the disks of then, which were put back: those it lacks come with their old places. */
+function withDisksOf(now: VmSpec, document: SnapshotDocument): VmSpec {
+  const lost = document.spec.disks.filter(
+    (disk) => document.disks.some(({ device }) => device === disk.id) && !now.disks.some(({ id }) => id === disk.id),
+  )
+  const sized = now.disks.map((disk) => {
+    const then = document.spec.disks.find(({ id }) => id === disk.id)
+    return disk.device === 'disk' && then?.device === 'disk' ? { ...disk, sizeGiB: then.sizeGiB } : disk
+  })
+  return { ...now, disks: [...sized, ...lost] }
+}
+
+/** What a person should know before: a sentence each. */
+export function consequences(
+  context: SnapshotContext,
+  vm: SnapshotVm,
+  document: SnapshotDocument,
+): { loses: string[]; stays: string[] } {
+  const { state, launchedSpec } = context.supervisor.runtime(vm.id)
+  const isOff = state === 'off' || state === 'crashed'
+  const inPlace =
+    document.memoryBytes !== null && launchedSpec !== null && isSameMachine(launchedSpec, document.spec) && !isOff
+  const named = new Set(document.disks.map(({ device }) => device))
+  const others = context.volumes.ofVm(vm.id).filter(({ vm: holder }) => holder !== null && !named.has(holder.device))
+  const loses = [
+    `Everything that was written to ${[...named].map((device) => `“${device}”`).join(', ')} since ${document.name} was taken.`,
+    ...(isOff ? [] : ['What the guest has in memory now.']),
+    ...(isOff || inPlace ? [] : ['The power of the guest is cut; its consoles close.']),
+    ...(hasNvram(document.spec) ? ['UEFI settings made since.'] : []),
+    ...(hasTpm(document.spec) && document.tpm !== 'none' ? ['What the TPM has learned since.'] : []),
+  ]
+  const stays = [
+    'All snapshots.',
+    ...others.map(
+      ({ vm: holder }) => `“${holder?.device ?? ''}”, which the snapshot does not have, as a volume of its own.`,
+    ),
+    document.memoryBytes !== null
+      ? document.runState === 'running'
+        ? 'The guest runs on from where it was.'
+        : 'The guest is paused, as it was.'
+      : 'The guest is off afterwards, as with its power cut or shut down at that moment.',
+  ]
+  return { loses, stays }
+}
