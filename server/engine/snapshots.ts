@@ -102,8 +102,7 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
   }
 
   const actionsOf = (caller: Caller, record: VmRecord, document: SnapshotDocument): Snapshot['actions'] => {
-    if (!may(caller, 'vm.snapshot'))
-      return { revert: no(LOOK_ONLY), delete: no(LOOK_ONLY), change: no(LOOK_ONLY) }
+    if (!may(caller, 'vm.snapshot')) return { revert: no(LOOK_ONLY), delete: no(LOOK_ONLY), change: no(LOOK_ONLY) }
     const left = busy.get(record.id)
     const wait = left === null ? null : no(`${left.sentence}; wait until it is done.`)
     return {
