@@ -41,7 +41,6 @@ export interface DataPaths {
   tpmDir(vmId: string): string
   /** A seed CD of the VM: what its first start is to set up, with its secrets. */
   seed(vmId: string, seedId: string): string
-  tpmDir(vmId: string): string
   /** What belongs to a VM's snapshots besides its disks. */
   snapshotsDir(vmId: string): string
   snapshotNvram(vmId: string, snapshotId: string): string
@@ -78,7 +77,6 @@ export function dataPaths(dataDir: string): DataPaths {
     nvramOrigin: (vmId) => join(root, 'vms', vmId, 'nvram.json'),
     tpmDir: (vmId) => join(root, 'vms', vmId, 'tpm'),
     seed: (vmId, seedId) => join(root, 'vms', vmId, `seed-${seedId}.iso`),
-    tpmDir: (vmId) => join(root, 'vms', vmId, 'tpm'),
     snapshotsDir: (vmId) => join(root, 'vms', vmId, 'snapshots'),
     snapshotNvram: (vmId, id) => join(root, 'vms', vmId, 'snapshots', `${id}.nvram.qcow2`),
     snapshotTpm: (vmId, id) => join(root, 'vms', vmId, 'snapshots', `${id}.tpm`),
