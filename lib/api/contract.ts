@@ -14,12 +14,9 @@ import { jobsOperations } from './operations/jobs.ts'
 import { peopleOperations } from './operations/people.ts'
 import { seedsOperations } from './operations/seeds.ts'
 import { signInOperations } from './operations/sign-in.ts'
-
-
+import { snapshotsOperations } from './operations/snapshots.ts'
 import { storageOperations } from './operations/storage.ts'
 import { transfersOperations } from './operations/transfers.ts'
-
-import { snapshotsOperations } from './operations/snapshots.ts'
 import { vmsOperations } from './operations/vms.ts'
 
 export type { Operation } from './operation.ts'

@@ -46,12 +46,9 @@ import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
 import { createPoolEngine } from './pools.ts'
 import { createSeeds } from './seeds.ts'
-
-
+import { createSnapshotRoom } from './snapshot-room.ts'
 import { createStorageViews } from './storage-views.ts'
 import { createTransferEngine } from './transfers.ts'
-
-import { createSnapshotRoom } from './snapshot-room.ts'
 import type { Caller, Engine } from './types.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmAuthority } from './vm-authority.ts'

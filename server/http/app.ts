@@ -34,12 +34,9 @@ import { imageRoutes } from '#server/http/routes/images.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
 import { seedRoutes } from '#server/http/routes/seeds.ts'
 import { sessionRoutes } from '#server/http/routes/session.ts'
-
-
+import { snapshotRoutes } from '#server/http/routes/snapshots.ts'
 import { storageRoutes } from '#server/http/routes/storage.ts'
 import { transferRoutes } from '#server/http/routes/transfers.ts'
-
-import { snapshotRoutes } from '#server/http/routes/snapshots.ts'
 import { vmRoutes } from '#server/http/routes/vms.ts'
 
 const JSON_BODY_MAX_BYTES = 256 * 1024
