@@ -29,6 +29,10 @@ describe('every name on disk', () => {
       nvramOrigin: ['<vm id>'],
       tpmDir: ['<vm id>'],
       seed: ['<vm id>', '<seed id>'],
+      snapshotsDir: ['<vm id>'],
+      snapshotNvram: ['<vm id>', '<snapshot id>'],
+      snapshotTpm: ['<vm id>', '<snapshot id>'],
+      snapshotScreen: ['<vm id>', '<snapshot id>'],
       unfinished: ['<vm id>'],
     }).filter((name) => name !== '')
     expect(names.length).toBeGreaterThan(8)
