@@ -1,17 +1,23 @@
 'use client'
-import { Ellipsis, Monitor, Pause, Play, Power, PowerOff, RotateCcw, Trash2 } from 'lucide-react'
+import { Copy, Ellipsis, Layers, Monitor, Pause, Play, Power, PowerOff, RotateCcw, Trash2 } from 'lucide-react'
+import dynamic from 'next/dynamic'
 import { useRouter } from 'next/navigation'
 import { type ReactNode, useState } from 'react'
 import { Button, type ButtonSize, IconButton } from '#components/ui/button.tsx'
 import { Menu, type MenuItem } from '#components/ui/menu.tsx'
 import { useT } from '#lib/client/i18n.tsx'
+import { useCan } from '#lib/client/session.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
+import { clones } from '#lib/i18n/messages/en/clones.ts'
 import { vm as messages } from '#lib/i18n/messages/en/vm.ts'
 import { paths } from '#lib/paths.ts'
 import type { PowerAction, Vm } from '#lib/schema/vm-state.ts'
 import { primaryAction } from '#lib/vm/primary-action.ts'
 import { useDeleteVm } from './use-delete-vm.ts'
+import { useTemplate } from './use-template.ts'
 import { useVmActions } from './use-vm-actions.ts'
+
+const CloneDialog = dynamic(() => import('./clone-dialog.tsx').then((m) => m.CloneDialog), { ssr: false })
 
 const ICON: Record<PowerAction, ReactNode> = {
   start: <Play size={14} aria-hidden="true" />,
@@ -80,6 +86,10 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
   const router = useRouter()
   const act = useVmActions()
   const remove = useDeleteVm()
+  const tClones = useT(clones)
+  const template = useTemplate()
+  const mayCreate = useCan('vm.create')
+  const [cloning, setCloning] = useState(false)
   const items: MenuItem[] = [
     {
       id: 'console',
@@ -99,6 +109,21 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
     })),
     { kind: 'separator', id: 's2' },
     {
+      id: 'clone',
+      label: tClones(vm.template === undefined ? 'action' : 'newFromTemplate'),
+      icon: <Copy size={14} />,
+      onSelect: () => setCloning(true),
+      disabledReason: mayCreate ? null : t('notAllowed'),
+    },
+    {
+      id: 'template',
+      label: tClones(vm.template === undefined ? 'makeTemplate' : 'makeVm'),
+      icon: <Layers size={14} />,
+      onSelect: () => template(vm),
+      disabledReason: vm.actions.change?.reason ?? vm.actions.delete?.reason,
+    },
+    { kind: 'separator', id: 's3' },
+    {
       id: 'delete',
       label: tVm('remove'),
       icon: <Trash2 size={14} />,
@@ -108,8 +133,11 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
     },
   ]
   return (
-    <Menu label={tVm('more', { name: vm.name })} items={items} size={size} iconOnly defaultOpen>
-      <Ellipsis size={16} aria-hidden="true" />
-    </Menu>
+    <>
+      <Menu label={tVm('more', { name: vm.name })} items={items} size={size} iconOnly defaultOpen>
+        <Ellipsis size={16} aria-hidden="true" />
+      </Menu>
+      {cloning && <CloneDialog vm={vm} onClose={() => setCloning(false)} />}
+    </>
   )
 }

@@ -22,6 +22,7 @@ type ReadOperation =
   | 'snapshotScheduleList'
   | 'scheduleList'
   | 'vmSeedView'
+  | 'vmCloneFacts'
   | 'imageList'
   | 'imageView'
   | 'imageSources'
@@ -55,6 +56,7 @@ export const queries = {
   session: () => ({ ...read('sessionView', {}), staleTime: 60_000 }),
   vmList: () => ({ ...read('vmList', {}), refetchInterval: fallbackMs }),
   vmView: (id: string) => ({ ...read('vmView', { params: { id } }), refetchInterval: fallbackMs }),
+  vmCloneFacts: (id: string) => read('vmCloneFacts', { params: { id } }),
   vmSeed: (id: string) => ({ ...read('vmSeedView', { params: { id } }), refetchInterval: fallbackMs }),
   vmCommandLine: (id: string, of: 'next' | 'running' = 'next') =>
     read('vmCommandLine', { params: { id }, query: { of } }),

@@ -8,6 +8,7 @@ import { cx } from '#components/ui/cx.ts'
 import { Sparkline } from '#components/ui/sparkline.tsx'
 import { MARK_OF_STATE, MarkIcon } from '#components/ui/state-mark.tsx'
 import { AcceleratorTag } from '#components/vm/accelerator-badge.tsx'
+import { LineageBadges } from '#components/vm/lineage-badges.tsx'
 import { VmActionsMenu } from '#components/vm/vm-actions-menu.tsx'
 import { VmStateMark } from '#components/vm/vm-state.tsx'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
@@ -135,6 +136,7 @@ function NameCell({ vm }: { readonly vm: Vm }) {
         >
           {vm.name}
         </NextLink>
+        <LineageBadges vm={vm} />
         {vm.pending.length > 0 && (
           <span className="flex shrink-0" data-tip={t('pendingMark')}>
             <MarkIcon mark="attention" className="size-2.5" />

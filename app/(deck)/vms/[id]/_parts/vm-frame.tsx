@@ -10,6 +10,7 @@ import { Tabs } from '#components/nav/tabs.tsx'
 import { Elapsed } from '#components/text/time.tsx'
 import { Skeleton } from '#components/ui/feedback.tsx'
 import { AcceleratorBadge } from '#components/vm/accelerator-badge.tsx'
+import { LineageBadges } from '#components/vm/lineage-badges.tsx'
 import { PendingBar } from '#components/vm/pending-bar.tsx'
 import { ScreenThumbnail } from '#components/vm/screen-thumbnail.tsx'
 import { VmActionsMenu, VmPrimaryAction } from '#components/vm/vm-actions-menu.tsx'
@@ -73,6 +74,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
                     <span className="text-faint">{t.rich('since', { time: () => <Elapsed since={vm.since} /> })}</span>
                   </span>
                   <AcceleratorBadge accelerator={vm.accelerator} />
+                  <LineageBadges vm={vm} />
                   {vm.stateDetail && <span className="basis-full text-dim">{vm.stateDetail}</span>}
                 </>
               )}

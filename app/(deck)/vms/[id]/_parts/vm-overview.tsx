@@ -13,6 +13,7 @@ import { app } from '#lib/i18n/messages/en/app.ts'
 import { vm as vmMessages } from '#lib/i18n/messages/en/vm.ts'
 import { vmOverview as messages } from '#lib/i18n/messages/en/vm-overview.ts'
 import { LastExit } from './last-exit.tsx'
+import { VmClones } from './vm-clones.tsx'
 import { VmDevices } from './vm-devices.tsx'
 import { VmNow } from './vm-now.tsx'
 import { VmSeed } from './vm-seed.tsx'
@@ -102,6 +103,7 @@ export function VmOverview() {
         <div className="flex min-w-0 flex-col gap-5">
           <VmDevices vm={vm} />
           <VmSeed vm={vm} />
+          <VmClones vm={vm} />
           {vm.live && about}
         </div>
       </div>

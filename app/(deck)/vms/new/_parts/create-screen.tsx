@@ -26,6 +26,7 @@ import { DriverCd } from './driver-cd.tsx'
 import { FirstStartSection } from './first-start-section.tsx'
 import { PlanPanel } from './plan-panel.tsx'
 import { SubmitBar } from './submit-bar.tsx'
+import { TemplatesSection } from './templates-section.tsx'
 import { type CreateForm, useCreateForm } from './use-create-form.ts'
 import { useSubmit } from './use-submit.ts'
 
@@ -54,6 +55,7 @@ function CreatePage() {
         <Breadcrumbs steps={[{ href: paths.vms(), label: t('crumb') }]} />
         <PageHeader title={t('title')} />
       </div>
+      <TemplatesSection />
       <form
         // Enter in a field does what the main button does.
         onSubmit={(event) => {
