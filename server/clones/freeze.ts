@@ -46,7 +46,7 @@ export function sharedPath({ pools }: CloneContext, layer: LayerDocument): { pat
 }
 
 /** Gives the file the name it will have. The one it has stays: a running QEMU knows it by that. */
-async function nameShared(context: CloneContext, layer: LayerDocument): Promise<void> {
+export async function nameShared(context: CloneContext, layer: LayerDocument): Promise<void> {
   const { path } = sharedPath(context, layer)
   const present = context.volumes.pathOf(layer)
   if (present === path || existsSync(path)) return

@@ -12,6 +12,7 @@ import { dirname } from 'node:path'
 import * as z from 'zod'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { QmpCommandError } from '#server/qmp/errors.ts'
 import { type FreezeMark, thaw, whileFrozen } from '#server/snapshots/freeze.ts'
 import {
   dropNode,
@@ -32,7 +33,7 @@ import type { LayerDocument } from '#server/storage/volume-documents.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import { atOnce, type BaseDisk, type CloneContext, dropLayers, type TpmFile } from './context.ts'
 import { readTpm } from './fill.ts'
-import { type DiskOf, dropTops, makeTops, type NewTop, openTops, takeTops } from './freeze.ts'
+import { type DiskOf, dropTops, makeTops, type NewTop, nameShared, openTops, takeTops } from './freeze.ts'
 
 /** What recovery needs to know. */
 const Note = z.object({
@@ -322,6 +323,13 @@ export async function copyLive(
     progress.signal.throwIfAborted()
     if (guest.signal.aborted)
       throw new EngineError('wrong_state', `${WHAT} was broken off: the guest ended meanwhile.`, { cause: error })
+    // QEMU wants to open a file anew that a linked clone has made everybody's since the guest's start.
+    if (error instanceof QmpCommandError && /Permission denied/.test(error.desc))
+      throw new EngineError(
+        'wrong_state',
+        'Since its start linked clones were made of this guest, and QEMU cannot copy such disks while it runs. Make a linked clone, or shut the guest down first.',
+        { cause: error },
+      )
     throw jobFailure(WHAT, error)
   }
 }
@@ -366,6 +374,9 @@ export async function recoverLive(context: CloneContext, guest: GuestWork | null
     return [{ disk: { device: volume.vm?.device ?? '', volume }, head, top }]
   })
   if (whole.length > 0 && wentOver) {
+    // The names made for them may have been taken for left-overs.
+    for (const { head } of whole) await nameShared(context, head)
+    await syncDir(context.data.layersDir)
     takeTops(context, whole)
     notes.push('A guest goes on in the disk files made for a clone that was interrupted.')
   } else if (guest !== null) {

