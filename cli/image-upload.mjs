@@ -3,10 +3,11 @@
  * JavaScript over the tus protocol: pieces of 64 MiB, each tried again when the connection breaks; a file whose upload
  * ended early goes on where it stood.
  */
-import { createReadStream, openSync, statSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { basename } from 'node:path'
+import { Readable } from 'node:stream'
 import { parseArgs } from 'node:util'
 
 const USAGE = `Usage: guestdeck image upload FILE [options]
@@ -122,8 +123,12 @@ export async function imageUpload(args) {
     return 2
   }
   const server = values.server ?? process.env.GUESTDECK_URL ?? 'http://127.0.0.1:8686'
+  let handle
   try {
+    // Held open, so that another file of the same name cannot slip in between two pieces.
+    handle = await open(file, 'r')
     const id = await upload({
+      handle,
       server,
       token,
       file,
@@ -136,13 +141,25 @@ export async function imageUpload(args) {
   } catch (error) {
     say(`guestdeck: ${error.message}\n`)
     return 1
+  } finally {
+    await handle?.close()
   }
 }
 
-async function upload({ server, token, file, name, sha256, quiet }) {
-  // Held open, so that another file of the same name cannot slip in between two pieces.
-  const descriptor = openSync(file, 'r')
-  const facts = statSync(file)
+/** A part of the file; the stream may end early without closing it. */
+async function* bytesOf(handle, from, length, onRead) {
+  for (let done = 0; done < length; ) {
+    const buffer = Buffer.allocUnsafe(Math.min(2 ** 20, length - done))
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, from + done)
+    if (bytesRead === 0) throw new Error('the file became shorter')
+    done += bytesRead
+    yield buffer.subarray(0, bytesRead)
+    onRead(from + done)
+  }
+}
+
+async function upload({ server, token, file, handle, name, sha256, quiet }) {
+  const facts = await handle.stat()
   if (!facts.isFile()) throw new Refused(`${file} is not a regular file.`)
   const lastModified = Math.floor(facts.mtimeMs)
   const call = (method, path, headers, body) => send(server, token, method, path, headers, body)
@@ -172,18 +189,7 @@ async function upload({ server, token, file, name, sha256, quiet }) {
   let failures = 0
   while (offset < facts.size) {
     const length = Math.min(PIECE_BYTES, facts.size - offset)
-    const body = createReadStream(file, {
-      fd: descriptor,
-      autoClose: false,
-      start: offset,
-      end: offset + length - 1,
-      highWaterMark: 2 ** 20,
-    })
-    let sent = offset
-    body.on('data', (chunk) => {
-      sent += chunk.length
-      show(sent)
-    })
+    const body = Readable.from(bytesOf(handle, offset, length, show), { objectMode: false })
     let answer = null
     try {
       answer = await call(
