@@ -170,9 +170,7 @@ describe('pendingChanges', () => {
     const reasonOf = (disks: VmSpec['disks'], networks = spec.networks) =>
       pendingChanges(spec, { ...spec, disks, networks }).map((change) => change.reason)
     expect(reasonOf([disk, { ...cd, image: null }])).toEqual(['The medium in “cd0” can be changed at once.'])
-    expect(reasonOf([{ ...disk, sizeGiB: 30 }, cd])).toEqual([
-      'The guest sees the new size of “disk0” at the next start.',
-    ])
+    expect(reasonOf([{ ...disk, sizeGiB: 30 }, cd])).toEqual(['“disk0” can be made larger at once.'])
     expect(reasonOf([{ ...disk, bootIndex: null }, cd])).toEqual([
       'The boot order can be changed at once; it counts when the guest starts up next.',
     ])

@@ -124,6 +124,11 @@ const TEST = [
     packages: { apt: ['iproute2'], dnf: ['iproute', 'iproute-tc'], pacman: ['iproute2'], zypper: ['iproute2'] },
   },
   {
+    what: 'bindfs, for storage that hangs',
+    isPresent: command('bindfs', 'fusermount'),
+    packages: { apt: ['bindfs', 'fuse3'], dnf: ['bindfs', 'fuse'], pacman: ['bindfs'], zypper: ['bindfs'] },
+  },
+  {
     what: 'kernel module tools',
     isPresent: command('depmod', 'modprobe'),
     packages: { apt: ['kmod'], dnf: ['kmod'], pacman: ['kmod'], zypper: ['kmod'] },
