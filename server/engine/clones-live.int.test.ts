@@ -116,7 +116,7 @@ it('a running guest is cloned as of one moment, linked and full, and goes on wri
 
   for (const name of ['busy', 'linked', 'full']) await now.engine.vms.poweroff(ANN, (await byName(name)).id)
   for (const name of ['linked', 'second-1', 'busy', 'full', 'second-2', ...(refused.state === 'done' ? ['late'] : [])])
-    await now.engine.vms.delete(ANN, (await byName(name)).id, null)
+    await now.engine.vms.delete(ANN, (await byName(name)).id, null, 'delete')
   expect(now.store.list('layer')).toEqual([])
   nothingMade()
 })
@@ -141,7 +141,7 @@ it('a dashboard that ended between QEMU and its store finds the guest on the new
   })
   expect(await clone(source.id, { name: 'gone' })).toMatchObject({ state: 'done' })
   unwatch()
-  await now.engine.vms.delete(ANN, (await byName('gone')).id, null)
+  await now.engine.vms.delete(ANN, (await byName('gone')).id, null, 'delete')
   await writeLive(source.id, 'a', '2M', '0x22')
   await anotherRun(() => {
     const store = openStore(data)

@@ -107,12 +107,12 @@ it('makes linked clones that share what was written and none of what is written 
   for (const name of ['web', 'one', 'two', 'three']) await now.engine.vms.poweroff(ANN, (await byName(name)).id)
 
   // Those below may go before those above.
-  await now.engine.vms.delete(ANN, source.id, null)
+  await now.engine.vms.delete(ANN, source.id, null, 'delete')
   expect(read(fileOf(three.id, 'a'), '1M', 16)).toContain('11 11 11 11')
-  await now.engine.vms.delete(ANN, one.id, null)
+  await now.engine.vms.delete(ANN, one.id, null, 'delete')
   expect(read(fileOf(three.id, 'a'), '2M', 16)).toContain('33 33 33 33')
-  await now.engine.vms.delete(ANN, three.id, null)
-  await now.engine.vms.delete(ANN, (await byName('two')).id, null)
+  await now.engine.vms.delete(ANN, three.id, null, 'delete')
+  await now.engine.vms.delete(ANN, (await byName('two')).id, null, 'delete')
   expect(now.store.list('layer')).toEqual([])
   expect(readdirSync(data.layersDir)).toEqual([])
   expect(now.store.list('lineage')).toEqual([])
@@ -139,7 +139,7 @@ it('makes full clones that stand alone, of UEFI guests with their variables', as
   expect(read(path, '0', 16)).toContain('ba f8 03')
   expect(read(path, '4M', 16)).toContain('44 44 44 44')
   expect(read(data.nvram(copy.id), '0', 16)).toContain('55 55 55 55')
-  await now.engine.vms.delete(ANN, efi.id, null)
+  await now.engine.vms.delete(ANN, efi.id, null, 'delete')
   await now.engine.images.delete(ANN, image.id)
   expect(read(path, '0', 16)).toContain('ba f8 03')
   await now.engine.vms.start(ANN, copy.id)
@@ -167,7 +167,7 @@ it('has templates, which are not started, whose disks stay, and which stay as lo
   expect(now.store.list('layer')).toHaveLength(6)
 
   const mine = await clone(ADMIN, source.id, { name: 'adas' })
-  await expect(now.engine.vms.delete(ANN, source.id, null)).rejects.toMatchObject({
+  await expect(now.engine.vms.delete(ANN, source.id, null, 'delete')).rejects.toMatchObject({
     code: 'in_use',
     message: expect.stringMatching(/^3 linked clones stand .*web-1, web-3, 1 more/),
     details: { others: 1 },
@@ -178,10 +178,10 @@ it('has templates, which are not started, whose disks stay, and which stay as lo
 
   await anotherRun(() => {})
   expect((await view(source.id)).template).toMatchObject({ by: 'ann' })
-  await now.engine.vms.delete(ADMIN, mine.result ?? '', null)
+  await now.engine.vms.delete(ADMIN, mine.result ?? '', null, 'delete')
   for (const name of ['web-1', 'web-3']) {
     await now.engine.vms.poweroff(ANN, (await byName(name)).id)
-    await now.engine.vms.delete(ANN, (await byName(name)).id, null)
+    await now.engine.vms.delete(ANN, (await byName(name)).id, null, 'delete')
   }
   const back = await now.engine.clones.setTemplate(ANN, source.id, { template: false })
   expect(back.template).toBeUndefined()

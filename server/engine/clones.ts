@@ -533,7 +533,10 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
     const assertUnused = () => {
       refuseWhileStanding(lineage, records, caller, record.id, 'Delete them first, then it can become a VM again.')
       if (heads.some((id) => volumes.childrenOf(id).length > 0))
-        throw new EngineError('in_use', 'A clone of it is being made just now; wait for that.')
+        throw new EngineError(
+          'in_use',
+          'Disks in the trash still stand on it, or a clone is being made just now: empty the trash, or wait.',
+        )
     }
     assertUnused()
     atOnce(context, () => {
