@@ -62,6 +62,7 @@ test('the pages of the dashboard', async ({ adminPage: page, api }) => {
     ['/vms', 'Virtual machines', page.getByRole('link', { name: VM })],
     ['/vms/new', 'New virtual machine', page.getByRole('radio', { name: 'Linux' })],
     ['/images', 'Images', page.getByText('The library is empty')],
+    ['/backups', 'Backups', page.getByText('No backups yet')],
     ['/host', 'Host', page.getByRole('heading', { name: 'Hardware acceleration' })],
     ['/people', 'People', main.getByText(ADMIN.name).first()],
     ['/account', 'Your account', page.getByRole('region', { name: 'Where you are signed in' }).getByText('this one')],
@@ -91,6 +92,7 @@ test('the pages of one VM', async ({ adminPage: page, api }) => {
     ['/devices', region('Hardware as the guest sees it').getByRole('listitem').first()],
     ['/devices?device=net0', page.getByRole('heading', { name: 'Edit net0' })],
     ['/devices?part=cpu', page.getByRole('heading', { name: 'Edit CPU' })],
+    ['/backups', page.getByText('No backups yet')],
     ['/definition', page.getByRole('heading', { level: 2 }).first()],
     ['/activity', page.getByRole('main').getByText(/start/i).first()],
   ] as const

@@ -13,10 +13,12 @@ export const paths = {
     return `/vms/${id}/devices${search && `?${search}`}`
   },
   vmSnapshots: (id: string) => `/vms/${id}/snapshots`,
+  vmBackups: (id: string) => `/vms/${id}/backups`,
   vmDefinition: (id: string) => `/vms/${id}/definition`,
   vmActivity: (id: string) => `/vms/${id}/activity`,
   images: () => '/images',
   storage: () => '/storage',
+  backups: () => '/backups',
   host: () => '/host',
   people: () => '/people',
   signIn: () => '/people/sign-in',

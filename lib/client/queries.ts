@@ -32,6 +32,9 @@ type ReadOperation =
   | 'volumeList'
   | 'uploadList'
   | 'catalogueList'
+  | 'backupList'
+  | 'backupScheduleList'
+  | 'backupScheduleForecast'
   | 'hostView'
   | 'capabilitiesView'
   | 'deviceTypeView'
@@ -58,6 +61,12 @@ export const queries = {
   vmView: (id: string) => ({ ...read('vmView', { params: { id } }), refetchInterval: fallbackMs }),
   vmCloneFacts: (id: string) => read('vmCloneFacts', { params: { id } }),
   vmSeed: (id: string) => ({ ...read('vmSeedView', { params: { id } }), refetchInterval: fallbackMs }),
+  backupList: (vm?: string) => ({
+    ...read('backupList', { query: vm === undefined ? {} : { vm } }),
+    refetchInterval: fallbackMs,
+  }),
+  backupScheduleList: (vm?: string) => read('backupScheduleList', { query: vm === undefined ? {} : { vm } }),
+  backupScheduleForecast: (id: string) => read('backupScheduleForecast', { params: { id } }),
   vmCommandLine: (id: string, of: 'next' | 'running' = 'next') =>
     read('vmCommandLine', { params: { id }, query: { of } }),
   /** The hardware of a running guest; `key` is what it depends on, such as revision and process. */

@@ -4,7 +4,7 @@
  * name does not confirm, and links are never followed.
  */
 import type { Dirent } from 'node:fs'
-import { lstat, readdir, rm } from 'node:fs/promises'
+import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BackupId } from '#lib/schema/backup.ts'
@@ -54,8 +54,6 @@ export interface Catalog {
   problemOf(backup: StoredBackup): string | null
   put(backup: StoredBackup): void
   forget(id: string): void
-  /** Removes what an interrupted removal left. */
-  sweep(): Promise<void>
 }
 
 const MAX_VMS = 5000
@@ -161,21 +159,12 @@ export function createCatalog(
         found.set(poolId, { ...pool, backups: pool.backups.filter((backup) => backup.id !== id) })
       index = null
     },
-    async sweep() {
-      for (const pool of pools.all()) {
-        const root = backupsDir(pools.rootOf(pool))
-        for (const vm of await directories(root))
-          for (const name of await directories(join(root, vm)))
-            if (name.endsWith(GONE) && BackupId.safeParse(name.slice(0, -GONE.length)).success)
-              await rm(join(root, vm, name), { recursive: true, force: true })
-      }
-    },
   }
   return catalog
 }
 
 /** Real directories only, sorted; empty when there is none. */
-async function directories(path: string): Promise<string[]> {
+export async function directories(path: string): Promise<string[]> {
   let entries: Dirent[]
   try {
     entries = await readdir(path, { withFileTypes: true })

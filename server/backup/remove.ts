@@ -12,15 +12,16 @@ import { constants, existsSync } from 'node:fs'
 import { copyFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import * as z from 'zod'
+import { BackupId } from '#lib/schema/backup.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
 import { readPlainFile } from '#server/platform/fs.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import { finishJobs, tell } from './block-jobs.ts'
 import { targetNode, withBlockTool } from './block-tool.ts'
-import type { StoredBackup } from './catalog.ts'
+import { directories, type StoredBackup } from './catalog.ts'
 import { hashFile, inspectDisk, settleFile, writeNew } from './files.ts'
-import { GONE, readmeText } from './layout.ts'
+import { backupsDir, GONE, readmeText } from './layout.ts'
 import { FILES, Manifest, type ManifestDisk } from './manifest.ts'
 
 /** @throws Error EACCES … */
@@ -29,6 +30,18 @@ export async function removeBackup(backup: StoredBackup): Promise<void> {
   await rename(backup.dir, gone)
   await syncDir(dirname(backup.dir))
   await rm(gone, { recursive: true, force: true })
+}
+
+/** Ends what a crash interrupted below a pool: removals and merges. */
+export async function sweepBackups(poolRoot: string): Promise<void> {
+  const root = backupsDir(poolRoot)
+  for (const vm of await directories(root))
+    for (const name of await directories(join(root, vm))) {
+      const dir = join(root, vm, name)
+      if (BackupId.safeParse(name).success) await finishSwitch(dir)
+      else if (name.endsWith(GONE) && BackupId.safeParse(name.slice(0, -GONE.length)).success)
+        await rm(dir, { recursive: true, force: true })
+    }
 }
 
 const SWITCH = 'switch.json'

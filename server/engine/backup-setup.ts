@@ -1,5 +1,6 @@
 /** Puts the parts of backups together. */
 import { createCatalog } from '#server/backup/catalog.ts'
+import { sweepBackups } from '#server/backup/remove.ts'
 import { type BackupMakeDeps, createBackupMaker } from './backup-make.ts'
 import { createProver, type ProverDeps } from './backup-proof.ts'
 import { createRestorer, type RestoreDeps } from './backup-restore.ts'
@@ -36,7 +37,11 @@ export function createBackups(setup: BackupSetup): { engine: BackupEngine; open(
     engine: createBackupEngine({ ...setup, ...shared, maker, restorer, prover, schedules }),
     async open() {
       await prover.sweep()
-      await catalog.sweep()
+      // A pool that hangs must not keep the dashboard from starting.
+      for (const pool of setup.pools.all())
+        void sweepBackups(setup.pools.rootOf(pool)).catch((error: unknown) =>
+          setup.warn(`Clearing up the backups in ${pool.name} failed.`, error),
+        )
     },
   }
 }

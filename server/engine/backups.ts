@@ -14,7 +14,7 @@ import { verifyFiles } from '#server/backup/verify.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
 import { readPlainFile } from '#server/platform/fs.ts'
 import type { Scheduler } from '#server/schedules/scheduler.ts'
-import { LOCAL_POOL_ID, type Pools } from '#server/storage/pools.ts'
+import { LOCAL_POOL_ID, type PoolDocument, type Pools } from '#server/storage/pools.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
 import type { Supervisor } from '#server/vm/types.ts'
 import { canSeeVm, requireVm } from './access.ts'
@@ -237,7 +237,10 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
           caller.role === 'admin'
             ? catalog.broken().map(({ poolId, folder, reason }) => ({ pool: poolOf(poolId), folder, reason }))
             : [],
-        targets: pools.all().map(({ id, name }) => ({ id, name })),
+        targets: pools
+          .all()
+          .filter(isTarget)
+          .map(({ id, name }) => ({ id, name })),
         concerns: records
           .all()
           .filter((record) => canSeeVm(caller, record) && (query.vm === undefined || record.id === query.vm))
@@ -248,6 +251,8 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
       const record = requireVm(records, caller, vmId)
       if (pools.get(options.pool ?? LOCAL_POOL_ID) === null)
         throw new EngineError('bad_input', 'There is no such storage pool.', { field: 'pool' })
+      if (!isTarget(pools.require(options.pool ?? LOCAL_POOL_ID)))
+        throw new EngineError('bad_input', 'This storage pool does not take backups.', { field: 'pool' })
       const other = deps.busy.get(vmId)
       if (other !== null) deps.busy.assertFree(vmId, other.blocks[0] ?? 'change')
       return deps.maker.start(record, options, { userId: caller.userId, name: caller.name }, null).view()
@@ -384,6 +389,9 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
     },
   }
 }
+
+/** The built-in pool takes backups always: better there than nowhere. */
+const isTarget = (pool: PoolDocument) => pool.id === LOCAL_POOL_ID || pool.purposes.includes('backups')
 
 const standsOn = (children: number) =>
   new EngineError(

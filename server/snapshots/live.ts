@@ -159,6 +159,27 @@ export async function saveMemory(
   await seeThrough(guest, id, () => guest.ask('snapshot-save', args, { timeoutMs: BLOCKING_MS }), options)
 }
 
+const BitmapNodes = z.array(
+  z.object({
+    'node-name': z.string().optional(),
+    'dirty-bitmaps': z.array(z.object({ name: z.string().optional(), busy: z.boolean() })).optional(),
+  }),
+)
+
+/**
+ * Bitmaps count what changed since a backup, which is no longer so once a disk goes back, and QEMU refuses to load while a
+ * disk has any: the next backup copies everything.
+ */
+async function dropBitmaps(guest: SnapshotGuest, nodes: readonly string[]): Promise<void> {
+  for (const node of BitmapNodes.parse(await guest.ask('query-named-block-nodes', { flat: true }))) {
+    const name = node['node-name']
+    if (name === undefined || !nodes.includes(name)) continue
+    for (const bitmap of node['dirty-bitmaps'] ?? [])
+      if (bitmap.name !== undefined && !bitmap.busy)
+        await guest.ask('block-dirty-bitmap-remove', { node: name, name: bitmap.name })
+  }
+}
+
 /** @throws QemuJobError; the guest then stands still (`restore-vm`), see `afterFailedLoad` */
 export async function loadMemory(
   guest: SnapshotGuest,
@@ -166,6 +187,7 @@ export async function loadMemory(
   { tag, vmstate, nodes }: MemoryTarget,
   options: JobOptions = {},
 ): Promise<void> {
+  await dropBitmaps(guest, nodes)
   const args = { 'job-id': id, tag, vmstate, devices: [...nodes] }
   await seeThrough(guest, id, () => guest.ask('snapshot-load', args, { timeoutMs: BLOCKING_MS }), options)
 }

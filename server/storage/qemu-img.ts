@@ -118,6 +118,11 @@ interface CopyOptions extends CallOptions {
   readonly onProgress: (part: number) => void
 }
 
+const Bitmaps = z.object({
+  'format-specific': z
+    .object({ data: z.object({ bitmaps: z.array(z.object({ name: z.string() })).default([]) }) })
+    .optional(),
+})
 const Tags = z.object({ snapshots: z.array(z.object({ name: z.string() })).default([]) })
 
 /** Tags that snapshots of ours have. */
@@ -195,6 +200,27 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
       })
     }
     throw new EngineError('internal', `${what} failed; the server's log has qemu-img's own message.`, { cause })
+  }
+
+  const dropBitmaps = async (path: string, options: CallOptions): Promise<void> => {
+    const node = nodeName([{ path, format: 'qcow2' }])
+    const text = await call(
+      'Reading a disk',
+      ['info', '--output=json', node],
+      { readable: [path], writable: [] },
+      CREATE_TIMEOUT_MS,
+      options.signal,
+      options.user,
+    )
+    for (const { name } of Bitmaps.parse(JSON.parse(text))['format-specific']?.data.bitmaps ?? [])
+      await call(
+        'Changing a disk',
+        ['bitmap', '--remove', node, name],
+        { readable: [], writable: [path] },
+        CREATE_TIMEOUT_MS,
+        options.signal,
+        options.user,
+      )
   }
 
   return {
@@ -297,6 +323,8 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
       assertSafePath(path)
       // A number would be taken for qemu-img's own id of another snapshot.
       if (!TAG.test(tag)) throw new Error('not a tag of ours')
+      // What changed since a backup is no longer what the bitmaps say, and QEMU refuses to go back while there are any.
+      if (action === 'apply') await dropBitmaps(path, options)
       await call(
         { create: 'Taking a snapshot', apply: 'Going back to a snapshot', delete: 'Deleting a snapshot' }[action],
         [

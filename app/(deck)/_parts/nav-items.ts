@@ -1,8 +1,8 @@
-import { CircuitBoard, Disc3, HardDrive, LayoutGrid, type LucideIcon, Monitor, ScrollText, Users } from 'lucide-react'
+import { Archive, CircuitBoard, Disc3, HardDrive, LayoutGrid, type LucideIcon, Monitor, ScrollText, Users } from 'lucide-react'
 import { paths } from '#lib/paths.ts'
 
 export interface NavItem {
-  readonly id: 'overview' | 'vms' | 'images' | 'storage' | 'host' | 'people' | 'activity'
+  readonly id: 'overview' | 'vms' | 'images' | 'storage' | 'backups' | 'host' | 'people' | 'activity'
   readonly href: string
   readonly icon: LucideIcon
   /** Second key of its `g` shortcut. */
@@ -15,6 +15,7 @@ export const NAV: readonly NavItem[] = [
   { id: 'vms', href: paths.vms(), icon: Monitor, key: 'v' },
   { id: 'images', href: paths.images(), icon: Disc3, key: 'i' },
   { id: 'storage', href: paths.storage(), icon: HardDrive, key: 's' },
+  { id: 'backups', href: paths.backups(), icon: Archive, key: 'b' },
   { id: 'host', href: paths.host(), icon: CircuitBoard, key: 'h' },
   { id: 'people', href: paths.people(), icon: Users, key: 'p' },
   { id: 'activity', href: paths.activity(), icon: ScrollText, key: 'a' },

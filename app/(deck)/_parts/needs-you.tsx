@@ -28,6 +28,7 @@ export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly 
   const t = useT(messages)
   const storage = useQuery(queries.storageNeeds())
   const { data: schedules } = useQuery(queries.schedules())
+  const { data: backups } = useQuery(queries.backupList())
   const needs: Need[] = []
   for (const { id, title, detail } of storage.data?.items ?? [])
     needs.push({
@@ -81,19 +82,32 @@ export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly 
       })
   }
   for (const { id, target, kind, lastRun } of schedules?.items ?? []) {
-    if (lastRun?.result !== 'failed' || target.type !== 'vm') continue
+    // Backups tell of theirs below, and of those that are late.
+    if (lastRun?.result !== 'failed' || target.type !== 'vm' || kind === 'backup') continue
     needs.push({
       id,
       mark: 'attention',
       title: t(`needs.schedule.${kind}`, { name: vms.find((vm) => vm.id === target.id)?.name ?? '' }),
       detail: lastRun.message,
       action: (
-        <ButtonLink size="sm" href={kind === 'snapshot' ? paths.vmSnapshots(target.id) : paths.vm(target.id)}>
+        <ButtonLink size="sm" href={paths.vmSnapshots(target.id)}>
           {t('needs.look')}
         </ButtonLink>
       ),
     })
   }
+  for (const concern of backups?.concerns ?? [])
+    needs.push({
+      id: `backup ${concern.vm.id}`,
+      mark: 'attention',
+      title: t(`needs.backup.${concern.kind}`, { name: concern.vm.name }),
+      detail: concern.message,
+      action: (
+        <ButtonLink size="sm" href={paths.vmBackups(concern.vm.id)}>
+          {t('needs.look')}
+        </ButtonLink>
+      ),
+    })
   if (host && host.accelerator.kvm !== 'usable')
     needs.push({
       id: 'kvm',

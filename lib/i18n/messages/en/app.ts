@@ -11,6 +11,7 @@ export const app = defineMessages('app', {
     vmsShort: 'VMs',
     images: 'Images',
     storage: 'Storage',
+    backups: 'Backups',
     host: 'Host',
     people: 'People',
     activity: 'Activity',

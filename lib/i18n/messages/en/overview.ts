@@ -13,6 +13,7 @@ export const overview = defineMessages('overview', {
       snapshot: 'The scheduled snapshot of {name} failed',
       backup: 'The scheduled backup of {name} failed',
     },
+    backup: { failed: 'The backup of {name} failed', late: '{name} has not been backed up for long' },
     kvm: 'Guests run without hardware acceleration',
     readiness: '{title} is missing',
     look: 'Look',

@@ -8,6 +8,7 @@ export const vm = defineMessages('vm', {
     console: 'Console',
     devices: 'Devices',
     snapshots: 'Snapshots',
+    backups: 'Backups',
     definition: 'Definition',
     activity: 'Activity',
   },

@@ -94,6 +94,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
             { href: paths.vmConsole(id), label: t('tabs.console') },
             { href: paths.vmDevices(id), label: t('tabs.devices') },
             { href: paths.vmSnapshots(id), label: t('tabs.snapshots') },
+            { href: paths.vmBackups(id), label: t('tabs.backups') },
             { href: paths.vmDefinition(id), label: t('tabs.definition') },
             { href: paths.vmActivity(id), label: t('tabs.activity') },
           ]}
