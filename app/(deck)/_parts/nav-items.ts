@@ -1,4 +1,14 @@
-import { Archive, CircuitBoard, Disc3, HardDrive, LayoutGrid, type LucideIcon, Monitor, ScrollText, Users } from 'lucide-react'
+import {
+  Archive,
+  CircuitBoard,
+  Disc3,
+  HardDrive,
+  LayoutGrid,
+  type LucideIcon,
+  Monitor,
+  ScrollText,
+  Users,
+} from 'lucide-react'
 import { paths } from '#lib/paths.ts'
 
 export interface NavItem {
