@@ -56,7 +56,7 @@ export function CloneDialog({ vm, onClose }: Props) {
     clone.mutate({
       input: {
         params: { id: vm.id },
-        body: { kind, name, count: many, firstIndex: firstIndex ?? 1, tpm, start, cleanUp: [] },
+        body: { kind, name, count: many, firstIndex: firstIndex ?? 1, tpm, start },
       },
     })
   return (

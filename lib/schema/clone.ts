@@ -15,10 +15,6 @@ export const CloneNamePattern = z
     'starts with a letter, a digit, {name} or {index}; then letters, digits, spaces and . _ ( ) # @ + -',
   )
 
-/** What makes a system this one and no other, taken out of the copy so that its first start makes it anew. */
-export const CloneCleanUp = z.enum(['machine-id', 'ssh-host-keys', 'cloud-init']).meta({ id: 'CloneCleanUp' })
-export type CloneCleanUp = z.output<typeof CloneCleanUp>
-
 export const CLONES_AT_ONCE = 50
 
 export const CloneInput = z
@@ -32,7 +28,6 @@ export const CloneInput = z
     snapshot: SnapshotId.optional(),
     /** What the TPM knows is copied, so that what it keeps sealed opens; or the clone gets an empty one. */
     tpm: z.enum(['copy', 'fresh']).default('copy'),
-    cleanUp: z.array(CloneCleanUp).max(3).default([]),
     /** For the first start of each, with {name} and {index} of its own. */
     seed: SeedInput.optional(),
     start: z.boolean().default(false),
@@ -47,7 +42,6 @@ export const CloneFacts = z
     full: ActionState,
     /** What becomes different in a clone, or needs care, a sentence each. */
     notes: z.array(z.string()),
-    cleanUp: z.strictObject({ allowed: z.boolean(), reason: z.string().nullable(), command: z.string().nullable() }),
     template: z.strictObject({ set: ActionState, unset: ActionState }),
     /** VMs that stand on the same disk files: those the caller may see, and how many besides. */
     standing: z.strictObject({

@@ -475,7 +475,6 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
         linked: state(cloneObstacle(subject, 'linked')),
         full: state(cloneObstacle(subject, 'full')),
         notes: cloneNotes(record.spec),
-        cleanUp: { allowed: false, reason: 'This release cannot change files inside a copy.', command: null },
         template: { set: state(setObstacle(record)), unset: state(mayUnset) },
         standing,
         sizeBytes: own.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),

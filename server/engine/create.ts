@@ -92,10 +92,6 @@ export interface RunningEngine extends Engine {
 const UserName = z.object({ name: z.string() })
 const User = z.object({ name: z.string(), role: Role, disabled: z.boolean().default(false) })
 
-function noSnapshots(): never {
-  throw new EngineError('not_found', 'There is no such snapshot.')
-}
-
 /** Disks as definitions name them; those older than volumes get one of these. */
 function* legacyDisks(records: readonly VmRecord[]): Generator<LegacyDisk> {
   for (const { id: vmId, ownerId, uid, spec, createdAt } of records)
@@ -385,7 +381,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const clones = createCloneEngine({
     context: { data, store, pools, volumes, qemuImg, readersGid: identity.readersGid, warn },
     ...{ lineage, records, views, supervisor, definer, journal, jobs, locks, busy },
-    snapshots: { kindOf: () => null, baseOf: noSnapshots },
+    snapshots: room.source,
     start: (caller, vmId) => vms.start(caller, vmId),
     announce: (record) => announcer.definitionChanged(record, false),
   })

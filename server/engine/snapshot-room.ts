@@ -4,12 +4,13 @@ import { Role } from '#lib/schema/user.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { createJobRegistry } from '#server/jobs/registry.ts'
 import { createScheduler, type Scheduler } from '#server/schedules/scheduler.ts'
-import type { SnapshotContext } from '#server/snapshots/context.ts'
+import { kindOf, type SnapshotContext } from '#server/snapshots/context.ts'
 import { createSnapshotRecords, type SnapshotDocument, tagOf } from '#server/snapshots/documents.ts'
 import { recoverVm } from '#server/snapshots/recover.ts'
 import { createSideFiles } from '#server/snapshots/side-files.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
 import type { ChainLink, Volumes } from '#server/storage/volumes.ts'
+import type { SnapshotSource } from './clones.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
@@ -60,6 +61,8 @@ export interface SnapshotRoom {
    * @throws EngineError not_found, wrong_state when it is not complete
    */
   freeze(vmId: string, snapshotId: string): FrozenSnapshot
+  /** For clones: what a VM has of snapshots, and what one of them is made of. */
+  readonly source: SnapshotSource
   /** Whether disks of this VM hold snapshots inside their files, which a move or a new layer would leave behind. */
   holdsMemory(vmId: string): boolean
   /** Images the definitions kept in snapshots of a VM name. */
@@ -179,21 +182,41 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     },
   })
 
+  const freeze = (vmId: string, snapshotId: string): FrozenSnapshot => {
+    const stored = snapshotRecords.get(snapshotId)
+    if (stored === null || stored.document.vmId !== vmId)
+      throw new EngineError('not_found', 'This VM has no such snapshot.')
+    const { document } = stored
+    if (document.state !== 'complete')
+      throw new EngineError('wrong_state', 'This snapshot is not complete; nothing can be made of it.')
+    const chains = new Map(document.disks.map(({ device, layerId }) => [device, volumes.chain(layerId)]))
+    return document.kind === 'disk'
+      ? { kind: 'layers', document, chains }
+      : { kind: 'inside', document, tag: tagOf(document.id), chains }
+  }
+
   return {
     snapshots,
     schedules: createScheduleEngine(scheduler, records, room.userName),
     scheduler,
-    freeze(vmId, snapshotId) {
-      const stored = snapshotRecords.get(snapshotId)
-      if (stored === null || stored.document.vmId !== vmId)
-        throw new EngineError('not_found', 'This VM has no such snapshot.')
-      const { document } = stored
-      if (document.state !== 'complete')
-        throw new EngineError('wrong_state', 'This snapshot is not complete; nothing can be made of it.')
-      const chains = new Map(document.disks.map(({ device, layerId }) => [device, volumes.chain(layerId)]))
-      return document.kind === 'disk'
-        ? { kind: 'layers', document, chains }
-        : { kind: 'inside', document, tag: tagOf(document.id), chains }
+    freeze,
+    source: {
+      kindOf: (vmId) => kindOf(snapshotRecords, vmId),
+      baseOf(vmId, snapshotId) {
+        const { document, kind } = freeze(vmId, snapshotId)
+        if (kind === 'inside' && document.nvram === 'copied')
+          throw new EngineError(
+            'conflict',
+            'The UEFI variables of this snapshot lie apart from its disks; it cannot be cloned. Go back to it and clone the VM.',
+          )
+        const { id, name, nvram, tpm, disks, spec } = document
+        return {
+          ...{ name, kind: document.kind, spec, disks },
+          tag: kind === 'inside' ? tagOf(id) : null,
+          nvram: nvram === 'none' ? null : nvram === 'inside' ? data.nvram(vmId) : data.snapshotNvram(vmId, id),
+          tpm: tpm === 'copied' ? data.snapshotTpm(vmId, id) : null,
+        }
+      },
     },
     holdsMemory: (vmId) => snapshotRecords.ofVm(vmId).some(({ document }) => document.kind === 'memory'),
     imagesOf: (vmId) =>
