@@ -147,7 +147,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       const links = volumes.chainOf(vmId, drive.id)
       if (links !== null) {
         links.forEach(({ path, format, imageId }, depth) => {
-          chain.push({ path, format, readOnly: depth > 0 })
+          chain.push({ path, format, readOnly: depth > 0, ...(depth > 0 && imageId === null && { canMerge: true }) })
           const image = imageId === null ? null : library.get(imageId)
           files.set(path, image === null ? `the disk “${drive.id}”` : `the image ${image.name}`)
         })

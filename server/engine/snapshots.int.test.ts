@@ -241,6 +241,10 @@ describe('of disks alone', () => {
     const back = await shellOf(id)
     expect(await sum(back, 'vdb')).toBe(kept)
     expect((await now.engine.vms.view(ADMIN, id)).spec.disks.map((disk) => disk.id)).toEqual(['disk0', 'disk1'])
+    const free = now.store
+      .list<{ name: string; vm: object | null; trashedAt: string | null }>('volume')
+      .filter(({ value }) => value.vm === null && value.trashedAt === null)
+    expect(free.map(({ value }) => value.name)).toEqual([expect.stringContaining('extra')])
   })
 })
 

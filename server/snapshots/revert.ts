@@ -164,7 +164,9 @@ export async function applyOffline(
   const { files, qemuImg, records, volumes, store } = context
   const fresh = new Map<string, string>()
   const releases: (() => void)[] = []
+  const freed: string[] = []
   try {
+    await takeBack(context, vm, document)
     if (document.kind === 'memory') {
       for (const { path, user } of insideFiles(context, vm, document))
         await qemuImg.snapshot('apply', path, tagOf(document.id), { user })
@@ -194,12 +196,18 @@ export async function applyOffline(
         const head = fresh.get(disk.device) ?? disk.layerId
         const present = volumes.find(vm.id, disk.device)
         if (present !== null) volumes.change(present.id, { head, sizeBytes: disk.sizeBytes })
+        else if (volumes.get(disk.volumeId)?.head === head)
+          volumes.change(disk.volumeId, {
+            vm: { id: vm.id, device: disk.device },
+            sizeBytes: disk.sizeBytes,
+            trashedAt: null,
+          })
         else volumes.put(comeBack(context, vm, disk, head))
       }
       const now = context.vm(vm.id).spec
       if (definition === 'restore') {
         const spec = restoredSpec(now, document.spec)
-        setFree(context, vm.id, spec)
+        freed.push(...setFree(context, vm.id, spec))
         context.replaceSpec(vm.id, spec)
       } else {
         // Without its definition a disk of then would be nobody's.
@@ -211,7 +219,23 @@ export async function applyOffline(
     for (const release of releases) release()
   }
   context.specReplaced(vm.id)
+  // Out of the VM's directory, and nobody's but ours.
+  for (const id of freed) await volumes.handOver(id, null)
   await volumes.collect()
+}
+
+/**
+ * A disk that was taken out of the VM went to the trash, and its files became the dashboard's own. The guest reads them
+ * again from here on, and writes the one that is its disk's.
+ */
+async function takeBack({ volumes }: SnapshotContext, vm: SnapshotVm, document: SnapshotDocument): Promise<void> {
+  for (const { device, volumeId, layerId } of document.disks) {
+    if (volumes.find(vm.id, device) !== null) continue
+    if (document.kind === 'memory' && volumes.get(volumeId)?.head === layerId) await volumes.handOver(volumeId, vm.uid)
+    else
+      for (const link of volumes.chain(layerId))
+        if (link.layerId !== null && volumes.layer(link.layerId)?.uid !== vm.uid) await volumes.share(link.layerId)
+  }
 }
 
 /** A disk that was taken out of the VM since. */
@@ -235,11 +259,12 @@ function comeBack(
   }
 }
 
-/** Disks the definition of then does not know stay, as volumes of nobody. */
-function setFree({ volumes }: SnapshotContext, vmId: string, spec: VmSpec): void {
+/** Disks the definition of then does not know stay, as volumes of nobody. @returns their ids */
+function setFree({ volumes }: SnapshotContext, vmId: string, spec: VmSpec): string[] {
   const named = new Set(spec.disks.map(({ id }) => id))
-  for (const volume of volumes.ofVm(vmId))
-    if (volume.vm !== null && !named.has(volume.vm.device)) volumes.change(volume.id, { vm: null })
+  const others = volumes.ofVm(vmId).filter(({ vm }) => vm !== null && !named.has(vm.device))
+  for (const { id } of others) volumes.change(id, { vm: null })
+  return others.map(({ id }) => id)
 }
 
 /** The definition of now with the disks of then, which were put back: those it lacks come with their old places. */

@@ -8,7 +8,13 @@ export interface ResolvedDrive {
   /** Device id in the spec. */
   readonly id: string
   /** Whole chain, top first. Empty for a CD drive without a medium. Every path absolute. */
-  readonly chain: readonly { readonly path: string; readonly format: 'raw' | 'qcow2'; readonly readOnly: boolean }[]
+  readonly chain: readonly {
+    readonly path: string
+    readonly format: 'raw' | 'qcow2'
+    readonly readOnly: boolean
+    /** Read now, and written when a snapshot is deleted and the layer above is merged into it. */
+    readonly canMerge?: boolean
+  }[]
 }
 
 /** Absolute paths and ids of one launch, all from `server/paths.ts`. */

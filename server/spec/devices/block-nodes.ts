@@ -42,7 +42,9 @@ function chainNode(deviceId: string, chain: ResolvedDrive['chain'], depth: numbe
       driver: 'file',
       'node-name': fileNode(deviceId, depth),
       filename: layer.path,
-      'read-only': readOnly,
+      // Left to follow its format node where that may be opened for writing some day, when a snapshot is merged into it:
+      // what is said of the file itself stands for ever (block.c, bdrv_reopen_queue_child).
+      ...(readOnly && layer.canMerge === true && !options.readOnly ? {} : { 'read-only': readOnly }),
       locking: 'on',
       ...(readOnly ? {} : { discard: options.discard }),
       ...options.everywhere,
