@@ -69,7 +69,9 @@ describe('system packages', () => {
     for (const manager of /** @type {const} */ (['apt', 'dnf', 'pacman', 'zypper'])) {
       const packages = packagesFor(manager, required)
       expect(new Set(packages).size).toBe(packages.length)
-      for (const requirement of required) expect(requirement.packages[manager]).not.toEqual([])
+      // What only tests need may be missing from a distribution; what guests need may not.
+      const needed = manager === 'pacman' ? requirementsOf('start') : required
+      for (const requirement of needed) expect(requirement.packages[manager]).not.toEqual([])
     }
   })
   it('of the tests are not asked of who only runs the dashboard, and none of who checks sources', () => {
