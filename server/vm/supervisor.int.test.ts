@@ -272,7 +272,7 @@ describe('trouble', () => {
     expect((await s.resume(vmId, 'ann')).state).toBe('running')
   })
   test('a guest that KVM cannot run is a crash with advice, not silently running', {
-    skip: !existsSync('/sys/module/kvm_pvm') || !existsSync('/usr/share/OVMF/OVMF_CODE.fd'),
+    skip: !existsSync('/dev/kvm') || !existsSync('/sys/module/kvm_pvm') || !existsSync('/usr/share/OVMF/OVMF_CODE.fd'),
   }, async () => {
     const s = lab.supervisor()
     const vmId = newVmId()
