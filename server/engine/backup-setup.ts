@@ -21,7 +21,12 @@ export interface BackupSetup
 }
 
 /** Call before interrupted work is taken up again: its recoveries are registered here. */
-export function createBackups(setup: BackupSetup): { engine: BackupEngine; open(): Promise<void> } {
+export function createBackups(setup: BackupSetup): {
+  engine: BackupEngine
+  /** Why a pool cannot go; null: no backup lies there. By what was last read of its folders. */
+  usesPool(poolId: string): string | null
+  open(): Promise<void>
+} {
   const catalog = createCatalog(setup.pools, setup.warn)
   const locks = createKeyedLock()
   const shared = {
@@ -34,6 +39,10 @@ export function createBackups(setup: BackupSetup): { engine: BackupEngine; open(
   const prover = createProver(setup)
   const schedules = createBackupSchedules({ ...setup, ...shared, maker })
   return {
+    usesPool(poolId) {
+      const count = catalog.all().filter((backup) => backup.poolId === poolId).length
+      return count === 0 ? null : `It holds ${count === 1 ? 'a backup' : `${count} backups`}; delete them first.`
+    },
     engine: createBackupEngine({ ...setup, ...shared, maker, restorer, prover, schedules }),
     async open() {
       await prover.sweep()

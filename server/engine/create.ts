@@ -396,7 +396,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       readersGid: identity.readersGid,
     },
     ownDirs: [config.dataDir, config.runDir],
-    usedBy: () => null,
+    usedBy: (id) => backups.usesPool(id),
     onChange: (id) => void hub.publish('pool', id, null),
   })
   const volumeEngine = createVolumeEngine({
