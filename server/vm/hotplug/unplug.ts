@@ -100,7 +100,14 @@ const Nodes = z.array(z.object({ 'node-name': z.string().default('') }))
 async function removeOverlays(guest: Guest, node: string): Promise<void> {
   const prefix = `${node.split('.', 1)[0]?.slice(0, 20)}.s`
   for (;;) {
-    const listed = Nodes.parse(await ask(guest, 'query-named-block-nodes', { flat: true }))
+    let listed: z.output<typeof Nodes>
+    try {
+      listed = Nodes.parse(await ask(guest, 'query-named-block-nodes', { flat: true }))
+    } catch (error) {
+      // The device has gone already: a layer left behind keeps nothing from working.
+      if (error instanceof QmpCommandError) return
+      throw error
+    }
     const names = listed
       .map((one) => one['node-name'])
       .filter((name) => name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(name.slice(prefix.length)))
