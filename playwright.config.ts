@@ -16,7 +16,7 @@ export default defineConfig({
   // `npm test` names what passed only on its second attempt.
   retries: process.env.CI ? 1 : 0,
   timeout: 120_000,
-  globalTimeout: 20 * 60_000,
+  globalTimeout: 60 * 60_000,
   expect: { timeout: 15_000 },
   reporter: [['list'], ...(report ? ([['json', { outputFile: report }]] as const) : [])],
   use: {
