@@ -97,6 +97,8 @@ export const backupsOperations = {
     summary: 'The screen of a backup that was started in isolation',
     privilege: 'vm.view',
     params: one,
+    /** Changes with the picture, so that a browser does not show an old one. */
+    query: z.strictObject({ at: z.string().max(40).optional() }),
     raw: 'image/png',
   }),
   backupScheduleList: op({
