@@ -36,7 +36,7 @@ test('a start whose image has gone says which file, why, and what to do; once me
     await expect(main.getByText('Off', { exact: true })).toBeVisible()
 
     renameSync(file, `${file}.away`)
-    await page.getByRole('button', { name: 'Start' }).click()
+    await page.getByRole('button', { name: 'Start', exact: true }).click()
     const notice = page.getByRole('region', { name: 'Notifications' })
     await expect(notice.getByText('hasty did not start')).toBeVisible()
     await expect(notice.getByText(/fleeting\.iso has gone or changed .*Put it back, or choose another/)).toBeVisible()
@@ -44,7 +44,7 @@ test('a start whose image has gone says which file, why, and what to do; once me
     expect(api.dashboard.guestPid(vm.id)).toBeNull()
 
     renameSync(`${file}.away`, file)
-    await page.getByRole('button', { name: 'Start' }).click()
+    await page.getByRole('button', { name: 'Start', exact: true }).click()
     await expect(main.getByText('Running', { exact: true })).toBeVisible({ timeout: 30_000 })
   } finally {
     rmSync(file, { force: true })
@@ -84,7 +84,7 @@ test('a start from the create page whose port is taken returns to the filled for
   await expect(exit).toContainText('Choose another host port')
 
   await new Promise((closed) => stranger.close(closed))
-  await page.getByRole('button', { name: 'Start' }).click()
+  await page.getByRole('button', { name: 'Start', exact: true }).click()
   await expect(page.getByRole('main').getByText('Running', { exact: true })).toBeVisible({ timeout: 30_000 })
   await expect(exit).toBeHidden()
 })

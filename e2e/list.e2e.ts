@@ -75,7 +75,7 @@ test('several VMs are started, powered off and deleted together', async ({ admin
     'None of the selected VMs is on.',
   )
 
-  await bar.getByRole('button', { name: 'Start' }).click()
+  await bar.getByRole('button', { name: 'Start', exact: true }).click()
   await expect(stateOf(page, 'alder')).toHaveText('Running', { timeout: 30_000 })
   await expect(stateOf(page, 'birch')).toHaveText('Running', { timeout: 30_000 })
   await expect(stateOf(page, 'carp')).toHaveText('Off')
