@@ -24,12 +24,12 @@ import {
   seeThrough,
   switchOver,
 } from '#server/snapshots/live.ts'
-import { CACHE_MODES } from '#server/spec/devices/block-nodes.ts'
 import { QEMU_IDS } from '#server/spec/ids.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
+import { overlayArguments } from '#server/vm/block/overlay.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import { atOnce, type BaseDisk, type CloneContext, dropLayers, type TpmFile } from './context.ts'
 import { readTpm } from './fill.ts'
@@ -175,7 +175,7 @@ export async function freezeLive(
     const overlays: { node: string; overlay: string }[] = []
     for (const [index, { disk, top }] of tops.entries()) {
       const overlay = overlayNode(disk.device, top.id)
-      await guest.ask('blockdev-add', overlayArguments(source.spec, disk.device, overlay, volumes.pathOf(top)))
+      await guest.ask('blockdev-add', overlayArguments(diskOf(source.spec, disk.device), overlay, volumes.pathOf(top)))
       run.nodes.push(overlay)
       overlays.push({ node: nodes[index] ?? '', overlay })
     }
@@ -226,28 +226,10 @@ async function afterwards(context: CloneContext, tops: readonly NewTop[]): Promi
   await openTops(context, tops, true)
 }
 
-function overlayArguments(spec: VmSpec, device: string, node: string, path: string) {
+function diskOf(spec: VmSpec, device: string) {
   const disk = spec.disks.find((drive) => drive.id === device)
   if (disk?.device !== 'disk') throw new EngineError('conflict', `The running guest has no disk “${device}”.`)
-  const { direct, noFlush } = CACHE_MODES[disk.cache]
-  const cache = direct || noFlush ? { cache: { direct, 'no-flush': noFlush } } : {}
-  return {
-    driver: 'qcow2',
-    'node-name': node,
-    backing: null,
-    discard: disk.discard,
-    'detect-zeroes': disk.detectZeroes,
-    ...cache,
-    file: {
-      driver: 'file',
-      'node-name': `${node}f`,
-      filename: path,
-      locking: 'on',
-      discard: disk.discard,
-      ...(disk.aio === 'threads' ? {} : { aio: disk.aio }),
-      ...cache,
-    },
-  }
+  return disk
 }
 
 /** Copies of all disks as of one moment, while the guest writes on. */

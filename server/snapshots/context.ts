@@ -4,7 +4,6 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { snapshotDisks } from '#lib/snapshots/rules.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { DataPaths } from '#server/paths.ts'
-import { CACHE_MODES } from '#server/spec/devices/block-nodes.ts'
 import { QEMU_IDS } from '#server/spec/ids.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
@@ -114,29 +113,6 @@ export async function topNodes(
       )
     return node
   })
-}
-
-/** A node over nothing yet, opened as the disk's present top is; the switch puts it on top of that. */
-export function overlayArguments(disk: Disk, node: string, path: string) {
-  const { direct, noFlush } = CACHE_MODES[disk.cache]
-  const cache = direct || noFlush ? { cache: { direct, 'no-flush': noFlush } } : {}
-  return {
-    driver: 'qcow2',
-    'node-name': node,
-    backing: null,
-    discard: disk.discard,
-    'detect-zeroes': disk.detectZeroes,
-    ...cache,
-    file: {
-      driver: 'file',
-      'node-name': `${node}f`,
-      filename: path,
-      locking: 'on',
-      discard: disk.discard,
-      ...(disk.aio === 'threads' ? {} : { aio: disk.aio }),
-      ...cache,
-    },
-  }
 }
 
 /** Puts the record of what runs right, so that it says what a start would open. Never throws: it is for people. */

@@ -12,6 +12,7 @@
 import type { SnapshotConsistency, SnapshotKind } from '#lib/schema/snapshot.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { overlayArguments } from '#server/vm/block/overlay.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import {
   type DiskOf,
@@ -19,7 +20,6 @@ import {
   hasNvram,
   hasTpm,
   NVRAM_NODE,
-  overlayArguments,
   type Progress,
   powerOf,
   rememberPlan,
