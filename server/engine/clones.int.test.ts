@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, statSync } from 'node:fs'
 import { beforeEach, expect, it } from 'vitest'
 import { CloneInput } from '#lib/schema/clone.ts'
+import { SnapshotInput } from '#lib/schema/snapshot.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
 import {
   ADMIN,
@@ -206,4 +207,46 @@ it('refuses what cannot be cloned, and hides what the caller may not see', async
   const facts = await now.engine.clones.facts(EYE, source.id)
   expect(facts.linked).toMatchObject({ allowed: false })
   expect(facts.notes).toContain('Port forwards are left out: a host port leads to one VM only.')
+})
+
+it('makes a VM of what a disk was at a snapshot, and the snapshot stays what it was', async () => {
+  const take = await now.engine.snapshots.create(ANN, source.id, SnapshotInput.parse({ name: 'before', kind: 'disk' }))
+  await until(
+    () => now.engine.jobs.view(ANN, take.id),
+    ({ endedAt }) => endedAt !== null,
+    60_000,
+  )
+  const snapshot = (await now.engine.snapshots.list(ANN, source.id)).items[0]?.id ?? ''
+  write(fileOf(source.id, 'a'), '1M', '0x22')
+  for (const kind of ['linked', 'full'] as const) {
+    const made = await clone(ANN, source.id, { name: `then-${kind}`, kind, snapshot })
+    expect(made.error).toBeUndefined()
+    expect(read(fileOf(made.result ?? '', 'a'), '1M', 16)).toContain('11 11 11 11')
+    write(fileOf(made.result ?? '', 'a'), '1M', '0x33')
+  }
+  expect(read(fileOf(source.id, 'a'), '1M', 16)).toContain('22 22 22 22')
+  const again = await clone(ANN, source.id, { name: 'again', kind: 'full', snapshot })
+  expect(read(fileOf(again.result ?? '', 'a'), '1M', 16)).toContain('11 11 11 11')
+  await expect(
+    now.engine.clones.clone(BEN, source.id, CloneInput.parse({ name: 'x', snapshot })),
+  ).rejects.toMatchObject({ code: 'not_found' })
+})
+
+it('is not linked to disks that hold snapshots inside: those would be cut off', async () => {
+  const take = await now.engine.snapshots.create(ANN, source.id, SnapshotInput.parse({ name: 'in', kind: 'memory' }))
+  const taken = await until(
+    () => now.engine.jobs.view(ANN, take.id),
+    ({ endedAt }) => endedAt !== null,
+    60_000,
+  )
+  expect(taken.error).toBeUndefined()
+  write(fileOf(source.id, 'a'), '1M', '0x22')
+  await expect(
+    now.engine.clones.clone(ANN, source.id, CloneInput.parse({ name: 'x', kind: 'linked' })),
+  ).rejects.toMatchObject({ code: expect.stringMatching(/conflict|wrong_state/), message: expect.stringContaining('snapshot') })
+  expect((await now.engine.clones.facts(ANN, source.id)).linked.allowed).toBe(false)
+  const snapshot = (await now.engine.snapshots.list(ANN, source.id)).items[0]?.id ?? ''
+  const made = await clone(ANN, source.id, { name: 'then', kind: 'full', snapshot })
+  expect(made.error).toBeUndefined()
+  expect(read(fileOf(made.result ?? '', 'a'), '1M', 16)).toContain('11 11 11 11')
 })
