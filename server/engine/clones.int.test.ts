@@ -243,7 +243,10 @@ it('is not linked to disks that hold snapshots inside: those would be cut off', 
   write(fileOf(source.id, 'a'), '1M', '0x22')
   await expect(
     now.engine.clones.clone(ANN, source.id, CloneInput.parse({ name: 'x', kind: 'linked' })),
-  ).rejects.toMatchObject({ code: expect.stringMatching(/conflict|wrong_state/), message: expect.stringContaining('snapshot') })
+  ).rejects.toMatchObject({
+    code: expect.stringMatching(/conflict|wrong_state/),
+    message: expect.stringContaining('snapshot'),
+  })
   expect((await now.engine.clones.facts(ANN, source.id)).linked.allowed).toBe(false)
   const snapshot = (await now.engine.snapshots.list(ANN, source.id)).items[0]?.id ?? ''
   const made = await clone(ANN, source.id, { name: 'then', kind: 'full', snapshot })
