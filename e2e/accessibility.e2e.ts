@@ -1,38 +1,9 @@
-import AxeBuilder from '@axe-core/playwright'
-import type { Page } from '@playwright/test'
+import { DESKTOP, isAccessible, violations } from './support/accessible.ts'
 import { EMPTY_MACHINE } from './support/api.ts'
 import { ADMIN, expect, test } from './support/fixtures.ts'
 import { Dashboard } from './support/server.ts'
 
-const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
-const DESKTOP = { width: 1280, height: 800 }
-const PHONE = { width: 360, height: 740 }
 const VM = 'looked-at'
-
-/** What axe finds, as lines that say where and what. */
-async function violations(page: Page): Promise<string[]> {
-  const { violations } = await new AxeBuilder({ page }).withTags(TAGS).analyze()
-  return violations.flatMap(({ id, nodes }) =>
-    nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 200)} ${failureSummary ?? ''}`),
-  )
-}
-
-/** Dark and light at desktop width, then at phone width, where the page must not scroll sideways. */
-async function isAccessible(page: Page): Promise<void> {
-  await page.setViewportSize(DESKTOP)
-  const backgrounds = new Set<string>()
-  for (const colorScheme of ['dark', 'light'] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-    backgrounds.add(await page.evaluate(() => getComputedStyle(document.body).backgroundColor))
-    expect(await violations(page), `${page.url()}, ${colorScheme}`).toEqual([])
-  }
-  expect(backgrounds.size, `themes of ${page.url()}`).toBe(2)
-  await page.setViewportSize(PHONE)
-  await expect
-    .poll(() => page.evaluate(() => document.documentElement.scrollWidth), { message: `width of ${page.url()}` })
-    .toBeLessThanOrEqual(PHONE.width)
-  expect(await violations(page), `${page.url()} at 360 px`).toEqual([])
-}
 
 test('signing in and setting up', async ({ api, page }) => {
   await page.goto(`${api.dashboard.url}/login`)
@@ -62,6 +33,7 @@ test('the pages of the dashboard', async ({ adminPage: page, api }) => {
     ['/vms', 'Virtual machines', page.getByRole('link', { name: VM })],
     ['/vms/new', 'New virtual machine', page.getByRole('radio', { name: 'Linux' })],
     ['/images', 'Images', page.getByText('The library is empty')],
+    ['/storage', 'Storage', page.getByRole('heading', { name: 'Pools' })],
     ['/backups', 'Backups', page.getByText('No backups yet')],
     ['/host', 'Host', page.getByRole('heading', { name: 'Hardware acceleration' })],
     ['/people', 'People', main.getByText(ADMIN.name).first()],
@@ -92,6 +64,7 @@ test('the pages of one VM', async ({ adminPage: page, api }) => {
     ['/devices', region('Hardware as the guest sees it').getByRole('listitem').first()],
     ['/devices?device=net0', page.getByRole('heading', { name: 'Edit net0' })],
     ['/devices?part=cpu', page.getByRole('heading', { name: 'Edit CPU' })],
+    ['/snapshots', page.getByText('No snapshots yet')],
     ['/backups', page.getByText('No backups yet')],
     ['/definition', page.getByRole('heading', { level: 2 }).first()],
     ['/activity', page.getByRole('main').getByText(/start/i).first()],

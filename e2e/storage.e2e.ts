@@ -1,0 +1,67 @@
+/** Snapshots, clones and disks on their pages, on a real host. */
+import { isAccessible } from './support/accessible.ts'
+import { EMPTY_MACHINE } from './support/api.ts'
+import { expect, test } from './support/fixtures.ts'
+
+const LONG = { timeout: 60_000 }
+
+test('a snapshot is taken, stands in the tree, is gone back to, and is deleted', async ({ adminPage: page, api }) => {
+  test.setTimeout(300_000)
+  const vm = await api.createVm({ ...EMPTY_MACHINE, name: 'kept', disks: [{ device: 'disk', sizeGiB: 1 }] })
+  await page.goto(`/vms/${vm.id}/snapshots`)
+  await page.getByRole('button', { name: 'Take snapshot' }).first().click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByRole('textbox', { name: 'Name' }).fill('before')
+  await dialog.getByText('Disks alone', { exact: true }).click()
+  await dialog.getByRole('button', { name: 'Take snapshot' }).click()
+  const tree = page.getByRole('tree', { name: /^Snapshots/ })
+  await expect(tree.getByRole('treeitem', { name: /before/ })).toBeVisible(LONG)
+  await expect(page.getByText('1 of at most 64')).toBeVisible(LONG)
+  await tree.getByRole('treeitem', { name: /before/ }).click()
+  await isAccessible(page)
+  const details = page.getByRole('region', { name: 'Snapshot before' })
+  await details.getByRole('button', { name: 'Go back' }).click()
+  await expect(dialog).toContainText('Go back to before?')
+  await dialog.getByRole('button', { name: 'Go back' }).click()
+  await expect(dialog).toBeHidden(LONG)
+  await expect(page.getByText('Work on the snapshots of this VM')).toBeHidden(LONG)
+  await details.getByRole('button', { name: 'Delete' }).click()
+  await dialog.getByRole('button', { name: 'Delete' }).click()
+  await expect(page.getByText('No snapshots yet')).toBeVisible(LONG)
+  expect((await api.vms()).find(({ name }) => name === 'kept')?.state).toBe('off')
+})
+
+test('a VM is cloned from its menu, and says what stands on its disks', async ({ adminPage: page, api }) => {
+  test.setTimeout(300_000)
+  const vm = await api.createVm({ ...EMPTY_MACHINE, name: 'golden', disks: [{ device: 'disk', sizeGiB: 1 }] })
+  await page.goto(`/vms/${vm.id}`)
+  await expect(page.getByText('No clone stands on it.')).toBeVisible()
+  await page.getByRole('button', { name: /^(More|Actions)/ }).click()
+  await page.getByRole('menuitem', { name: 'Clone…' }).click()
+  const dialog = page.getByRole('dialog')
+  await isAccessible(page)
+  await dialog.getByRole('textbox', { name: 'Name' }).fill('copy')
+  await dialog.getByRole('button', { name: 'Make 1 clone' }).click()
+  await expect.poll(async () => (await api.vms()).map(({ name }) => name), LONG).toContain('copy')
+  await page.goto(`/vms/${vm.id}`)
+  await expect(page.getByRole('main').getByRole('link', { name: 'copy' })).toBeVisible()
+})
+
+test('a disk is made free of any VM, goes to the trash and comes back', async ({ adminPage: page }) => {
+  test.setTimeout(300_000)
+  await page.goto('/storage')
+  await page.getByRole('button', { name: 'New disk' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByRole('textbox', { name: 'Name' }).fill('spare')
+  await isAccessible(page)
+  await dialog.getByRole('button', { name: 'Make the disk' }).click()
+  const menu = page.getByRole('button', { name: 'Actions for the disk spare' })
+  await expect(menu).toBeVisible(LONG)
+  await menu.click()
+  await page.getByRole('menuitem', { name: 'Put it in the trash' }).click()
+  await expect(page.getByText('spare is in the trash')).toBeVisible()
+  await expect(page.getByText('No disks', { exact: true })).toBeVisible()
+  await page.getByRole('button', { name: 'Undo' }).click()
+  await expect(page.getByText('No disks', { exact: true })).toBeHidden()
+  await expect(menu).toBeVisible()
+})
