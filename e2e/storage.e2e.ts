@@ -59,7 +59,7 @@ test('a disk is made free of any VM, goes to the trash and comes back', async ({
   await expect(menu).toBeVisible(LONG)
   await menu.click()
   await page.getByRole('menuitem', { name: 'Put it in the trash' }).click()
-  await expect(page.getByText('spare is in the trash')).toBeVisible()
+  await expect(page.getByText('spare is in the trash').first()).toBeVisible()
   await expect(page.getByText('No disks', { exact: true })).toBeVisible()
   await page.getByRole('button', { name: 'Undo' }).click()
   await expect(page.getByText('No disks', { exact: true })).toBeHidden()

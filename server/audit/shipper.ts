@@ -24,8 +24,6 @@ const LONGEST_PAUSE_MS = 60_000
 const SEND_MS = 10_000
 
 export interface Shipper {
-  /** Resolves once every sink has all there is, or the time is over: for tests and a calm end. */
-  settled(timeoutMs: number): Promise<boolean>
   close(): void
 }
 
@@ -40,14 +38,6 @@ export function startShipper(
     for (const run of runs) run.nudge()
   })
   return {
-    async settled(timeoutMs) {
-      const deadline = performance.now() + timeoutMs
-      while (performance.now() < deadline) {
-        if (runs.every((run) => run.isIdle())) return true
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-      return false
-    },
     close() {
       stop.abort()
       unsubscribe()
@@ -99,7 +89,6 @@ function runSink(store: Store, sink: Sink, signal: AbortSignal, warn: (message: 
   void work()
   return {
     nudge: () => void work(),
-    isIdle: () => !isSending && !isWaiting && store.logAfter(sent, 1).length === 0,
   }
 }
 

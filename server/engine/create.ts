@@ -404,6 +404,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     requireVm: (caller, id) => requireVm(records, caller, id),
     changeVm: (caller, id, patch) => vms.update(caller, id, patch, null),
     keepWhenReleased: disks.keepWhenReleased,
+    holdsSnapshots: room.holdsMemory,
   })
   const images = createImageEngine({
     data,

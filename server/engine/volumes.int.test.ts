@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { PoolInput, VolumeInput } from '#lib/schema/storage.ts'
+import { SnapshotInput } from '#lib/schema/snapshot.ts'
+import { PoolInput, VolumeInput, VolumeMove } from '#lib/schema/storage.ts'
 import { GIB } from '#lib/units.ts'
 import {
   ADMIN,
@@ -266,4 +267,21 @@ it('a disk grows while its guest runs, and at once when it is off', async () => 
   await expect(update(ANN, vm.id, { disks: [{ device: 'disk', id: 'a', sizeGiB: 2 }] })).rejects.toMatchObject({
     field: 'disks.0.sizeGiB',
   })
+})
+
+it('a disk that holds snapshots with memory gets no new file, which would lose them', async () => {
+  const vm = await create(ANN, { name: 'inside', memoryMiB: 32, networks: [], disks: [{ device: 'disk', sizeGiB: 1 }] })
+  const disk = (await volumes().list(ANN)).items.find((volume) => volume.vm?.id === vm.id)
+  const id = disk?.id ?? ''
+  const { pool } = await makePool()
+  await finished(await now.engine.snapshots.create(ANN, vm.id, SnapshotInput.parse({ name: 'in', kind: 'memory' })))
+  for (const refused of [
+    volumes().convert(ANN, id, 'raw'),
+    volumes().compact(ANN, id),
+    volumes().move(ANN, id, VolumeMove.parse({ poolId: pool.id })),
+  ])
+    await expect(refused).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('snapshots') })
+  const snapshot = (await now.engine.snapshots.list(ANN, vm.id)).items[0]?.id ?? ''
+  await finished(await now.engine.snapshots.delete(ANN, vm.id, snapshot))
+  await finished(await volumes().compact(ANN, id))
 })

@@ -30,6 +30,8 @@ export interface VolumeEngineDeps {
   readonly changeVm: (caller: Caller, id: string, patch: VmSpecPatch) => Promise<unknown>
   /** When the VM gives this volume back, it becomes free instead of going to the trash. @returns what takes that back */
   readonly keepWhenReleased: (volumeId: string) => () => void
+  /** Whether disks of this VM hold snapshots inside their files, which no copy of the content carries over. */
+  readonly holdsSnapshots: (vmId: string) => boolean
   readonly now?: () => Date
 }
 
@@ -45,6 +47,14 @@ export function createVolumeEngine(deps: VolumeEngineDeps): VolumeEngine {
     const volume = volumes.get(id)
     if (volume === null || !canSeeVolume(caller, volume)) throw new EngineError('not_found', 'There is no such disk.')
     return volume
+  }
+  /** @throws EngineError conflict */
+  const assertRewritable = ({ vm }: VolumeDocument): void => {
+    if (vm === null || !deps.holdsSnapshots(vm.id)) return
+    throw new EngineError(
+      'conflict',
+      'This disk holds snapshots with memory inside its file, and a new file would not have them. Delete those snapshots first.',
+    )
   }
   const note = (what: string, caller: Caller, volume: VolumeDocument, text: string): void =>
     journal.write({
@@ -171,16 +181,19 @@ export function createVolumeEngine(deps: VolumeEngineDeps): VolumeEngine {
     async convert(caller, id, format) {
       const volume = requireVolume(caller, id)
       assertAlive(volume)
+      assertRewritable(volume)
       return work.convert(caller, volume, format)
     },
     async compact(caller, id) {
       const volume = requireVolume(caller, id)
       assertAlive(volume)
+      assertRewritable(volume)
       return work.compact(caller, volume)
     },
     async move(caller, id, input) {
       const volume = requireVolume(caller, id)
       assertAlive(volume)
+      assertRewritable(volume)
       return work.move(caller, volume, input)
     },
     async delete(caller, id) {

@@ -333,5 +333,6 @@ export function createJobRegistry({
 
 const INTERRUPTED = {
   code: 'interrupted',
-  message: 'The dashboard ended in the middle of it. Nothing half-done is left; start it again.',
+  message:
+    'The dashboard ended in the middle of it. Uploads and downloads go on where they stood; start anything else again.',
 }
