@@ -4,7 +4,6 @@
  * Start: `open` prepares directories, loads documents, adopts running guests, sweeps what a crash left, then (on the
  * first start after the host booted) starts what should run. Stop: `close` lets go of guests without stopping them.
  */
-import { mkdir, readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import { may } from '#lib/auth/privileges.ts'
 import { Role } from '#lib/schema/user.ts'
@@ -13,31 +12,24 @@ import { createLineage } from '#server/clones/lineage.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
 import { createAdmission } from '#server/images/admission.ts'
 import { createCatalogue } from '#server/images/catalogue.ts'
-import { createImageLibrary, type ImageUse } from '#server/images/library.ts'
+import { createImageLibrary } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
-import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
-import { childFiles, directFiles } from '#server/storage/layer-files.ts'
-import { createPoolHealth } from '#server/storage/pool-health.ts'
-import { createPools, LOCAL_POOL_ID } from '#server/storage/pools.ts'
-import { createQemuImg } from '#server/storage/qemu-img.ts'
-import { createToolSandbox } from '#server/storage/sandbox.ts'
 import { createSeedFiles } from '#server/storage/seed-files.ts'
-import { createSharedDisks } from '#server/storage/shared-disks.ts'
-import { createSpaceLedger } from '#server/storage/space.ts'
 import { createUsage } from '#server/storage/usage.ts'
-import { createVmFiles } from '#server/storage/vm-files.ts'
-import { createVolumes, type LegacyDisk } from '#server/storage/volumes.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm, requireVm } from './access.ts'
-import { exportLog } from './activity-export.ts'
+import { createActivity } from './activity.ts'
 import { createApplianceEngine } from './appliances.ts'
 import { createBackups } from './backup-setup.ts'
 import { createCloneEngine, templateRules } from './clones.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
+import { autostart, legacyDisks, settleDeleted, watchDisks } from './engine-start.ts'
 import { EngineError } from './errors.ts'
 import { createEventEngine } from './event-stream.ts'
+import { hostFacts } from './host-facts.ts'
+import { createImageUses } from './image-uses.ts'
 import { createImageEngine, usersVisibleTo } from './images.ts'
 import { createJournal } from './journal.ts'
 import { createKeyedLock } from './keyed-lock.ts'
@@ -45,8 +37,10 @@ import { createLauncher } from './launch.ts'
 import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
 import { createPoolEngine } from './pools.ts'
+import { createReaders } from './readers.ts'
 import { createSeeds } from './seeds.ts'
 import { createSnapshotRoom } from './snapshot-room.ts'
+import { createStorageRoom } from './storage-room.ts'
 import { createStorageViews } from './storage-views.ts'
 import { createTransferEngine } from './transfers.ts'
 import type { Caller, Engine } from './types.ts'
@@ -55,7 +49,7 @@ import { createVmAuthority } from './vm-authority.ts'
 import { createVmBusy, type VmBusy } from './vm-busy.ts'
 import { createVmDefiner } from './vm-define.ts'
 import { createVmDisks } from './vm-disks.ts'
-import { createVmRecords, type VmRecord } from './vm-records.ts'
+import { createVmRecords } from './vm-records.ts'
 import { createVmSeeds } from './vm-seeds.ts'
 import { createVmViews } from './vm-views.ts'
 import { createVmEngine } from './vms.ts'
@@ -63,16 +57,9 @@ import { createVolumeLocks } from './volume-locks.ts'
 import { createVolumeWork } from './volume-work.ts'
 import { createVolumeEngine } from './volumes.ts'
 
-/** Between two automatic starts, so that a host that just booted is not flooded. */
-const AUTOSTART_STAGGER_MS = 2000
 /** Image files are looked at this often (a missing one shows in the library), and refused writes tried again. */
 const REFRESH_MS = 30_000
-/** After somebody looked at live numbers without an event socket. */
-const INTEREST_MS = 10_000
-/** Of a pool whose reserve nobody has set. */
-const MINIMUM_RESERVE_BYTES = 5 * 2 ** 30
 const USABLE_POOL: ReadonlySet<string> = new Set(['ok', 'low', 'full', 'read-only'])
-const BOOT_ID_KEY = 'boot-id'
 
 export interface RunningEngine extends Engine {
   /** What the start found: for the log and the ready line. */
@@ -92,49 +79,16 @@ export interface RunningEngine extends Engine {
 const UserName = z.object({ name: z.string() })
 const User = z.object({ name: z.string(), role: Role, disabled: z.boolean().default(false) })
 
-/** Disks as definitions name them; those older than volumes get one of these. */
-function* legacyDisks(records: readonly VmRecord[]): Generator<LegacyDisk> {
-  for (const { id: vmId, ownerId, uid, spec, createdAt } of records)
-    for (const drive of spec.disks)
-      if (drive.device === 'disk' && !drive.shared)
-        yield {
-          ...{ vmId, vmName: spec.name, ownerId, uid, createdAt },
-          ...{ device: drive.id, sizeGiB: drive.sizeGiB, image: drive.image },
-        }
-}
-
 /** @throws Error when the data directory cannot be used */
 export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const { config, data, store, supervisor, hub, identity, log } = deps
   const warn = (message: string, error?: unknown) => log.warn(error === undefined ? {} : { err: error }, message)
 
-  for (const note of await prepareDataDirs(data, identity.readersGid)) log.info({}, note)
-  await mkdir(config.runDir, { recursive: true, mode: identity.readersGid === null ? 0o700 : 0o711 })
-  for (const note of await openPathForGuests(config.runDir, identity.readersGid)) log.info({}, note)
-
-  const sandbox = await createToolSandbox()
-  if (sandbox.level !== 'full') {
-    warn('Helper tools run without a namespace sandbox: bubblewrap is missing or the kernel refuses user namespaces.')
-  }
-  const looseTools =
-    sandbox.level === 'full' ? '' : ' Helper tools that read disks run without a namespace sandbox; install bubblewrap.'
-  const space = createSpaceLedger(data.root, deps.minimumReserveBytes)
-  const qemuImg = createQemuImg(sandbox)
-  const files = createVmFiles(data, qemuImg)
-  const pools = createPools(data, store, space, warn, deps.minimumReserveBytes, (id) => roomOf(id))
-  pools.open()
-  const health = createPoolHealth({
-    pools,
-    minimumReserveBytes: deps.minimumReserveBytes ?? MINIMUM_RESERVE_BYTES,
-    ...(deps.poolTimes ?? {}),
+  const storage = await createStorageRoom(deps, warn, (id) => {
+    const document = library.get(id)
+    return document === null ? null : { path: library.filePath(document), format: document.format }
   })
-  const roomOf = async (id: string) => {
-    const { look, reserveBytes, evidence } = await health.look(id)
-    if (look === null) throw new EngineError('pool_unavailable', `The storage pool cannot be used: ${evidence}`)
-    return { ...look, reserveBytes }
-  }
-  const layerFiles = (poolId: string) => (poolId === LOCAL_POOL_ID ? directFiles() : childFiles(health.childOf(poolId)))
-  const shared = createSharedDisks(data, identity.readersGid)
+  const { sandbox, space, qemuImg, files, pools, health, layerFiles, shared, volumes } = storage
   const records = createVmRecords(store, warn)
   const journal = createJournal(store, hub)
   const locks = createKeyedLock()
@@ -167,45 +121,17 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     hub.publish('host', null, null)
   })
 
-  const volumes = createVolumes({
-    data,
-    store,
-    pools,
-    qemuImg,
-    readersGid: identity.readersGid,
-    warn,
-    files: layerFiles,
-    image(id) {
-      const document = library.get(id)
-      return document === null ? null : { path: library.filePath(document), format: document.format }
-    },
-  })
   const lineage = createLineage(store, volumes, warn)
-  /** CDs by the definition, disks by what they stand on, wherever they are. */
-  const usesOf = (imageId: string): ImageUse[] => {
-    const standing = volumes.standingOn(imageId)
-    const holding = new Set(standing.flatMap(({ vm }) => (vm === null ? [] : [vm.id])))
-    const users = records.all().filter((record) => {
-      const names = (spec: { disks: readonly { device: string; image: string | null }[] } | null) =>
-        spec?.disks.some((drive) => drive.device === 'cdrom' && drive.image === imageId) ?? false
-      return (
-        holding.has(record.id) ||
-        room.imagesOf(record.id).includes(imageId) ||
-        names(record.spec) ||
-        names(supervisor.runtime(record.id).launchedSpec)
-      )
-    })
-    return [
-      ...users.map(({ id, spec, ownerId }) => ({ id, name: spec.name, ownerId })),
-      ...standing.filter(({ vm }) => vm === null).map(({ id, name, ownerId }) => ({ id, name, ownerId })),
-    ]
-  }
-
+  const uses = createImageUses({
+    ...{ records, volumes, supervisor, hub },
+    library: () => library,
+    snapshotImages: (vmId) => room.imagesOf(vmId),
+  })
   const library = createImageLibrary({
     data,
     store,
     readersGid: identity.readersGid,
-    uses: usesOf,
+    uses: uses.of,
     warn,
     onChange(id, document) {
       if (document === null) hub.publish('image', id, null, undefined, { kind: 'gone' })
@@ -254,31 +180,6 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     const record = records.get(vmId)
     if (record !== null) announcer.definitionChanged(record, false)
   })
-  /** Images each VM's CDs and each volume need, as last announced: an image's `usedBy` changes with them. */
-  const imagesOf = new Map<string, ReadonlySet<string>>()
-  const announceImages = (record: VmRecord, gone: boolean): void => {
-    announceUses(record.id, gone ? [] : mediaOf(record))
-  }
-  const mediaOf = ({ id, spec }: VmRecord) => [
-    ...spec.disks.flatMap((drive) => (drive.device === 'disk' || drive.image === null ? [] : [drive.image])),
-    ...volumes.ofVm(id).flatMap((volume) => volumes.imagesOf(volume)),
-  ]
-  const announceUses = (user: string, images: readonly string[]): void => {
-    const after = new Set(images)
-    const before = imagesOf.get(user) ?? new Set<string>()
-    if (after.size === 0) imagesOf.delete(user)
-    else imagesOf.set(user, after)
-    for (const id of before.symmetricDifference(after)) {
-      const document = library.get(id)
-      if (document !== null)
-        hub.publish(
-          'image',
-          id,
-          null,
-          library.view(document, () => true),
-        )
-    }
-  }
   const usage = createUsage(volumes, layerFiles, (id) => USABLE_POOL.has(health.view(id).state))
   const volumeLocks = createVolumeLocks()
   const volumeWork = createVolumeWork({
@@ -326,7 +227,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         room.forgetVm(record.id)
       }
       announcer.definitionChanged(record, gone)
-      announceImages(record, gone)
+      uses.announce(record, gone)
     },
   })
 
@@ -335,26 +236,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     runningBut: (vmId) => runningBut(vmId, null),
     onDefinition(record) {
       announcer.definitionChanged(record, false)
-      announceImages(record, false)
+      uses.announce(record, false)
     },
   })
   const vmSeeds = createVmSeeds({ records, supervisor, seeds, definer, journal })
 
-  let readers = 0
-  let interestTimer: NodeJS.Timeout | null = null
-  const showInterest = () => supervisor.setInterest(readers > 0 || interestTimer !== null)
-  const watched = (): void => {
-    if (interestTimer !== null) {
-      interestTimer.refresh()
-      return
-    }
-    interestTimer = setTimeout(() => {
-      interestTimer = null
-      showInterest()
-    }, INTEREST_MS)
-    interestTimer.unref()
-    showInterest()
-  }
+  const readers = createReaders(supervisor)
 
   const vms = createVmEngine({
     records,
@@ -369,7 +256,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     authority,
     runningBut: (vmId) => runningBut(vmId, null),
     templates: templateRules(lineage, records),
-    watched,
+    watched: readers.looked,
   })
   const appliances = createApplianceEngine({
     store,
@@ -463,10 +350,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       const document = library.get(id)
       return document === null ? null : library.view(document, usersVisibleTo(caller))
     },
-    onReaders(count) {
-      readers = count
-      showInterest()
-    },
+    onReaders: readers.count,
   })
 
   const onExit = (vmId: string, exit: VmExit): void => {
@@ -494,50 +378,15 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   seeds.load()
   await library.open()
   for (const note of await volumes.open(legacyDisks(records.all()))) log.warn({}, note)
-  for (const volume of volumes.all()) {
-    // A deletion that a crash interrupted.
-    if (volume.vm !== null && !records.isStored(volume.vm.id)) await volumes.remove(volume.id)
-    // Or one whose disks were kept, before their files were out of the VM's directory.
-    else if (volume.vm === null && volumes.liesWithVm(volume.id))
-      await volumes
-        .handOver(volume.id, null)
-        .catch((error: unknown) => warn(`The disk ${volume.name} stayed behind.`, error))
-  }
-  for (const record of records.all()) imagesOf.set(record.id, new Set(mediaOf(record)))
-  const holderOf = new Map(volumes.all().map(({ id, vm }) => [id, vm?.id ?? null]))
-  volumes.onChange((id, volume) => {
-    for (const vmId of new Set([holderOf.get(id), volume?.vm?.id])) {
-      const record = vmId == null ? null : records.get(vmId)
-      if (record !== null) announceImages(record, false)
-    }
-    if (volume === null) holderOf.delete(id)
-    else holderOf.set(id, volume.vm?.id ?? null)
-    hub.publish('volume', id, null, undefined, {
-      kind: volume === null ? 'gone' : 'change',
-      ownerId: volume?.ownerId ?? null,
-    })
-    // A free one is a user of its own; that of a VM being created is announced with the VM.
-    announceUses(id, volume === null || volume.vm !== null ? [] : volumes.imagesOf(volume))
-  })
+  await settleDeleted(records, volumes, warn)
+  uses.open()
   await transfers.open()
   const exits = records.lastExits()
-  /** Disks each running guest had when it was last heard of: the file of one it let go of may go. */
-  const disksOf = new Map<string, readonly string[]>()
-  const watchDisks = (vmId: string, { launchedSpec }: VmRuntime): void => {
-    const before = disksOf.get(vmId) ?? []
-    if (launchedSpec === null) {
-      disksOf.delete(vmId)
-      return
-    }
-    const after = launchedSpec.disks.map((drive) => drive.id)
-    disksOf.set(vmId, after)
-    if (before.every((id) => after.includes(id))) return
-    definer.afterRelease(vmId).catch((error: unknown) => warn(`Cleaning up disks of ${vmId} failed.`, error))
-  }
+  const released = watchDisks((vmId) => definer.afterRelease(vmId), warn)
   const losses = createLossRecord(records, journal)
   const stopListening = supervisor.onChange((vmId, runtime: VmRuntime, exited) => {
     if (exited !== null) onExit(vmId, exited)
-    watchDisks(vmId, runtime)
+    released(vmId, runtime)
     losses.changed(vmId, runtime)
     announcer.runtimeChanged(vmId, runtime, exited)
     vms.runtimeChanged(vmId, runtime, exited)
@@ -573,24 +422,6 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     for (const { id, spec } of records.all()) yield { id, name: spec.name, runtime: supervisor.runtime(id) }
   })
 
-  const hostFacts = () => {
-    let running = 0
-    const promised = { cpus: 0, memoryMiB: 0, diskBytes: 0 }
-    for (const { id, spec } of records.all()) {
-      for (const drive of spec.disks) if (drive.device === 'disk') promised.diskBytes += drive.sizeGiB * 2 ** 30
-      const { launchedSpec, state } = supervisor.runtime(id)
-      if (state === 'off' || state === 'crashed') continue
-      running += 1
-      promised.cpus += (launchedSpec ?? spec).cpus
-      promised.memoryMiB += (launchedSpec ?? spec).memoryMiB
-    }
-    return {
-      counts: { vms: records.all().length, running },
-      promised,
-      isolation: { privileged: identity.readersGid !== null, summary: `${identity.summary}${looseTools}` },
-    }
-  }
-
   return {
     vms,
     seeds: vmSeeds,
@@ -604,7 +435,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     snapshots: room.snapshots,
     schedules: room.schedules,
     host: {
-      view: (_caller, options) => deps.host.view(hostFacts(), options),
+      view: (_caller, options) => deps.host.view(hostFacts(records, supervisor, storage.isolation), options),
       capabilities: () => deps.host.capabilities(),
       deviceType: (_caller, type) => deps.host.deviceType(type),
       devices: (caller) => deps.host.devices({ details: may(caller, 'vm.host') }),
@@ -619,65 +450,32 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       cancel: async (caller, id) => jobs.cancel(id, whose(caller)),
     },
     events,
-    record: ({ what, text, result, caller, who, from }) =>
-      journal.write({
-        what,
-        text,
-        result,
-        caller,
-        ...(who !== undefined && { who }),
-        ...(from !== undefined && { from }),
-      }),
-    async activity(caller, query) {
-      const own = () =>
-        records
-          .all()
-          .filter((record) => canSeeVm(caller, record))
-          .map((record) => record.id)
-      return { items: journal.all(caller, own, query) }
-    },
-    verifyActivity: async () => store.verifyLog(),
-    async exportActivity(caller, query, format) {
-      // Recorded first, so that the export itself is the last line of what it holds.
-      const asked = Object.entries(query).filter(([, value]) => value !== undefined)
-      const only = asked.length === 0 ? 'all of it' : asked.map(([key, value]) => `${key} ${value}`).join(', ')
-      journal.write({
-        ...{
-          what: 'activityExport',
-          text: `${caller.name} exported the activity log (${only}).`,
-          result: 'ok',
-          caller,
-        },
-        durable: true,
-      })
-      return exportLog(store, query, format)
-    },
+    ...createActivity({ records, store, journal }),
     redeemConsoleTicket: (ticket, vmId, kind) => deps.tickets.redeem(ticket, vmId, kind),
     metrics: () => metrics.text(),
     adopted,
     busy,
     toolSandbox: sandbox.level,
     consoles: { ...createConsoleRecord(records, journal), presenceChanged: announcer.viewersChanged },
-    async autostart(signal) {
-      const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
-      if (store.get<string>('meta', BOOT_ID_KEY)?.value === bootId) return
-      store.put('meta', BOOT_ID_KEY, bootId)
-      for (const record of records.all()) {
-        if (signal?.aborted) return
-        const { state } = supervisor.runtime(record.id)
-        if (lineage.isTemplate(record.id) || !record.spec.autostart || (state !== 'off' && state !== 'crashed'))
-          continue
-        await vms
-          .autostart(record)
-          .catch((error: unknown) => warn(`${record.spec.name} did not start by itself.`, error))
-        await new Promise((resolve) => setTimeout(resolve, AUTOSTART_STAGGER_MS))
-      }
-    },
+    autostart: (signal) =>
+      autostart(
+        store,
+        records.all().filter(({ id, spec }) => spec.autostart && !lineage.isTemplate(id)),
+        async (record) => {
+          const { state } = supervisor.runtime(record.id)
+          if (state !== 'off' && state !== 'crashed') return false
+          await vms
+            .autostart(record)
+            .catch((error: unknown) => warn(`${record.spec.name} did not start by itself.`, error))
+          return true
+        },
+        signal,
+      ),
     async close() {
       clearInterval(refresh)
       health.close()
       seeds.close()
-      if (interestTimer !== null) clearTimeout(interestTimer)
+      readers.close()
       stopListening()
       unwatchUsers()
       unwatchVerdict()

@@ -27,7 +27,7 @@ export interface AcceleratorSource {
 }
 
 /** What only the engine knows of the host page. */
-interface HostFacts {
+export interface HostFacts {
   readonly counts: Host['counts']
   readonly promised: { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
   readonly isolation: Host['isolation']
