@@ -3,7 +3,7 @@
  * that is off the block tool opens them, with the rights of that guest.
  */
 import type { ChildUser } from '#server/platform/child.ts'
-import type { ChainLink } from '#server/storage/volumes.ts'
+import type { ChainLink } from '#server/storage/volume-types.ts'
 import { type BlockMonitor, type BlockNode, nodesByFile, tell } from './block-jobs.ts'
 import { withBlockTool } from './block-tool.ts'
 

@@ -5,7 +5,7 @@ import type { Pools } from '#server/storage/pools.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
 import type { ToolUser } from '#server/storage/sandbox.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
-import type { Volumes } from '#server/storage/volumes.ts'
+import type { Volumes } from '#server/storage/volume-types.ts'
 import type { Store } from '#server/store/types.ts'
 
 export interface CloneContext {

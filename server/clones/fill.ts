@@ -8,11 +8,12 @@ import { chown, copyFile, mkdir, open, readdir, writeFile } from 'node:fs/promis
 import { dirname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import { syncDir } from '#server/storage/dirs.ts'
+import { MAX_CHAIN } from '#server/storage/layer-graph.ts'
 import { readNvramOrigin, writeNvramOrigin } from '#server/storage/nvram.ts'
 import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
-import { allocatedBytes, MAX_CHAIN } from '#server/storage/volumes.ts'
+import { allocatedBytes } from '#server/storage/volumes.ts'
 import { atOnce, type Base, type CloneContext, dropLayers, type TpmFile } from './context.ts'
 
 export interface CloneTarget {

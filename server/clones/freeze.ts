@@ -14,10 +14,10 @@ import { link, lstat, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import { syncDir } from '#server/storage/dirs.ts'
+import { MAX_CHAIN } from '#server/storage/layer-graph.ts'
 import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { emptyQcow2Bytes, writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
 import type { LayerDocument, VolumeDocument } from '#server/storage/volume-documents.ts'
-import { MAX_CHAIN } from '#server/storage/volumes.ts'
 import { atOnce, type BaseDisk, type CloneContext, dropLayers } from './context.ts'
 
 export interface DiskOf {

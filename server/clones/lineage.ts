@@ -2,7 +2,7 @@
 import * as z from 'zod'
 import { VmOrigin } from '#lib/schema/origin.ts'
 import type { VolumeDocument } from '#server/storage/volume-documents.ts'
-import type { Volumes } from '#server/storage/volumes.ts'
+import type { Volumes } from '#server/storage/volume-types.ts'
 import type { Store } from '#server/store/types.ts'
 
 const Document = z.object({

@@ -1,6 +1,6 @@
 /** Steps of the engine's start: what a crash left, disks older than volumes, VMs that start by themselves. */
 import { readFile } from 'node:fs/promises'
-import type { LegacyDisk, Volumes } from '#server/storage/volumes.ts'
+import type { LegacyDisk, Volumes } from '#server/storage/volume-types.ts'
 import type { Store } from '#server/store/types.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'

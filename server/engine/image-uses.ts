@@ -1,7 +1,7 @@
 /** Who uses an image: CDs by the definition, disks by what they stand on, wherever they are. Told as it changes. */
 import type { EventHub } from '#server/events/hub.ts'
 import type { ImageLibrary, ImageUse } from '#server/images/library.ts'
-import type { Volumes } from '#server/storage/volumes.ts'
+import type { Volumes } from '#server/storage/volume-types.ts'
 import type { Supervisor } from '#server/vm/types.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 

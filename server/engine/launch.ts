@@ -25,7 +25,7 @@ import type {
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import { readNvramOrigin } from '#server/storage/nvram.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
-import type { Volumes } from '#server/storage/volumes.ts'
+import type { Volumes } from '#server/storage/volume-types.ts'
 import type { PreparedLaunch, VmRuntime } from '#server/vm/types.ts'
 import type { AcceleratorSource, CapabilitySource } from './deps.ts'
 import { EngineError } from './errors.ts'

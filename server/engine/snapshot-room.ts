@@ -9,7 +9,7 @@ import { createSnapshotRecords, type SnapshotDocument, tagOf } from '#server/sna
 import { recoverVm } from '#server/snapshots/recover.ts'
 import { createSideFiles } from '#server/snapshots/side-files.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
-import type { ChainLink, Volumes } from '#server/storage/volumes.ts'
+import type { ChainLink, Volumes } from '#server/storage/volume-types.ts'
 import type { SnapshotSource } from './clones.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'

@@ -7,7 +7,7 @@ import { LOCAL_POOL_ID, type PoolDocument, type Pools } from '#server/storage/po
 import type { Usage } from '#server/storage/usage.ts'
 import type { LayerDocument, VolumeDocument } from '#server/storage/volume-documents.ts'
 import { layersOf, sumVolumes } from '#server/storage/volume-sums.ts'
-import type { Volumes } from '#server/storage/volumes.ts'
+import type { Volumes } from '#server/storage/volume-types.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
 import type { Caller } from './types.ts'

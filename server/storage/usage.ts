@@ -4,7 +4,7 @@
  */
 import type { FileSize, LayerFiles } from './layer-files.ts'
 import type { LayerDocument } from './volume-documents.ts'
-import type { Volumes } from './volumes.ts'
+import type { Volumes } from './volume-types.ts'
 
 export interface Usage {
   /** Null: not looked at since it was made. `size` null: it is not there. */

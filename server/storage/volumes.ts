@@ -17,163 +17,12 @@ import { stat } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { GIB } from '#lib/units.ts'
 import { EngineError } from '#server/engine/errors.ts'
-import type { DataPaths } from '#server/paths.ts'
-import type { Store } from '#server/store/types.ts'
 import { directFiles, type LayerFiles } from './layer-files.ts'
-import { LOCAL_POOL_ID, type Pools } from './pools.ts'
-import type { DiskFormat, QemuImg } from './qemu-img.ts'
+import { createLayerGraph, MAX_CHAIN } from './layer-graph.ts'
+import { LOCAL_POOL_ID } from './pools.ts'
+import type { DiskFormat } from './qemu-img.ts'
 import { LayerDocument, VolumeDocument } from './volume-documents.ts'
-
-export type LayerParent = NonNullable<LayerDocument['parent']>
-
-/** One file of a chain, as it is opened. */
-export interface ChainLink {
-  readonly path: string
-  readonly format: DiskFormat
-  /** Null for a library image. */
-  readonly layerId: string | null
-  readonly imageId: string | null
-}
-
-/** What the library knows of an image a layer stands on; null: not there. */
-export type ImageFile = (imageId: string) => { readonly path: string; readonly format: DiskFormat } | null
-
-/** Something besides volumes and layers that needs layers: snapshots, backups in progress. */
-export interface LayerHolder {
-  /** What it is called in messages: `the snapshot “before”`. Null: it does not hold this layer. */
-  holds(layerId: string): string | null
-}
-
-export interface NewVolume {
-  readonly name: string
-  readonly ownerId: string
-  readonly sizeBytes: number
-  /** Null: blank. */
-  readonly parent: LayerParent | null
-  /** Left out: the built-in pool. */
-  readonly poolId?: string
-  readonly vm: { readonly id: string; readonly device: string } | null
-  /** User of the guest that will write it; null: the dashboard's. */
-  readonly uid: number | null
-  readonly format?: DiskFormat
-  readonly fill?: NewLayer['fill']
-}
-
-export interface NewLayer {
-  readonly poolId: string
-  readonly format: DiskFormat
-  readonly sizeBytes: number
-  readonly parent: LayerParent | null
-  readonly uid: number | null
-  /** Name of the file relative to the pool's root; left out: one of its own in the pool's directory of layers. */
-  readonly file?: string
-  /** Writes its content before it becomes ready; the file belongs to `as` meanwhile. A crash removes it. */
-  readonly fill?: { readonly as: number | null; write(layer: LayerDocument): Promise<void> }
-}
-
-export interface Volumes {
-  /** Loads, removes what a crash left half made. `vmDisks`: disks of definitions older than volumes get one. */
-  open(vmDisks: Iterable<LegacyDisk>): Promise<string[]>
-  all(): readonly VolumeDocument[]
-  get(id: string): VolumeDocument | null
-  /** The volume of a VM's disk. */
-  find(vmId: string, device: string): VolumeDocument | null
-  ofVm(vmId: string): VolumeDocument[]
-  layer(id: string): LayerDocument | null
-  layers(): readonly LayerDocument[]
-  pathOf(layer: LayerDocument): string
-  /** Files from this layer down, top first. @throws EngineError image_missing, volume_missing */
-  chain(layerId: string): ChainLink[]
-  /** The chain of a VM's disk; null when it has no volume. @throws EngineError image_missing, volume_missing */
-  chainOf(vmId: string, device: string): ChainLink[] | null
-  childrenOf(layerId: string): LayerDocument[]
-  volumeOfHead(layerId: string): VolumeDocument | null
-  /** Snapshots, backups and their like that need a layer, in words. */
-  heldBy(layerId: string): string[]
-  /** Who else needs a layer, in words; empty when only a volume's head or nobody. */
-  needs(layerId: string): string[]
-  /** Whether it may never be written again. */
-  isFrozen(layerId: string): boolean
-  /** Images that a volume's chain stands on. */
-  imagesOf(volume: VolumeDocument): string[]
-  /** Volumes whose chain, or whose held layers, stand on an image. */
-  standingOn(imageId: string): VolumeDocument[]
-  registerHolder(holder: LayerHolder): () => void
-  /**
-   * Makes the file of a new layer: blank, or over its parent. It belongs to nobody yet and goes with the next `collect`
-   * unless it becomes a head or is held.
-   * @param use called once it is ready, before anybody could collect it: the place to make it somebody's
-   * @throws EngineError no_space, conflict, internal
-   */
-  makeLayer(request: NewLayer, use?: (layer: LayerDocument) => void): Promise<LayerDocument>
-  /** Announces a layer whose file somebody else writes; call `finishLayer` when it is whole, `dropLayer` when not. */
-  announceLayer(request: NewLayer): LayerDocument
-  /** Owner, mode, fsync, `ready`. */
-  finishLayer(id: string): Promise<LayerDocument>
-  /** Removes a layer that nothing needs, with its file. @throws EngineError in_use */
-  dropLayer(id: string): Promise<void>
-  /** A volume with its first layer. @throws EngineError no_space, conflict */
-  create(request: NewVolume): Promise<VolumeDocument>
-  /** Changes a volume. To be called inside `store.transaction` when more belongs to it. @throws EngineError not_found */
-  change(id: string, change: Partial<Omit<VolumeDocument, 'v' | 'id'>>): VolumeDocument
-  /** Changes a layer's record (size after growth, parent after a merge). */
-  changeLayer(id: string, change: Partial<Omit<LayerDocument, 'v' | 'id'>>): LayerDocument
-  /** A volume over a layer that exists: a clone's disk, a restored one. */
-  put(document: VolumeDocument): void
-  /**
-   * Changes that belong together, done inside `work`: when it throws, what is in memory is as before, as the store's
-   * transaction in it is. Listeners hear of them afterwards.
-   */
-  together<T>(work: () => T): T
-  /** A free volume over a layer that was just made. Call inside `use` of `makeLayer`. @returns its id */
-  adopt(request: { name: string; ownerId: string; sizeBytes: number; layer: LayerDocument }): string
-  /** Lets other guests read a layer: their group may read the file, and it lies where they can reach it. */
-  share(layerId: string): Promise<LayerDocument>
-  /**
-   * Hands the head to another user and takes every file of the chain out of a VM's directory, so that the volume outlives
-   * the VM and no later user of the same number finds it. Only while nobody has it open.
-   */
-  handOver(id: string, uid: number | null): Promise<VolumeDocument>
-  /** Whether a file of the volume lies in a VM's own directory, which goes with the VM. */
-  liesWithVm(id: string): boolean
-  /** Removes the volume and every layer only it needed. Idempotent. */
-  remove(id: string): Promise<void>
-  /** Removes layers nobody needs. @returns sentences for the log */
-  collect(): Promise<string[]>
-  /** Keeps a layer from being collected while something is made of it. */
-  pin(layerId: string): () => void
-  /** Called after every change: the volume, or null when it has gone. */
-  onChange(listener: (id: string, volume: VolumeDocument | null) => void): () => void
-}
-
-/** A disk that was made before there were volumes. */
-export interface LegacyDisk {
-  readonly vmId: string
-  readonly vmName: string
-  readonly ownerId: string
-  readonly uid: number | null
-  readonly device: string
-  readonly sizeGiB: number
-  readonly image: string | null
-  readonly createdAt: string
-}
-
-export interface VolumesDeps {
-  readonly data: DataPaths
-  readonly store: Store
-  readonly pools: Pools
-  readonly qemuImg: QemuImg
-  readonly image: ImageFile
-  /** Group of all guests; null: they share the dashboard's user. */
-  readonly readersGid: number | null
-  readonly warn: (message: string, error?: unknown) => void
-  /** How the files of a pool are reached; left out: directly. */
-  readonly files?: (poolId: string) => LayerFiles
-  readonly now?: () => Date
-}
-
-/** Deeper chains than this are refused: each layer costs a file descriptor and a look-up. */
-export const MAX_CHAIN = 64
+import type { LayerHolder, LayerParent, NewLayer, NewVolume, Volumes, VolumesDeps } from './volume-types.ts'
 
 export function createVolumes(deps: VolumesDeps): Volumes {
   const { data, store, pools, qemuImg, readersGid } = deps
@@ -227,50 +76,8 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     return join(pools.rootOf(pool), layer.file)
   }
 
-  const childrenOf = (layerId: string) =>
-    [...layers.values()].filter(({ parent }) => parent !== null && 'layer' in parent && parent.layer === layerId)
-  const volumeOfHead = (layerId: string) => [...volumes.values()].find(({ head }) => head === layerId) ?? null
-  const heldBy = (layerId: string): string[] =>
-    [...holders].flatMap((holder) => {
-      const name = holder.holds(layerId)
-      return name === null ? [] : [name]
-    })
-  const needs = (layerId: string): string[] => [
-    ...heldBy(layerId),
-    ...childrenOf(layerId).map((child) => {
-      const volume = volumeOfHead(child.id)
-      return volume === null ? 'another layer' : `the disk “${volume.name}”`
-    }),
-  ]
-
-  const chain = (layerId: string): ChainLink[] => {
-    const links: ChainLink[] = []
-    for (let id: string | null = layerId; id !== null; ) {
-      if (links.length >= MAX_CHAIN)
-        throw new EngineError('conflict', `This disk stands on more than ${MAX_CHAIN} layers; merge some first.`)
-      const layer = requireLayer(id)
-      links.push({ path: pathOf(layer), format: layer.format, layerId: layer.id, imageId: null })
-      id = null
-      if (layer.parent !== null && 'layer' in layer.parent) id = layer.parent.layer
-      else if (layer.parent !== null) {
-        const file = deps.image(layer.parent.image)
-        if (file === null)
-          throw new EngineError('image_missing', 'The image this disk stands on is no longer in the library.')
-        links.push({ ...file, layerId: null, imageId: layer.parent.image })
-      }
-    }
-    return links
-  }
-  /** Ids of the images below a layer; never throws. */
-  const imagesBelow = (layerId: string): string[] => {
-    for (let id = layerId, depth = 0; depth < MAX_CHAIN; depth += 1) {
-      const parent = layers.get(id)?.parent ?? null
-      if (parent === null) return []
-      if ('image' in parent) return [parent.image]
-      id = parent.layer
-    }
-    return []
-  }
+  const graph = createLayerGraph({ volumes, layers, holders, image: deps.image, requireLayer, pathOf })
+  const { childrenOf, volumeOfHead, heldBy, needs, chain, imagesBelow } = graph
 
   const announceLayer = (request: NewLayer): LayerDocument => {
     const pool = pools.require(request.poolId)
@@ -530,7 +337,11 @@ export function createVolumes(deps: VolumesDeps): Volumes {
       )
       return requireVolume(id)
     },
-    change: (id, change) => setVolume({ ...requireVolume(id), ...change }),
+    change(id, change) {
+      const next = { ...requireVolume(id), ...change }
+      // It lies where what is written lies.
+      return setVolume({ ...next, poolId: layers.get(next.head)?.poolId ?? next.poolId })
+    },
     changeLayer: (id, change) => setLayer({ ...requireLayer(id), ...change }),
     put: (document) => void setVolume(document),
     together(work) {
