@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import * as z from 'zod'
 import type { DataPaths } from '#server/paths.ts'
-import type { DiskFormat } from './qemu-img.ts'
+import type { DiskFormat } from './chain-node.ts'
 
 const NvramOrigin = z.object({ secureBoot: z.boolean() })
 export type NvramOrigin = z.output<typeof NvramOrigin>

@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import type { DiskFormat } from './qemu-img.ts'
+import type { DiskFormat } from './chain-node.ts'
 
 const CLUSTER = 65_536
 const HEADER_BYTES = 104

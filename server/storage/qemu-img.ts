@@ -3,12 +3,13 @@
  * probing is never allowed), backing files are never opened when an overlay is made, names are absolute, and every
  * call runs in the tool sandbox.
  */
-import { dirname, isAbsolute } from 'node:path'
+import { dirname } from 'node:path'
 import * as z from 'zod'
 import { EngineError } from '#server/engine/errors.ts'
+import { type ChainFile, type DiskFormat, dottedNode, nodeName } from './chain-node.ts'
+import { assertSafePath, createQemuImgCall, importFailure, lastProgress } from './qemu-img-call.ts'
 import { findProgram, type ToolSandbox, type ToolUser } from './sandbox.ts'
 
-export type DiskFormat = 'raw' | 'qcow2'
 /** What a copy may be made from, once our own parser has accepted its header. */
 export type SourceFormat = DiskFormat | 'vmdk' | 'vhdx' | 'vdi' | 'vpc'
 
@@ -102,12 +103,6 @@ export interface QemuImg {
   renameBacking(path: string, backing: ChainFile | null, options?: CallOptions): Promise<void>
 }
 
-/** One file of a chain, its format named. */
-export interface ChainFile {
-  readonly path: string
-  readonly format: DiskFormat
-}
-
 export interface CopyTarget extends ChainFile {
   /** What the target stands on, top first; empty: nothing. */
   readonly base: readonly ChainFile[]
@@ -141,66 +136,8 @@ const IMPORT_STALL_MS = 10 * 60_000
 const IMPORT_TIMEOUT_MS = 48 * 3_600_000
 /** A file of another backup of the same VM, from within a backup's folder. */
 const BACKUP_FILE = /^\.\.\/[0-9a-f-]{36}\/[A-Za-z0-9._-]+$/
-/** What `qemu-img -p` prints. */
-const PROGRESS = /\((\d{1,3}\.\d+)\/100%\)/g
-
-function assertSafePath(path: string): void {
-  // Names come from server/paths.ts and consist of ids; anything else is a bug, not an input error.
-  if (!isAbsolute(path) || /[\n\r\0]/.test(path)) throw new Error('qemu-img needs absolute plain paths')
-}
-
-/** @returns how the last progress line in `text` reads, 0 to 1; null: none */
-function lastProgress(text: string): number | null {
-  const last = [...text.matchAll(PROGRESS)].at(-1)?.[1]
-  return last === undefined ? null : Math.min(1, Number(last) / 100)
-}
-
 export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-img')): QemuImg {
-  const call = async (
-    what: string,
-    args: readonly string[],
-    dirs: { readable: readonly string[]; writable: readonly string[] },
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    user: ToolUser | null = null,
-    onStdout?: (text: string) => void,
-  ): Promise<string> => {
-    if (program === null) {
-      throw new EngineError(
-        'internal',
-        'qemu-img is not installed, so no disk can be made. Install it from the host page.',
-      )
-    }
-    const result = await sandbox.run({
-      program,
-      args,
-      ...dirs,
-      timeoutMs,
-      maxFileBytes: null,
-      user,
-      ...(signal && { signal }),
-      ...(onStdout && { onStdout }),
-    })
-    if (result.exitCode === 0) return result.stdout
-    const detail = result.stderr.trim().split('\n').at(-1) ?? ''
-    const cause = new Error(`qemu-img ${args[0]}: exit ${result.exitCode ?? result.signal}: ${result.stderr.trim()}`)
-    if (/No space left on device|Disk quota exceeded/.test(detail)) {
-      throw new EngineError('no_space', `${what} failed: the disk is full. Delete images or VMs and try again.`, {
-        cause,
-      })
-    }
-    if (/Failed to get .*lock|Is another process using the image/.test(result.stderr)) {
-      throw new EngineError('in_use', `${what} failed: another program has the disk open. End it, then try again.`, {
-        cause,
-      })
-    }
-    if (result.signal !== null) {
-      throw new EngineError('internal', `${what} was stopped after ${timeoutMs / 1000} seconds or by its limits.`, {
-        cause,
-      })
-    }
-    throw new EngineError('internal', `${what} failed; the server's log has qemu-img's own message.`, { cause })
-  }
+  const call = createQemuImgCall(sandbox, program)
 
   const dropBitmaps = async (path: string, options: CallOptions): Promise<void> => {
     const node = nodeName([{ path, format: 'qcow2' }])
@@ -484,59 +421,4 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
       )
     },
   }
-}
-
-/** What qemu-img said about somebody else's file is data: the log gets it, the sentence does not. */
-function importFailure(
-  { exitCode, signal, stderr }: { exitCode: number | null; signal: NodeJS.Signals | null; stderr: string },
-  maxBytes: number,
-): EngineError {
-  const cause = new Error(`qemu-img convert: exit ${exitCode ?? signal}: ${stderr.trim()}`)
-  if (/No space left on device|Disk quota exceeded/.test(stderr)) {
-    return new EngineError('no_space', 'The disk became full during the conversion. Make room and try again.', {
-      cause,
-    })
-  }
-  // A shell's way of saying "killed by SIGXFSZ", which bubblewrap follows.
-  if (/File too large/.test(stderr) || signal === 'SIGXFSZ' || exitCode === 128 + 25) {
-    return new EngineError(
-      'image_refused',
-      `The image unpacks to more than the ${Math.ceil(maxBytes / 2 ** 20)} MiB that a file of this kind and size may hold. It is damaged, or made to fill disks.`,
-      { cause },
-    )
-  }
-  return new EngineError(
-    'image_refused',
-    'qemu-img could not read this image: it is damaged, or of a kind that QEMU does not know. Check it where it comes from: qemu-img check.',
-    { cause },
-  )
-}
-
-/**
- * A chain spelled out, so that no name written inside a file is ever followed. QEMU takes the word `json:` before an
- * object for a node of the block layer; paths are ours and absolute.
- */
-function nodeName(chain: readonly ChainFile[]): string {
-  const node = ([file, ...below]: readonly ChainFile[]): object | null =>
-    file === undefined
-      ? null
-      : {
-          driver: file.format,
-          ...(file.format === 'qcow2' && { backing: node(below) }),
-          file: { driver: 'file', filename: file.path },
-        }
-  return `json:${JSON.stringify(node(chain))}`
-}
-
-/** The same in QEMU's dotted options, in which a comma is written twice. What lies below is read-only. */
-function dottedNode(chain: readonly ChainFile[], prefix = ''): string {
-  const [file, ...below] = chain
-  if (file === undefined) return ''
-  return [
-    `${prefix}driver=${file.format}`,
-    `${prefix}file.driver=file`,
-    `${prefix}file.filename=${file.path.replaceAll(',', ',,')}`,
-    ...(prefix === '' ? [] : [`${prefix}read-only=on`]),
-    ...(below.length > 0 ? [dottedNode(below, `${prefix}backing.`)] : []),
-  ].join(',')
 }

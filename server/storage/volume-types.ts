@@ -1,9 +1,10 @@
 /** Volumes and layers as the rest of the dashboard sees them; `volumes.ts` makes them. */
 import type { DataPaths } from '#server/paths.ts'
 import type { Store } from '#server/store/types.ts'
+import type { DiskFormat } from './chain-node.ts'
 import type { LayerFiles } from './layer-files.ts'
 import type { Pools } from './pools.ts'
-import type { DiskFormat, QemuImg } from './qemu-img.ts'
+import type { QemuImg } from './qemu-img.ts'
 import type { LayerDocument, VolumeDocument } from './volume-documents.ts'
 
 export type LayerParent = NonNullable<LayerDocument['parent']>
