@@ -1,6 +1,8 @@
 /** Environment and flags → one frozen configuration. The only reader of `process.env` outside tests. */
+import { isIP } from 'node:net'
 import { join } from 'node:path'
 import * as z from 'zod'
+import { createProxyPolicy } from '#server/auth/client-address.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
 
 export class ConfigError extends Error {
@@ -33,6 +35,19 @@ export interface Config {
   readonly allowedHosts: readonly string[]
   /** Allow plain HTTP on an address other than loopback. */
   readonly insecureHttp: boolean
+  /** Where the certificate comes from; `off`: plain HTTP. */
+  readonly tls: 'off' | 'self-signed' | 'files' | 'acme'
+  /** PEM files; both are there where `tls` is `files`. */
+  readonly tlsCert: string | null
+  readonly tlsKey: string | null
+  /** DNS names and addresses for the certificate. */
+  readonly tlsNames: readonly string[]
+  readonly acmeDirectory: string
+  /** PEM of the authority's root, where the system does not know it. */
+  readonly acmeCaFile: string | null
+  readonly acmeContact: string | null
+  /** Addresses and networks of reverse proxies whose forwarding headers are believed. */
+  readonly trustedProxies: readonly string[]
   /** Hosts, addresses and networks that downloads may reach although they are not public. */
   readonly downloadAllow: readonly string[]
   /** The operator's additions to the catalogue of images; null: where the data directory has them. */
@@ -61,6 +76,14 @@ const Environment = z.object({
   GUESTDECK_ALLOW_RAW_ARGS: z.enum(['0', '1', '']).default(''),
   GUESTDECK_ALLOWED_HOSTS: z.string().default(''),
   GUESTDECK_INSECURE_HTTP: z.enum(['0', '1', '']).default(''),
+  GUESTDECK_TLS: z.enum(['', 'off', 'self-signed', 'files', 'acme']).default(''),
+  GUESTDECK_TLS_CERT: z.string().min(1).optional(),
+  GUESTDECK_TLS_KEY: z.string().min(1).optional(),
+  GUESTDECK_TLS_NAMES: z.string().default(''),
+  GUESTDECK_ACME_DIRECTORY: z.url({ protocol: /^https$/ }).default('https://acme-v02.api.letsencrypt.org/directory'),
+  GUESTDECK_ACME_CA: z.string().min(1).optional(),
+  GUESTDECK_ACME_CONTACT: z.email().optional(),
+  GUESTDECK_TRUSTED_PROXIES: z.string().default(''),
   GUESTDECK_DOWNLOAD_ALLOW: z.string().default(''),
   GUESTDECK_CATALOGUE: z.string().default(''),
   GUESTDECK_CATALOGUE_MIRROR: z.union([z.literal(''), z.url({ protocol: /^https?$/ })]).default(''),
@@ -80,6 +103,7 @@ export interface Flags {
   dev?: boolean
   apiOnly?: boolean
   insecureHttp?: boolean
+  tls?: string
 }
 
 const list = (text: string, separator: string) =>
@@ -99,6 +123,53 @@ function downloadAllow(text: string): string[] {
   return entries
 }
 
+type TlsConfig = Pick<
+  Config,
+  'tls' | 'tlsCert' | 'tlsKey' | 'tlsNames' | 'acmeDirectory' | 'acmeCaFile' | 'acmeContact'
+>
+
+/** @throws ConfigError when a file or a name is missing */
+function tlsOf(e: z.output<typeof Environment>): TlsConfig {
+  const { GUESTDECK_TLS_CERT: cert = null, GUESTDECK_TLS_KEY: key = null } = e
+  const hasFiles = cert !== null || key !== null
+  const tls = e.GUESTDECK_TLS === '' ? (hasFiles ? 'files' : 'off') : e.GUESTDECK_TLS
+  if (tls === 'files' && (cert === null || key === null)) {
+    throw new ConfigError('GUESTDECK_TLS: give both files, GUESTDECK_TLS_CERT and GUESTDECK_TLS_KEY.')
+  }
+  const tlsNames = list(e.GUESTDECK_TLS_NAMES, ',').map((name) => name.toLowerCase())
+  for (const name of tlsNames) {
+    const isName =
+      isIP(name) !== 0 || /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(name)
+    if (!isName)
+      throw new ConfigError(`GUESTDECK_TLS_NAMES: ${name.slice(0, 80)} is neither a host name nor an address.`)
+    if (tls === 'acme' && isIP(name) !== 0)
+      throw new ConfigError('GUESTDECK_TLS_NAMES: ACME certifies host names only.')
+  }
+  if (tls === 'acme' && tlsNames.length === 0) {
+    throw new ConfigError('GUESTDECK_TLS_NAMES: ACME needs the host names to certify.')
+  }
+  return {
+    tls,
+    tlsCert: cert,
+    tlsKey: key,
+    tlsNames,
+    acmeDirectory: e.GUESTDECK_ACME_DIRECTORY,
+    acmeCaFile: e.GUESTDECK_ACME_CA ?? null,
+    acmeContact: e.GUESTDECK_ACME_CONTACT ?? null,
+  }
+}
+
+/** @throws ConfigError naming the entry at fault */
+function trustedProxies(text: string): string[] {
+  const entries = list(text, ',')
+  try {
+    createProxyPolicy(entries)
+  } catch (error) {
+    throw new ConfigError(`GUESTDECK_TRUSTED_PROXIES: ${error instanceof Error ? error.message : 'invalid'}`)
+  }
+  return entries
+}
+
 /**
  * Flags win over the environment; both over the defaults.
  * @throws ConfigError naming the variable at fault
@@ -109,6 +180,7 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     ...(flags.host !== undefined && { GUESTDECK_HOST: flags.host }),
     ...(flags.port !== undefined && { GUESTDECK_PORT: flags.port }),
     ...(flags.data !== undefined && { GUESTDECK_DATA: flags.data }),
+    ...(flags.tls !== undefined && { GUESTDECK_TLS: flags.tls }),
   })
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
@@ -137,6 +209,8 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     allowRawArgs: e.GUESTDECK_ALLOW_RAW_ARGS === '1',
     allowedHosts: list(e.GUESTDECK_ALLOWED_HOSTS, ','),
     insecureHttp: flags.insecureHttp === true || e.GUESTDECK_INSECURE_HTTP === '1',
+    ...tlsOf(e),
+    trustedProxies: trustedProxies(e.GUESTDECK_TRUSTED_PROXIES),
     downloadAllow: downloadAllow(e.GUESTDECK_DOWNLOAD_ALLOW),
     catalogueFile: e.GUESTDECK_CATALOGUE === '' ? null : e.GUESTDECK_CATALOGUE,
     catalogueMirror: e.GUESTDECK_CATALOGUE_MIRROR === '' ? null : e.GUESTDECK_CATALOGUE_MIRROR.replace(/\/+$/, ''),

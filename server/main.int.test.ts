@@ -1,17 +1,24 @@
 /** The server as a process: how it starts, how it refuses to, how it stops, and what it leaves behind. */
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { send } from '#server/http/test-rig.ts'
 import { deck, dir, isRunning, PASSWORD, type Run, ready, run, server, token } from '#server/testing/process-rig.ts'
 
+async function fingerprintOf(port: number): Promise<string> {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  await once(socket, 'secureConnect')
+  const { fingerprint256 } = socket.getPeerCertificate()
+  socket.destroy()
+  return fingerprint256
+}
+
 async function refused(started: Run): Promise<string> {
-  const at = performance.now()
   expect(await started.ended).toBe(1)
-  expect(performance.now() - at).toBeLessThan(5000)
   const lines = started.err().trim().split('\n')
   expect(lines.filter((line) => line.startsWith('guestdeck: '))).toHaveLength(1)
   expect(started.err()).not.toMatch(/^\s+at /m)
@@ -64,6 +71,10 @@ test('a port that is taken is named', async () => {
 test.each([
   ['an address that is not ours', ['--host', '203.0.113.7', '--insecure-http'], {}, 'not an address of this machine'],
   ['plain HTTP for other machines', ['--host', '0.0.0.0'], {}, '--insecure-http'],
+  ['a certificate without its key', [], { GUESTDECK_TLS_CERT: '/x' }, 'GUESTDECK_TLS_KEY'],
+  ['a certificate that is not there', [], { GUESTDECK_TLS_CERT: '/x', GUESTDECK_TLS_KEY: '/y' }, '/x cannot be read'],
+  ['ACME without a name', ['--tls', 'acme'], {}, 'GUESTDECK_TLS_NAMES'],
+  ['a proxy that is no address', [], { GUESTDECK_TRUSTED_PROXIES: 'proxy.lab' }, 'proxy.lab'],
   ['an unknown flag', ['--bogus'], {}, '--bogus'],
   ['a port that is none', ['--port', '70000'], {}, 'GUESTDECK_PORT'],
   ['a run directory too long for sockets', [], { GUESTDECK_RUN: `/tmp/${'x'.repeat(100)}` }, 'GUESTDECK_RUN'],
@@ -78,6 +89,20 @@ test('a damaged database is refused by name and left as it is', async () => {
   writeFileSync(file, 'x'.repeat(5000))
   expect(await refused(server())).toContain(file)
   expect(readFileSync(file, 'utf8')).toBe('x'.repeat(5000))
+})
+
+test('with --tls it listens for other machines, prints its fingerprint, and takes a new certificate on SIGHUP', async () => {
+  const first = server(['--tls', 'self-signed', '--host', '0.0.0.0'])
+  await expect.poll(first.out, { timeout: 60_000 }).toMatch(/ready at https:\/\/0\.0\.0\.0:\d+\n/)
+  const port = Number(/0\.0\.0\.0:(\d+)/.exec(first.out())?.[1])
+  await expect.poll(first.out).toMatch(/Certificate, SHA-256: ([0-9A-F]{2}:){31}/)
+  const fingerprint = /SHA-256: (\S+)/.exec(first.out())?.[1]
+  expect(await fingerprintOf(port)).toBe(fingerprint)
+  rmSync(join(dir, 'd/tls/self-signed.pem'))
+  first.child.kill('SIGHUP')
+  await expect.poll(() => fingerprintOf(port)).not.toBe(fingerprint)
+  first.child.kill('SIGTERM')
+  expect(await first.ended).toBe(0)
 })
 
 test('--help and --version answer without starting anything', async () => {

@@ -17,6 +17,7 @@ const HELP = `Usage: npm start -- [options]
   --host ADDRESS    address to listen on (default 127.0.0.1, GUESTDECK_HOST)
   --port PORT       port to listen on (default 8686, GUESTDECK_PORT)
   --data DIR        data directory (default /var/lib/guestdeck for root, GUESTDECK_DATA)
+  --tls MODE        self-signed, files or acme: serve HTTPS (GUESTDECK_TLS)
   --insecure-http   allow plain HTTP on an address other than loopback
   --api-only        serve the API without pages
   --dev             rebuild pages as they change
@@ -38,6 +39,7 @@ function readFlags() {
         dev: { type: 'boolean' },
         'api-only': { type: 'boolean' },
         'insecure-http': { type: 'boolean' },
+        tls: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
       },
@@ -93,6 +95,7 @@ async function main(): Promise<void> {
     { takeDashboardLock },
     { openStore },
     { createSupervisor },
+    { openCertificate, describeConnection },
   ] = await Promise.all([
     import('pino'),
     import('#server/audit/shipper.ts'),
@@ -114,6 +117,7 @@ async function main(): Promise<void> {
     import('#server/store/lock.ts'),
     import('#server/store/sqlite.ts'),
     import('#server/vm/supervisor.ts'),
+    import('#server/tls/open.ts'),
   ])
 
   const isRoot = process.getuid?.() === 0
@@ -126,6 +130,7 @@ async function main(): Promise<void> {
       dev: flags.dev === true,
       apiOnly: flags['api-only'] === true,
       insecureHttp: flags['insecure-http'] === true,
+      ...(flags.tls !== undefined && { tls: flags.tls }),
     },
     isRoot,
   )
@@ -138,10 +143,11 @@ async function main(): Promise<void> {
   )
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'))
 
-  if (!isLoopback(config.host)) {
+  const behindProxy = config.tls === 'off' && !config.insecureHttp && config.trustedProxies.length > 0
+  if (!isLoopback(config.host) && config.tls === 'off' && !behindProxy) {
     if (!config.insecureHttp) {
       throw new StartError(
-        `${config.host} is reachable from other machines and this is plain HTTP. Keep it on 127.0.0.1 behind an SSH tunnel or a TLS proxy, or allow it with --insecure-http.`,
+        `${config.host} is reachable from other machines and this is plain HTTP. Serve HTTPS with --tls self-signed, keep it on 127.0.0.1 behind an SSH tunnel or a TLS proxy, name the proxy in GUESTDECK_TRUSTED_PROXIES, or allow it with --insecure-http.`,
       )
     }
     log.warn(`Listening on ${config.host} without TLS: passwords and consoles can be read on the network.`)
@@ -164,6 +170,10 @@ async function main(): Promise<void> {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
     throw new StartError(`The run directory ${config.runDir} cannot be created (${code}). Set GUESTDECK_RUN.`)
   }
+  const certificate = await openCertificate(config, data.tlsDir, {
+    info: (message) => log.info(message),
+    warn: (message) => log.warn(message),
+  })
   const store = openStore(data)
 
   const auth = createAuth(store, openSealer(data.sealKey))
@@ -200,6 +210,7 @@ async function main(): Promise<void> {
     user: probeUser,
     dataDir: data.root,
     guestdeckVersion: packageVersion(),
+    connection: () => describeConnection(config, isLoopback(config.host), certificate),
   })
   // Runs beside everything below; guests wait for it, the pages do not.
   const verdict = host.check()
@@ -213,6 +224,7 @@ async function main(): Promise<void> {
     redeem: (ticket, vmId, kind) => tickets.redeem(ticket, vmId, kind),
     sources: supervisor,
     originAllowed: (request) => http.isOwnPage(request),
+    remoteAddress: (request) => http.clientAddress(request),
     onRevoked: (credentialId, revoked) => auth.onRevoked(credentialId, revoked),
     // Nobody connects before the server listens, and by then the engine is there.
     onOpen: (session) => engine.consoles.opened(session),
@@ -252,8 +264,11 @@ async function main(): Promise<void> {
     auth,
     log,
     bindHost: config.host,
-    allowedHosts: config.allowedHosts,
+    allowedHosts: [...config.allowedHosts, ...config.tlsNames],
     insecureHttp: config.insecureHttp,
+    ...(certificate !== null && { tls: { source: certificate, challenge: certificate.challenge } }),
+    trustedProxies: config.trustedProxies,
+    proxiesOnly: behindProxy,
     validateAnswers: config.dev,
     upgrades: [
       (request, socket, head) => consoles.handleUpgrade(request, socket, head),
@@ -269,11 +284,20 @@ async function main(): Promise<void> {
 
   const { port } = http.app.server.address() as AddressInfo
   listenPort = port
+  certificate?.begin()
+  process.on('SIGHUP', () => {
+    log.info('SIGHUP: looking for a newer certificate')
+    certificate?.refresh().catch((error: unknown) => log.warn({ err: error }, 'the certificate could not be read'))
+  })
 
   const { summary, auto } = await verdict
   log.info({ auto, summary }, 'looked at the accelerator')
   const shown = config.host.includes(':') ? `[${config.host}]` : config.host
-  process.stdout.write(`Guestdeck is ready at http://${shown}:${port}\n`)
+  process.stdout.write(`Guestdeck is ready at http${certificate === null ? '' : 's'}://${shown}:${port}\n`)
+  const shownCertificate = describeConnection(config, isLoopback(config.host), certificate).certificate
+  if (shownCertificate?.selfSigned === true) {
+    process.stdout.write(`Certificate, SHA-256: ${shownCertificate.fingerprint}\n`)
+  }
   const code = auth.setupCode()
   if (code !== null) process.stdout.write(`Setup code: ${code}\n`)
 
@@ -295,6 +319,7 @@ async function main(): Promise<void> {
     // Keep-alive and upgraded connections would hold the server open for ever.
     http.app.server.closeAllConnections()
     await Promise.allSettled([closed, engine.close(), pages?.close()])
+    certificate?.close()
     auth.close()
     shipper.close()
     store.close()
@@ -311,7 +336,9 @@ try {
   await main()
 } catch (error) {
   // What an operator can mend is one line; anything else shows where it came from.
-  const isOurs = error instanceof Error && (error instanceof StartError || error.name === 'ConfigError')
+  const isOurs =
+    error instanceof Error &&
+    (error instanceof StartError || error.name === 'ConfigError' || error.name === 'CertificateError')
   process.stderr.write(`guestdeck: ${isOurs ? error.message : error instanceof Error ? error.stack : String(error)}\n`)
   process.exit(1)
 }

@@ -15,6 +15,8 @@ export interface DataPaths {
   readonly lock: string
   /** Key that secrets in the database are sealed with. */
   readonly sealKey: string
+  /** Keys and certificates of the dashboard itself. */
+  readonly tlsDir: string
   readonly capabilitiesCache: string
   readonly imagesDir: string
   readonly uploadsDir: string
@@ -58,6 +60,7 @@ export function dataPaths(dataDir: string): DataPaths {
     stateBackup: join(root, 'state.db.bak'),
     lock: join(root, 'dashboard.lock'),
     sealKey: join(root, 'seal.key'),
+    tlsDir: join(root, 'tls'),
     capabilitiesCache: join(root, 'capabilities.json'),
     imagesDir: join(root, 'images'),
     uploadsDir: join(root, 'uploads'),

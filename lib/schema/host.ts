@@ -75,6 +75,30 @@ export const Capacity = z
   .meta({ id: 'Capacity' })
 export type Capacity = z.output<typeof Capacity>
 
+/** How browsers reach the dashboard. */
+export const Connection = z
+  .strictObject({
+    scheme: z.enum(['http', 'https']),
+    /** `proxy`: other machines, through trusted reverse proxies alone. */
+    reach: z.enum(['loopback', 'network', 'proxy']),
+    certificate: z
+      .strictObject({
+        origin: z.enum(['self-signed', 'files', 'acme']),
+        names: z.array(z.string()),
+        issuer: z.string(),
+        selfSigned: z.boolean(),
+        /** SHA-256, `AB:CD:…`. */
+        fingerprint: z.string(),
+        expiresAt: z.iso.datetime(),
+      })
+      .nullable(),
+    state: z.enum(['ok', 'warning', 'failed']),
+    /** One or two sentences: what it is, and what to do when it is not well. */
+    summary: z.string(),
+  })
+  .meta({ id: 'Connection' })
+export type Connection = z.output<typeof Connection>
+
 export const Host = z
   .strictObject({
     hostname: z.string(),
@@ -84,6 +108,7 @@ export const Host = z
     guestdeckVersion: z.string(),
     /** Whether QEMU runs under a user of its own (dashboard is root) or shares ours. */
     isolation: z.strictObject({ privileged: z.boolean(), summary: z.string() }),
+    connection: Connection,
     accelerator: AcceleratorVerdict,
     stack: z.array(StackLayer),
     readiness: z.array(ReadinessItem),

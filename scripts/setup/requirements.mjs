@@ -178,6 +178,12 @@ const TEST = [
     },
   },
   {
+    what: 'Pebble, an ACME authority for tests',
+    isPresent: command('pebble'),
+    // Elsewhere the tests that need it are left out.
+    packages: { apt: ['pebble'], dnf: [], pacman: [], zypper: [] },
+  },
+  {
     what: 'pamtester, for sign-in with accounts of the host',
     isPresent: command('pamtester'),
     packages: { apt: ['pamtester'], dnf: ['pamtester'], pacman: [], zypper: ['pamtester'] },

@@ -8,6 +8,7 @@ import { CapabilitiesView, DeviceType, Host } from '#lib/schema/host.ts'
 import { HostDevices } from '#lib/schema/host-devices.ts'
 import { createCapabilitiesProbe } from '#server/capabilities/probe.ts'
 import { findExecutable } from '#server/platform/child.ts'
+import { describeConnection } from '#server/tls/open.ts'
 import { checkAccelerator, kvmOpensFor, unprivilegedUser } from './accelerator.ts'
 import { runGuestCode } from './guest-code.ts'
 import { createHostService } from './host.ts'
@@ -81,6 +82,8 @@ describe('the host service', () => {
     promised: { cpus: 4, memoryMiB: 2048, diskBytes: 10 },
     isolation: { privileged: false, summary: 'shared' },
   }
+  const connection = () =>
+    describeConnection({ host: '127.0.0.1', trustedProxies: [], insecureHttp: false }, true, null)
   const service = (program: string) => {
     const capabilities = createCapabilitiesProbe({
       binary: program,
@@ -88,7 +91,14 @@ describe('the host service', () => {
       user,
       kvmOpens: () => kvmOpensFor(user),
     })
-    return createHostService({ capabilities, policy: 'auto', user, dataDir: dir, guestdeckVersion: '1.2.3' })
+    return createHostService({
+      capabilities,
+      policy: 'auto',
+      user,
+      dataDir: dir,
+      guestdeckVersion: '1.2.3',
+      connection,
+    })
   }
 
   test('answers in the shape of the contract, with what the caller knows', async () => {

@@ -4,7 +4,7 @@
  * The verdict is found once after the start, and again on demand or when QEMU changed. One that came of a timeout is not
  * believed for long: a busy host can be too slow for the probe and be fine a minute later.
  */
-import type { AcceleratorVerdict, CapabilitiesView, Capacity, DeviceType, Host } from '#lib/schema/host.ts'
+import type { AcceleratorVerdict, CapabilitiesView, Capacity, Connection, DeviceType, Host } from '#lib/schema/host.ts'
 import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { CapabilitiesProbe } from '#server/capabilities/probe.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
@@ -37,6 +37,8 @@ export interface HostServiceOptions {
   /** Directory whose file system is "the disk". */
   readonly dataDir: string
   readonly guestdeckVersion: string
+  /** How browsers reach us, as it is now. */
+  readonly connection: () => Connection
 }
 
 /** What only the caller knows. */
@@ -176,6 +178,7 @@ export function createHostService(options: HostServiceOptions): HostService {
         uptimeSeconds: inventory.uptimeSeconds,
         guestdeckVersion: options.guestdeckVersion,
         isolation: facts.isolation,
+        connection: options.connection(),
         accelerator: verdict,
         stack: describeStack({
           cpuModel: inventory.cpu.model,

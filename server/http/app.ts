@@ -8,6 +8,7 @@ import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { API_BASE, EVENTS_PATH, operations } from '#lib/api/contract.ts'
 import { may } from '#lib/auth/privileges.ts'
 import type { Auth } from '#server/auth/auth.ts'
+import { clientAddress, createProxyPolicy } from '#server/auth/client-address.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Engine } from '#server/engine/types.ts'
 import { sendJson } from '#server/http/compression.ts'
@@ -38,6 +39,7 @@ import { snapshotRoutes } from '#server/http/routes/snapshots.ts'
 import { storageRoutes } from '#server/http/routes/storage.ts'
 import { transferRoutes } from '#server/http/routes/transfers.ts'
 import { vmRoutes } from '#server/http/routes/vms.ts'
+import { createTlsPort, type TlsOptions } from '#server/http/tls-port.ts'
 
 const JSON_BODY_MAX_BYTES = 256 * 1024
 const HEADERS_MAX_BYTES = 16 * 1024
@@ -63,6 +65,12 @@ export interface HttpOptions {
   readonly bindHost: string
   readonly allowedHosts: readonly string[]
   readonly insecureHttp: boolean
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsOptions
+  /** Reverse proxies whose `X-Forwarded-For` and `-Proto` are believed. */
+  readonly trustedProxies?: readonly string[]
+  /** Hang up on everybody but these proxies and this machine. */
+  readonly proxiesOnly?: boolean
   /** Check every answer against its schema: tests and development. */
   readonly validateAnswers: boolean
   /** Takes everything that is not the API. Absent: 404. */
@@ -76,6 +84,8 @@ export interface HttpApp {
   readonly events: EventsSocket
   /** For WebSockets with a credential of their own: false when a page of somebody else's opens one. */
   isOwnPage(request: IncomingMessage): boolean
+  /** Where a request comes from, past the trusted proxies. */
+  clientAddress(request: IncomingMessage): string
 }
 
 /** Next's own scripts, styles and fonts; their names change with their content. */
@@ -84,8 +94,9 @@ const isApi = (url: string) => url.startsWith('/api/') || url === '/api' || /^\/
 
 export function createHttpApp(options: HttpOptions): HttpApp {
   const { engine, auth, log } = options
-  const hosts = createHostPolicy(options.allowedHosts, options.bindHost)
-  const credentials: CredentialPolicy = { hosts, insecureHttp: options.insecureHttp }
+  const hosts = createHostPolicy(options.allowedHosts, options.bindHost, options.tls !== undefined)
+  const proxies = createProxyPolicy(options.trustedProxies ?? [])
+  const credentials: CredentialPolicy = { hosts, insecureHttp: options.insecureHttp, proxies }
   const events = createEventsSocket(engine, auth, credentials)
 
   /** True when the request may go on; otherwise it was answered. */
@@ -104,30 +115,30 @@ export function createHttpApp(options: HttpOptions): HttpApp {
   }
 
   const serverFactory = (handler: (request: IncomingMessage, response: ServerResponse) => void): Server => {
-    const server = createServer(
-      {
-        maxHeaderSize: HEADERS_MAX_BYTES,
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        // Off, because it would cut long uploads: bodies are timed below, per route.
-        requestTimeout: 0,
-        connectionsCheckingInterval: CONNECTIONS_CHECK_MS,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        noDelay: true,
-      },
-      (request, response) => {
-        const url = request.url ?? ''
-        const api = options.pages === undefined || isApi(url)
-        if (!passes(request, response, api)) return
-        if (api) return handler(request, response)
-        if (request.method !== 'GET' && request.method !== 'HEAD') {
-          response.setHeader('allow', 'GET, HEAD')
-          return answerRaw(response, new EngineError('method_not_allowed', 'Pages can only be read.'))
-        }
-        options.pages?.(request, response)
-      },
-    )
+    const limits = {
+      maxHeaderSize: HEADERS_MAX_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      // Off, because it would cut long uploads: bodies are timed below, per route.
+      requestTimeout: 0,
+      connectionsCheckingInterval: CONNECTIONS_CHECK_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      noDelay: true,
+    }
+    const answer = (request: IncomingMessage, response: ServerResponse) => {
+      const url = request.url ?? ''
+      const api = options.pages === undefined || isApi(url)
+      if (!passes(request, response, api)) return
+      if (api) return handler(request, response)
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        response.setHeader('allow', 'GET, HEAD')
+        return answerRaw(response, new EngineError('method_not_allowed', 'Pages can only be read.'))
+      }
+      options.pages?.(request, response)
+    }
+    const server = options.tls ? createTlsPort(limits, options.tls, hosts, answer) : createServer(limits, answer)
     // Node's own limit starts with the first byte, so somebody who never sends one is looked at here.
     server.on('connection', (socket) => {
+      if (options.proxiesOnly === true && !isNeighbour(socket.remoteAddress ?? '')) return socket.destroy()
       const timer = setTimeout(() => {
         if (socket.bytesRead === 0) socket.destroy()
       }, HEADERS_TIMEOUT_MS)
@@ -154,6 +165,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
     })
     return server
   }
+  const isNeighbour = (address: string) => isLoopbackAddress(address) || proxies.trusts(address)
   const awaitsContinue = new WeakSet<IncomingMessage>()
 
   const app = Fastify({
@@ -200,7 +212,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       path: request.raw.url?.split('?', 1)[0]?.slice(0, 200),
       status: reply.statusCode,
       ms: Math.round(reply.elapsedTime * 10) / 10,
-      from: request.ip,
+      from: clientAddress(request.raw, proxies),
     }
     if (reply.statusCode >= 500) log.warn(fields, 'answered')
     else if (request.method === 'GET' || request.method === 'HEAD') log.debug(fields, 'answered')
@@ -250,12 +262,15 @@ export function createHttpApp(options: HttpOptions): HttpApp {
   return {
     app,
     events,
+    clientAddress: (request) => clientAddress(request, proxies),
     isOwnPage({ headers: { origin, host, cookie } }) {
       // A browser always names the origin; without one and with a cookie, somebody pretends not to be a browser.
       return origin === undefined ? cookie === undefined : hosts.isSameOrigin(origin, host ?? '')
     },
   }
 }
+
+const isLoopbackAddress = (address: string) => /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/.test(address)
 
 const BYTE_STREAMS = ['application/octet-stream', 'application/offset+octet-stream']
 const isByteStream = (type: string | undefined) => BYTE_STREAMS.some((known) => type?.startsWith(known))

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { Auth } from '#server/auth/auth.ts'
+import { clientAddress, isForwardedHttps, type ProxyPolicy } from '#server/auth/client-address.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller } from '#server/engine/types.ts'
 import { type HostPolicy, hostnameOf } from '#server/http/guard.ts'
@@ -17,6 +18,7 @@ const COOKIE_MAX_AGE_S = 7 * 86_400
 export interface CredentialPolicy {
   readonly hosts: HostPolicy
   readonly insecureHttp: boolean
+  readonly proxies: ProxyPolicy
 }
 
 function usesPlainCookie(request: IncomingMessage, policy: CredentialPolicy): boolean {
@@ -90,7 +92,7 @@ export function pageOrigin(request: IncomingMessage, policy: CredentialPolicy): 
   const isProxy = !policy.insecureHttp && policy.hosts.isSameOrigin(secure, host)
   const name = hostnameOf(host) ?? ''
   const isNamed = !policy.hosts.isLoopback(name) && isIP(name.replace(/[[\]]/g, '')) === 0
-  const isSecure = 'encrypted' in request.socket || (isProxy && isNamed)
+  const isSecure = 'encrypted' in request.socket || isForwardedHttps(request, policy.proxies) || (isProxy && isNamed)
   return isSecure ? secure : `http://${host}`
 }
 
@@ -103,7 +105,7 @@ export function requirePageOrigin(request: IncomingMessage, policy: CredentialPo
 
 /** Null: nobody. A bearer token that is sent must be valid; the cookie does not stand in for it. */
 export function identify(request: IncomingMessage, auth: Auth, policy: CredentialPolicy): Caller | null {
-  const from = request.socket.remoteAddress ?? 'unknown'
+  const from = clientAddress(request, policy.proxies)
   const { authorization } = request.headers
   if (authorization !== undefined) {
     const token = /^Bearer ([^\s]{1,200})$/i.exec(authorization)?.[1]

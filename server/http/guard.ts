@@ -28,9 +28,10 @@ export function hostnameOf(host: string | undefined): string | null {
 
 /**
  * Names the dashboard answers to: loopback, the addresses of this machine, and what the operator configured.
- * A DNS name of somebody else's that was pointed here (rebinding) is none of them.
+ * A DNS name of somebody else's that was pointed here (rebinding) is none of them. `tls`: this port speaks it, so no
+ * page of ours came over plain HTTP.
  */
-export function createHostPolicy(configured: readonly string[], bindHost: string): HostPolicy {
+export function createHostPolicy(configured: readonly string[], bindHost: string, tls = false): HostPolicy {
   const names = new Set(configured.map((name) => name.toLowerCase()))
   if (bindHost !== '0.0.0.0' && bindHost !== '::') names.add(bindHost.includes(':') ? `[${bindHost}]` : bindHost)
   let addresses = new Set<string>()
@@ -52,6 +53,7 @@ export function createHostPolicy(configured: readonly string[], bindHost: string
     isLoopback: (hostname) => LOOPBACK_NAMES.has(hostname),
     isSameOrigin(origin, host) {
       const lower = host.toLowerCase()
+      if (tls) return origin === `https://${lower}`
       if (origin === `http://${lower}`) return true
       // Only a configured name can be that of a reverse proxy, which is where TLS ends.
       return origin === `https://${lower}` && isConfigured(hostnameOf(host) ?? '')

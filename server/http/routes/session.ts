@@ -1,5 +1,6 @@
 /** Signing in and out, set-up, and how people may sign in. */
 import type { Auth } from '#server/auth/auth.ts'
+import { clientAddress } from '#server/auth/client-address.ts'
 import type { Challenged, SignedIn } from '#server/auth/sign-in.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller, Engine } from '#server/engine/types.ts'
@@ -36,7 +37,10 @@ type AnyCall = Pick<Call<'sessionView'>, 'request' | 'reply'>
 
 export function sessionRoutes(engine: Engine, auth: Auth, policy: CredentialPolicy): Pick<Handlers, Names> {
   const { account, signIns } = auth
-  const originOf = ({ request }: AnyCall) => ({ from: request.ip, device: deviceOf(request.raw) })
+  const originOf = ({ request }: AnyCall) => ({
+    from: clientAddress(request.raw, policy.proxies),
+    device: deviceOf(request.raw),
+  })
   const page = ({ request }: AnyCall) => requirePageOrigin(request.raw, policy)
 
   /** Gives the browser its cookie, in place of the one it had. */
@@ -44,12 +48,12 @@ export function sessionRoutes(engine: Engine, auth: Auth, policy: CredentialPoli
     const old = sessionSecret(request.raw, policy)
     if (old !== null) auth.forget(old)
     reply.header('set-cookie', sessionCookie(request.raw, policy, secret))
-    return auth.session(auth.callerOfSession(secret, request.ip))
+    return auth.session(auth.callerOfSession(secret, clientAddress(request.raw, policy.proxies)))
   }
 
   /** The person is known by name only until there is a session. */
   const record = (call: AnyCall, what: string, text: string, result: 'ok' | 'denied' | 'info', who: string) =>
-    engine.record({ what, text, result, who, from: call.request.ip, caller: null })
+    engine.record({ what, text, result, who, from: clientAddress(call.request.raw, policy.proxies), caller: null })
   const recordOwn = (what: string, text: string, caller: Caller) => engine.record({ what, text, result: 'ok', caller })
 
   /** One step of signing in: its end is recorded, whatever it is. */

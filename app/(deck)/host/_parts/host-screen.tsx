@@ -14,6 +14,7 @@ import { queries } from '#lib/client/queries.ts'
 import { toastError } from '#lib/client/toasts.ts'
 import { formatDuration } from '#lib/i18n/format.ts'
 import { host as messages } from '#lib/i18n/messages/en/host.ts'
+import { ConnectionFact } from './connection-fact.tsx'
 import { HostDevices } from './host-devices.tsx'
 import { Readiness } from './readiness.tsx'
 import { Stack } from './stack.tsx'
@@ -87,6 +88,7 @@ export function HostScreen() {
                   },
                   { label: t('facts.version'), value: host.guestdeckVersion },
                   { label: t('facts.isolation'), value: host.isolation.summary },
+                  { label: t('facts.connection'), value: <ConnectionFact connection={host.connection} /> },
                 ]}
               />
             </Section>

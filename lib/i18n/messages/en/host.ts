@@ -47,6 +47,12 @@ export const host = defineMessages('host', {
     cpu: 'Processor',
     version: 'Guestdeck',
     isolation: 'Isolation',
+    connection: 'Connection',
+  },
+  connection: {
+    names: 'For {names}, until {date}.',
+    issuer: 'Issued by {issuer}.',
+    copyFingerprint: 'Copy the SHA-256 fingerprint',
   },
   capacity: 'Capacity',
 })
