@@ -178,7 +178,11 @@ export const VolumeCopy = z.strictObject({
 })
 export type VolumeCopy = z.output<typeof VolumeCopy>
 
-export const VolumeMove = z.strictObject({ poolId: PoolId })
+export const VolumeMove = z.strictObject({
+  poolId: PoolId,
+  /** Leaves the rest of what the storage can do to guests; null: as fast as it goes. */
+  limitMiBps: z.int().min(1).max(100_000).nullable().default(null),
+})
 export type VolumeMove = z.output<typeof VolumeMove>
 
 export const VolumeGrow = z.strictObject({ sizeGiB: SizeGiB })

@@ -38,6 +38,7 @@ import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
 import { createPoolEngine } from './pools.ts'
 import { createReaders } from './readers.ts'
+import { createRunningPlan } from './running-plan.ts'
 import { createSeeds } from './seeds.ts'
 import { createSnapshotRoom } from './snapshot-room.ts'
 import { createStorageRoom } from './storage-room.ts'
@@ -185,6 +186,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const volumeWork = createVolumeWork({
     ...{ pools, volumes, health, usage, qemuImg, jobs, journal, warn, busy, supervisor },
     ...{ locks: volumeLocks, readersGid: identity.readersGid, trashDays: config.trashDays },
+    planOf: createRunningPlan({ records, supervisor, launcher }),
   })
   const disks = createVmDisks({
     ...{ store, pools, volumes, health, usage, work: volumeWork, locks: volumeLocks, trashDays: config.trashDays },

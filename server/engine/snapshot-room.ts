@@ -16,6 +16,7 @@ import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
+import { createRunningPlan } from './running-plan.ts'
 import { createScheduleEngine } from './schedules.ts'
 import { createSnapshotEngine } from './snapshots.ts'
 import type { ScheduleEngine, SnapshotEngine } from './types.ts'
@@ -126,11 +127,7 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     vm: mustRecord,
     replaceSpec: replaced,
     specReplaced: (vmId) => room.onDefinition(mustRecord(vmId)),
-    async planOf(vmId, spec) {
-      const { accelerator, launchedPlan } = supervisor.runtime(vmId)
-      const compile = await launcher.compiler({ ...mustRecord(vmId), spec }, accelerator, launchedPlan)
-      return compile(spec)
-    },
+    planOf: createRunningPlan({ records, supervisor, launcher }),
     async start(vmId, by, load) {
       await supervisor.start(vmId, by, async () => {
         const record = mustRecord(vmId)

@@ -34,6 +34,13 @@ export interface BusyRequest {
   readonly about?: BusyDocument['about']
 }
 
+/** Thrown by work or a recovery that cannot be settled yet (the guest does not answer): it stays on record. */
+export class RecoverLater extends EngineError {
+  constructor(message: string, options: { cause: unknown }) {
+    super('unresponsive', message, options)
+  }
+}
+
 /** @param about changes what the recovery would be given from here on; survives a crash once it returns */
 export type BusyWork<T> = (note: (about: BusyDocument['about']) => void) => Promise<T>
 
@@ -41,14 +48,18 @@ export interface VmBusy {
   /** @throws EngineError vm_busy naming what is under way; whatever the work throws */
   run<T>(vmId: string, request: BusyRequest, work: BusyWork<T>): Promise<T>
   get(vmId: string): BusyDocument | null
+  /** What is known of every work of one kind that is under way or was interrupted. */
+  aboutAll(what: string): BusyDocument['about'][]
   /** @throws EngineError vm_busy; what a guard throws */
   assertFree(vmId: string, action: BlockedAction): void
   /** Asked before any action and any work: throws an EngineError where this VM does not allow it. */
   addGuard(guard: (vmId: string, action: BlockedAction | { readonly work: string }) => void): void
-  /** Called for work that a crash interrupted; when it returns the VM is free again. */
+  /** Called for work that a crash interrupted; when it returns the VM is free again, unless it throws `RecoverLater`. */
   onRecovery(what: string, recover: (vmId: string, left: BusyDocument) => Promise<void>): void
   /** Runs what is due for everything that was interrupted. Call once, when guests have been adopted. */
   recover(): Promise<void>
+  /** Tries again what threw `RecoverLater`. */
+  recoverOne(vmId: string): Promise<void>
   forget(vmId: string): void
   /** Called when work begins (its document) and ends (null). */
   onChange(listener: (vmId: string, document: BusyDocument | null) => void): () => void
@@ -90,6 +101,16 @@ export function createVmBusy(
   const tell = (vmId: string): void => {
     for (const listener of listeners) listener(vmId, current.get(vmId) ?? null)
   }
+  const recoverOne = async (vmId: string, left: BusyDocument): Promise<void> => {
+    try {
+      await recoveries.get(left.what)?.(vmId, left)
+    } catch (error) {
+      warn(`What was interrupted on ${vmId} (${left.what}) could not be cleared up.`, error)
+      if (error instanceof RecoverLater) return
+    }
+    clear(vmId)
+    tell(vmId)
+  }
   const refusal = (left: BusyDocument) =>
     new EngineError(
       'vm_busy',
@@ -115,18 +136,23 @@ export function createVmBusy(
       }
       set(vmId, document, request.isAtomic !== true)
       tell(vmId)
+      let isUnsettled = false
       try {
         return await work((about) => {
           const present = current.get(vmId)
           if (present !== undefined) set(vmId, { ...present, about })
         })
+      } catch (error) {
+        isUnsettled = error instanceof RecoverLater
+        throw error
       } finally {
         if (request.isAtomic === true) current.delete(vmId)
-        else clear(vmId)
+        else if (!isUnsettled) clear(vmId)
         tell(vmId)
       }
     },
     get: (vmId) => current.get(vmId) ?? null,
+    aboutAll: (what) => [...current.values()].flatMap((document) => (document.what === what ? [document.about] : [])),
     assertFree(vmId, action) {
       const left = current.get(vmId)
       if (left?.blocks.includes(action)) throw refusal(left)
@@ -139,17 +165,11 @@ export function createVmBusy(
       recoveries.set(what, recover)
     },
     async recover() {
-      await Promise.all(
-        [...current].map(async ([vmId, left]) => {
-          try {
-            await recoveries.get(left.what)?.(vmId, left)
-          } catch (error) {
-            warn(`What was interrupted on ${vmId} (${left.what}) could not be cleared up.`, error)
-          }
-          clear(vmId)
-          tell(vmId)
-        }),
-      )
+      await Promise.all([...current].map(([vmId, left]) => recoverOne(vmId, left)))
+    },
+    async recoverOne(vmId) {
+      const left = current.get(vmId)
+      if (left !== undefined) await recoverOne(vmId, left)
     },
     forget: clear,
     onChange(listener) {

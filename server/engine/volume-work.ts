@@ -6,22 +6,22 @@
 import type { Job } from '#lib/schema/job.ts'
 import type { VolumeCopy, VolumeMove } from '#lib/schema/storage.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
-import type { ChainFile } from '#server/storage/chain-node.ts'
 import type { PoolHealth } from '#server/storage/pool-health.ts'
 import { bytesInWords } from '#server/storage/pool-state.ts'
 import type { Pools } from '#server/storage/pools.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
-import type { ToolUser } from '#server/storage/sandbox.ts'
 import type { Usage } from '#server/storage/usage.ts'
-import type { LayerDocument, VolumeDocument } from '#server/storage/volume-documents.ts'
-import { worstCaseOfFile } from '#server/storage/volume-sums.ts'
+import type { VolumeDocument } from '#server/storage/volume-documents.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import type { Supervisor } from '#server/vm/types.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
+import type { RunningPlan } from './running-plan.ts'
 import type { Caller } from './types.ts'
-import type { VmBusy } from './vm-busy.ts'
+import type { BusyDocument, VmBusy } from './vm-busy.ts'
+import { createVolumeFill, type NewFile } from './volume-fill.ts'
 import type { VolumeLocks } from './volume-locks.ts'
+import { createLiveMover, MOVE_WORK } from './volume-move.ts'
 
 export interface VolumeWorkDeps {
   readonly pools: Pools
@@ -34,7 +34,8 @@ export interface VolumeWorkDeps {
   readonly locks: VolumeLocks
   readonly readersGid: number | null
   readonly busy: VmBusy
-  readonly supervisor: Pick<Supervisor, 'runtime' | 'work'>
+  readonly supervisor: Pick<Supervisor, 'runtime' | 'work' | 'onChange'>
+  readonly planOf: RunningPlan
   readonly warn: (message: string, error?: unknown) => void
   readonly now?: () => Date
 }
@@ -71,7 +72,9 @@ export interface TrashOptions {
 const DAY_MS = 86_400_000
 
 export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWork {
-  const { pools, volumes, health, usage, qemuImg, jobs, journal, locks, readersGid } = deps
+  const { pools, volumes, health, qemuImg, jobs, journal, locks, busy } = deps
+  const { layerOf, toolUser, assertReadable, reserve, fillNew } = createVolumeFill(deps)
+  const mover = createLiveMover(deps)
   const now = () => (deps.now ?? (() => new Date()))()
 
   const fold = (name: string) => name.normalize('NFKC').toLowerCase()
@@ -111,117 +114,38 @@ export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWor
           `The disk cannot be ${what}: ${held[0]} is kept in its files. Delete the snapshots first.`,
         )
     }
+    assertNobodyAbove(volume, what)
+  }
+  const assertNobodyAbove = (volume: VolumeDocument, what: string): void => {
     const [need] = volumes.needs(volume.head)
     if (need !== undefined) throw new EngineError('in_use', `The disk cannot be ${what}: ${need} stands on it.`)
   }
-  const layerOf = (volume: VolumeDocument): LayerDocument => {
-    const layer = volumes.layer(volume.head)
-    if (layer === null) throw new EngineError('volume_missing', 'The file of this disk is no longer known.')
-    return layer
+  /** A guest between on and off holds neither its files still nor its QEMU. */
+  const assertMovable = ({ vm }: VolumeDocument): void => {
+    const state = vm === null ? 'off' : deps.supervisor.runtime(vm.id).state
+    if (['off', 'crashed', 'running', 'paused'].includes(state)) return
+    throw new EngineError(
+      'wrong_state',
+      state === 'unmanageable'
+        ? 'The guest does not answer, so its disk cannot be moved. Cut its power, or wait until it does.'
+        : 'The guest is just now being started, stopped or saved; try again when that is over.',
+    )
   }
-  const toolUser = (uid: number | null): ToolUser | null => (uid === null ? null : { uid, readersGid })
-  const poolsOf = (volume: VolumeDocument): Set<string> => {
-    const found = new Set<string>()
-    for (const { layerId } of volumes.chain(volume.head)) {
-      const layer = layerId === null ? null : volumes.layer(layerId)
-      if (layer !== null) found.add(layer.poolId)
-    }
-    return found
-  }
-  /** @throws EngineError volume_missing, image_missing, pool_unavailable */
-  const assertReadable = async (volume: VolumeDocument): Promise<void> => {
-    for (const poolId of poolsOf(volume)) await health.assertUsable(poolId, 'read')
-  }
-
-  interface NewFile {
-    readonly poolId: string
-    readonly format: 'qcow2' | 'raw'
-    /** Keeps what lies below the head; else the new file has it all. */
-    readonly keepBase: boolean
-  }
-  /** What the copy of a volume takes at most, from what its files take now. */
-  const needOf = async (volume: VolumeDocument, keepBase: boolean): Promise<number> => {
-    const chain = volumes.chain(volume.head)
-    let bytes = 0
-    for (const poolId of poolsOf(volume)) await usage.refresh(poolId)
-    for (const [depth, { layerId, path, format }] of chain.entries()) {
-      if (depth > 0 && keepBase) break
-      const seen = layerId === null ? null : (usage.of(layerId)?.size?.allocatedBytes ?? null)
-      bytes += seen ?? (await qemuImg.info(path, format).catch(() => null))?.actualSizeBytes ?? 0
-    }
-    return Math.min(bytes + 2 ** 20, worstCaseOfFile(volume.sizeBytes, 'qcow2'))
-  }
-
-  /** Fills a new file with a volume's content. @param use takes it before anybody could collect it */
-  const fillNew = async (
-    volume: VolumeDocument,
-    file: NewFile,
-    context: JobContext,
-    uid: number | null,
-    use: (layer: LayerDocument) => void,
-  ): Promise<void> => {
-    const head = layerOf(volume)
-    const chain: ChainFile[] = volumes.chain(volume.head).map(({ path, format }) => ({ path, format }))
-    const base = file.keepBase ? chain.slice(1) : []
-    const need = await needOf(volume, file.keepBase)
-    await health.assertUsable(file.poolId, 'write')
-    const room = await pools.space(file.poolId).reserve(need, 'The copy')
-    // What is read must not be collected meanwhile.
-    const releases = volumes
-      .chain(volume.head)
-      .flatMap(({ layerId }) => (layerId === null ? [] : [volumes.pin(layerId)]))
-    try {
-      await volumes.makeLayer(
-        {
-          poolId: file.poolId,
-          format: file.format,
-          sizeBytes: volume.sizeBytes,
-          parent: file.keepBase ? head.parent : null,
-          uid,
-          fill: {
-            as: head.uid,
-            async write(layer) {
-              let before = 0
-              await qemuImg.copyChain(
-                chain,
-                { path: volumes.pathOf(layer), format: layer.format, base },
-                {
-                  user: toolUser(head.uid),
-                  signal: context.signal,
-                  onProgress(part) {
-                    const done = Math.round(part * need)
-                    context.progress(done, need)
-                    room.consume(done - before)
-                    before = done
-                  },
-                },
-              )
-              context.settle()
-            },
-          },
-        },
-        use,
-      )
-    } finally {
-      room.release()
-      for (const release of releases) release()
-    }
-  }
-
   const start = (
     caller: Caller,
     volume: VolumeDocument,
     kind: Extract<Job['kind'], `volume-${string}`>,
-    words: { readonly title: string; readonly busy: string; readonly done: string; readonly alone?: boolean },
-    work: (context: JobContext) => Promise<string>,
+    words: { readonly title: string; readonly busy: string; readonly done: string },
+    /** @param note what its recovery is given after a crash; does nothing for a free disk */
+    work: (context: JobContext, note: (about: BusyDocument['about']) => void) => Promise<string>,
   ): Job => {
-    if (volume.vm !== null) deps.busy.assertFree(volume.vm.id, 'change')
+    if (volume.vm !== null) busy.assertFree(volume.vm.id, 'change')
     const done = locks.take(volume.id, words.busy)
     /** Nobody may start, change or delete its VM meanwhile. */
     const guarded = (context: JobContext): Promise<string> =>
-      volume.vm === null || !words.alone
-        ? work(context)
-        : deps.busy.run(
+      volume.vm === null
+        ? work(context, () => {})
+        : busy.run(
             volume.vm.id,
             {
               what: kind,
@@ -229,7 +153,7 @@ export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWor
               by: caller.name,
               jobId: context.jobId,
             },
-            () => work(context),
+            (note) => work(context, note),
           )
     const about = {
       caller,
@@ -247,7 +171,8 @@ export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWor
       queue: 'convert',
       async work(context) {
         try {
-          const result = await guarded(context)
+          // What it did not come to use is held until then, and nobody's afterwards.
+          const result = await guarded(context).finally(() => volumes.collect())
           journal.write({ ...about, what: kind, result: 'ok', text: `${caller.name} ${words.done}.` })
           return result
         } catch (error) {
@@ -267,10 +192,31 @@ export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWor
   /** Another file in the place of the head. */
   const replaceHead = async (volume: VolumeDocument, file: NewFile, context: JobContext): Promise<string> => {
     await fillNew(volume, file, context, layerOf(volume).uid, (layer) => {
-      volumes.change(volume.id, { head: layer.id, poolId: layer.poolId })
+      volumes.change(volume.id, { head: layer.id })
     })
-    // The old one is nobody's now.
-    await volumes.collect()
+    return volume.id
+  }
+
+  const moveLive = async (
+    volume: VolumeDocument,
+    poolId: string,
+    limitMiBps: number | null,
+    context: JobContext,
+    note: (about: BusyDocument['about']) => void,
+  ): Promise<string> => {
+    assertMovable(volume)
+    const { vm } = volume
+    if (vm === null) throw new EngineError('conflict', 'This disk was taken out of its VM meanwhile.')
+    const room = await reserve(volume, poolId, false)
+    try {
+      const onProgress = (done: number, total: number) => {
+        context.progress(done, total)
+        room.reached(Math.min(done, room.bytes))
+      }
+      await mover.run({ volume: { ...volume, vm }, poolId, limitMiBps, note, onProgress }, context)
+    } finally {
+      room.release()
+    }
     return volume.id
   }
 
@@ -344,7 +290,6 @@ export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWor
       const format = input.format ?? layerOf(volume).format
       const words = {
         title: input.name,
-        alone: true,
         busy: 'copied',
         done: `copied the disk ${volume.name} to ${input.name}`,
       }
@@ -367,7 +312,6 @@ export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWor
       await assertReadable(volume)
       const words = {
         title: volume.name,
-        alone: true,
         busy: 'converted',
         done: `converted the disk ${volume.name} to ${format}`,
       }
@@ -380,31 +324,39 @@ export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWor
       assertIdle(volume, 'compacted')
       assertNoSnapshots(volume, 'compacted')
       await assertReadable(volume)
-      const words = { title: volume.name, alone: true, busy: 'compacted', done: `compacted the disk ${volume.name}` }
+      const words = { title: volume.name, busy: 'compacted', done: `compacted the disk ${volume.name}` }
       return start(caller, volume, 'volume-compact', words, (context) => {
         assertIdle(volume, 'compacted')
         const { format, parent } = layerOf(volume)
         return replaceHead(volume, { poolId: volume.poolId, format, keepBase: parent !== null }, context)
       })
     },
-    async move(caller, volume, { poolId }) {
+    async move(caller, volume, { poolId, limitMiBps }) {
       assertPoolForDisks(poolId)
       const target = pools.require(poolId)
       if (poolId === volume.poolId)
         throw new EngineError('conflict', `This disk lies in ${target.name} already.`, { field: 'poolId' })
-      assertNoSnapshots(volume, 'moved')
+      // Snapshots of a kind that lies below the disk stay where they are, whole.
+      assertNobodyAbove(volume, 'moved')
+      assertMovable(volume)
       await assertReadable(volume)
       await health.assertUsable(poolId, 'write')
       const words = {
         title: volume.name,
-        alone: true,
         busy: 'moved',
         done: `moved the disk ${volume.name} to ${target.name}`,
       }
-      assertIdle(volume, 'moved')
-      return start(caller, volume, 'volume-move', words, (context) => {
-        assertIdle(volume, 'moved')
-        return replaceHead(volume, { poolId, format: layerOf(volume).format, keepBase: false }, context)
+      return start(caller, volume, MOVE_WORK, words, async (context, note) => {
+        // It may have waited for its turn.
+        const now = volumes.get(volume.id)
+        if (now === null) throw new EngineError('not_found', 'There is no such disk any more.')
+        assertNobodyAbove(now, 'moved')
+        if (!isRunning(now)) {
+          const { format } = layerOf(now)
+          const file = { poolId, format, keepBase: false, keepBitmaps: true, limitMiBps }
+          return replaceHead(now, file, context)
+        }
+        return await moveLive(now, poolId, limitMiBps, context, note)
       })
     },
     async trash(volume, vmName) {

@@ -187,13 +187,13 @@ describe('a volume', () => {
     const disk = await blank('mover')
     qemuIo(headOf(disk.id).path, 'qcow2', 'write -P 9 1M 2M')
     const old = headOf(disk.id).path
-    const job = await finished(await volumes().move(ANN, disk.id, { poolId: pool.id }))
+    const job = await finished(await volumes().move(ANN, disk.id, VolumeMove.parse({ poolId: pool.id })))
     expect(job).toMatchObject({ kind: 'volume-move', target: { type: 'volume', id: disk.id } })
     expect((await of(disk.id)).pool.id).toBe(pool.id)
     expect(headOf(disk.id).path.startsWith(path)).toBe(true)
     holds(headOf(disk.id).path, 'qcow2', 9, '1M 2M')
     expect(existsSync(old)).toBe(false)
-    await expect(volumes().move(ANN, disk.id, { poolId: pool.id })).rejects.toMatchObject({
+    await expect(volumes().move(ANN, disk.id, VolumeMove.parse({ poolId: pool.id }))).rejects.toMatchObject({
       code: 'conflict',
     })
   })

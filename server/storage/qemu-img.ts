@@ -109,6 +109,10 @@ export interface CopyTarget extends ChainFile {
 }
 
 interface CopyOptions extends CallOptions {
+  /** Takes along the dirty bitmaps of the chain's top, those that are sound; both files are qcow2. */
+  readonly keepBitmaps?: boolean
+  /** Null or left out: as fast as it goes. */
+  readonly limitMiBps?: number | null
   /** 0 to 1. */
   readonly onProgress: (part: number) => void
 }
@@ -361,7 +365,7 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
         },
       )
     },
-    async copyChain(chain, target, { onProgress, signal, user }) {
+    async copyChain(chain, target, { keepBitmaps = false, limitMiBps = null, onProgress, signal, user }) {
       for (const { path } of [...chain, ...target.base, target]) assertSafePath(path)
       const [below] = target.base
       const over = below === undefined ? ['--target-is-zero'] : ['-B', below.path, '-F', below.format]
@@ -374,7 +378,10 @@ export function createQemuImg(sandbox: ToolSandbox, program = findProgram('qemu-
         await call(
           'Copying a disk',
           [
-            ...['convert', '-p', '-n', '-t', 'writeback', ...over, '--target-image-opts', '--'],
+            ...['convert', '-p', '-n', '-t', 'writeback', ...over],
+            ...(keepBitmaps ? ['--bitmaps', '--skip-broken-bitmaps'] : []),
+            ...(limitMiBps === null ? [] : ['-r', `${limitMiBps}M`]),
+            ...['--target-image-opts', '--'],
             ...[nodeName(chain), dottedNode([target, ...target.base])],
           ],
           { readable: [...chain, ...target.base].map(({ path }) => path), writable: [target.path] },

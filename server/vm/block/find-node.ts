@@ -36,7 +36,13 @@ const Blocks = z.array(
     device: z.string(),
     qdev: z.string().optional(),
     'io-status': z.string().optional(),
-    inserted: z.object({ 'node-name': z.string().optional(), file: z.string() }).optional(),
+    inserted: z
+      .object({
+        'node-name': z.string().optional(),
+        file: z.string(),
+        image: z.object({ filename: z.string() }).optional(),
+      })
+      .optional(),
   }),
 )
 
@@ -77,4 +83,35 @@ export async function driveOf(work: GuestWork, deviceId: string): Promise<string
     blocks.find(({ qdev }) => qdev === deviceId || qdev?.includes(`/${deviceId}/`) || qdev?.endsWith(`/${deviceId}`))
       ?.qdev ?? null
   )
+}
+
+/**
+ * Whether the guest's device reads and writes this file, through whatever filters: of a filter QEMU tells the files below
+ * as one `json:` name. @throws QmpError
+ */
+export async function isReadBy(work: GuestWork, deviceId: string, path: string): Promise<boolean> {
+  const blocks = Blocks.parse(await work.ask('query-block'))
+  const inserted = blocks.find(
+    ({ qdev }) => qdev === deviceId || qdev?.split('/').includes(deviceId) === true,
+  )?.inserted
+  return [inserted?.file, inserted?.image?.filename].some((name) => name !== undefined && filesIn(name).includes(path))
+}
+
+/** Every file that a name of QEMU's block layer holds. Pure. */
+export function filesIn(name: string): string[] {
+  if (!name.startsWith('json:')) return [name]
+  const found: string[] = []
+  const look = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return
+    for (const [key, inner] of Object.entries(value)) {
+      if (key === 'filename' && typeof inner === 'string') found.push(inner)
+      else look(inner)
+    }
+  }
+  try {
+    look(JSON.parse(name.slice('json:'.length)))
+  } catch {
+    // Cut off by QEMU at 4,096 characters.
+  }
+  return found
 }
