@@ -5,6 +5,7 @@ export const paths = {
   setup: () => '/setup',
   vms: () => '/vms',
   vmNew: () => '/vms/new',
+  vmNewFromAppliance: (id: string) => `/vms/new?appliance=${id}`,
   vm: (id: string) => `/vms/${id}`,
   vmConsole: (id: string) => `/vms/${id}/console`,
   vmConsoleWindow: (id: string) => `/window/${id}`,

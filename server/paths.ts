@@ -88,6 +88,9 @@ export function dataPaths(dataDir: string): DataPaths {
   }
 }
 
+/** Sockets of programs that read disks for the dashboard; emptied when it starts. */
+export const diskReadersDir = (runDir: string): string => join(resolve(runDir), 'readers')
+
 export interface VmRunPaths {
   readonly dir: string
   readonly pidfile: string

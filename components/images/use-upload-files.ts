@@ -9,7 +9,7 @@ import { images as messages } from '#lib/i18n/messages/en/images.ts'
 import type { Image } from '#lib/schema/image.ts'
 
 /** What a file chooser offers first; the bytes decide what a file is. */
-export const ACCEPT = '.iso,.img,.raw,.qcow2,.vmdk,.vhdx,.vhd,.vdi,.gz,.xz,.zst,.bz2'
+export const ACCEPT = '.iso,.img,.raw,.qcow2,.vmdk,.vhdx,.vhd,.vdi,.ova,.gz,.xz,.zst,.bz2'
 
 /** Sends files, and tells of each how it ended, wherever the reader is by then. */
 export function useUploadFiles(onUploaded?: (image: Image) => void): (files: Iterable<File>) => void {
@@ -27,6 +27,7 @@ export function useUploadFiles(onUploaded?: (image: Image) => void): (files: Ite
             }
             showToast({ kind: 'done', title: t('uploaded', { name: image.name }) })
             void client.invalidateQueries({ queryKey: ['imageList'] })
+            if (image.appliance !== null) void client.invalidateQueries({ queryKey: ['applianceList'] })
             void client.invalidateQueries({ queryKey: ['hostView'] })
             onUploaded?.(image)
           })

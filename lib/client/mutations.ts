@@ -62,6 +62,7 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   uploadFinish: ['uploadList', 'jobList'],
   imageRegister: ['jobList', 'imageList', 'imageSources'],
   imageImport: ['jobList', 'imageList'],
+  applianceDelete: ['applianceList', 'imageList'],
   imageDelete: ['imageList', 'starterList', 'imageSources'],
   starterAdd: ['imageList', 'starterList'],
   jobCancel: ['jobList'],

@@ -25,6 +25,7 @@ type ReadOperation =
   | 'vmCloneFacts'
   | 'imageList'
   | 'imageView'
+  | 'applianceList'
   | 'imageSources'
   | 'starterList'
   | 'poolList'
@@ -111,6 +112,7 @@ export const queries = {
       staleTime: 30_000,
       placeholderData: keepPreviousData,
     }),
+  applianceList: () => read('applianceList', {}),
   imageList: () => ({ ...read('imageList', {}), refetchInterval: fallbackMs }),
   imageView: (id: string) => read('imageView', { params: { id } }),
   imageSources: () => read('imageSources', {}),

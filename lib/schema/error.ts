@@ -38,6 +38,8 @@ export const ERROR_STATUS = {
   image_refused: 422,
   image_has_backing: 422,
   unsupported_format: 422,
+  /** A disk or what is on it cannot be read: damaged, made to harm, or of a kind that is not known. */
+  unreadable: 422,
   dtd_forbidden: 422,
   import_refused: 422,
   checksum_mismatch: 422,

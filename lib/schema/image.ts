@@ -17,6 +17,21 @@ export const ImageOrigin = z
   .meta({ id: 'ImageOrigin' })
 export type ImageOrigin = z.output<typeof ImageOrigin>
 
+export const Architecture = z.enum(['x86_64', 'i386', 'aarch64', 'arm', 'riscv64', 'ppc64le', 's390x'])
+export const BootMode = z.enum(['bios', 'uefi'])
+
+/** What was found inside. */
+export const ImageOs = z
+  .strictObject({
+    /** As in os-release, for example `debian`; also `windows`, `freebsd`. */
+    id: z.string(),
+    name: z.string(),
+    version: z.string().nullable(),
+    architecture: Architecture.nullable(),
+  })
+  .meta({ id: 'ImageOs' })
+export type ImageOs = z.output<typeof ImageOs>
+
 export const Image = z
   .strictObject({
     id: ImageId,
@@ -34,8 +49,14 @@ export const Image = z
       .nullable(),
     /** Volume id of an ISO, when it has one. */
     label: z.string().nullable(),
-    /** Guest kind guessed from the label, or null. */
+    /** Guest kind by what is inside, or else by the label; null: not known. */
     guest: GuestKind.nullable(),
+    /** The operating system inside, or that it installs; null: not known. */
+    os: ImageOs.nullable(),
+    /** Firmware it starts from; empty: none that is known. Null: nobody has looked yet. */
+    bootModes: z.array(BootMode).nullable(),
+    /** Whether cloud-init is installed; null: not known. */
+    cloudInit: z.boolean().nullable(),
     /**
      * `upload`, `download`, `import`: our copy. `registered`: a file that stays where an administrator keeps it.
      * `starter`: shipped by the distribution.

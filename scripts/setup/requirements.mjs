@@ -63,7 +63,7 @@ const RUN = [
   },
   {
     what: 'qemu-img',
-    isPresent: command('qemu-img'),
+    isPresent: command('qemu-img', 'qemu-nbd'),
     packages: { apt: ['qemu-utils'], dnf: ['qemu-img'], pacman: ['qemu-img'], zypper: ['qemu-tools'] },
   },
   {

@@ -12,6 +12,7 @@ import { createLineage } from '#server/clones/lineage.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
 import { createAdmission } from '#server/images/admission.ts'
 import { createCatalogue } from '#server/images/catalogue.ts'
+import { createImageInspector, inspectOld } from '#server/images/inspection.ts'
 import { createImageLibrary } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
@@ -89,7 +90,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     const document = library.get(id)
     return document === null ? null : { path: library.filePath(document), format: document.format }
   })
-  const { sandbox, space, qemuImg, files, pools, health, layerFiles, shared, volumes } = storage
+  const { sandbox, space, qemuImg, files, pools, health, layerFiles, shared, volumes, diskReader } = storage
   const records = createVmRecords(store, warn)
   const journal = createJournal(store, hub)
   const locks = createKeyedLock()
@@ -145,6 +146,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         )
     },
   })
+  const inspector = createImageInspector(diskReader)
+  const looking = new AbortController()
   const jobs = createJobRegistry({
     onChange: (job, ownerId) => void hub.publish('job', job.id, null, job, { ownerId }),
     store,
@@ -265,7 +268,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     jobs,
     journal,
     imageDirs: config.imageDirs,
-    door: { data, store, library, space, qemuImg, sandbox },
+    door: { data, store, library, space, qemuImg, sandbox, inspector },
   })
   const clones = createCloneEngine({
     context: { data, store, pools, volumes, qemuImg, readersGid: identity.readersGid, warn },
@@ -304,13 +307,14 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     journal,
     sandbox,
     qemuImg,
+    inspector,
     imageDirs: config.imageDirs,
     readersGid: identity.readersGid,
   })
   const mirror = config.catalogueMirror
   const transfers = createTransferEngine({
     ...{ data, store, library, jobs, space, journal, warn },
-    admit: createAdmission({ data, store, library, space, qemuImg, sandbox }),
+    admit: createAdmission({ data, store, library, space, qemuImg, sandbox, inspector }),
     // Who names a mirror means it to be reached.
     guard: { allow: parseAllowList([...config.downloadAllow, ...(mirror === null ? [] : [new URL(mirror).host])]) },
     catalogue: createCatalogue(config.catalogueFile ?? data.catalogue, mirror),
@@ -416,6 +420,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     }
   }, REFRESH_MS)
   refresh.unref()
+  const lookedInside = inspectOld(library, inspector, looking.signal, warn)
   health.onChange((id) => void hub.publish('pool', id, null))
   await health.lookAtAll()
   health.start()
@@ -475,6 +480,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       ),
     async close() {
       clearInterval(refresh)
+      looking.abort(new Error('closing'))
+      await lookedInside
       health.close()
       seeds.close()
       readers.close()

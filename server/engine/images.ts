@@ -4,6 +4,7 @@ import { constants, createReadStream } from 'node:fs'
 import { mkdir, open, rm, stat } from 'node:fs/promises'
 import { coversVm, seesAllVms } from '#lib/auth/privileges.ts'
 import type { Image, Starter } from '#lib/schema/image.ts'
+import type { ImageInspector } from '#server/images/inspection.ts'
 import type { ImageLibrary, ImageUse } from '#server/images/library.ts'
 import { cleanDescription, cleanImageName } from '#server/images/names.ts'
 import { buildNetbootIso, findNetboot } from '#server/images/netboot-iso.ts'
@@ -29,6 +30,7 @@ export interface ImageEngineDeps {
   readonly journal: Journal
   readonly sandbox: ToolSandbox
   readonly qemuImg: QemuImg
+  readonly inspector: ImageInspector
   readonly imageDirs: readonly string[]
   readonly readersGid: number | null
 }
@@ -47,7 +49,7 @@ export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId' | 'scope'>
   (seesAllVms(caller.role) || use.ownerId === caller.userId) && coversVm(caller, use.id)
 
 export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
-  const { data, store, library, jobs, space, journal, qemuImg, sandbox } = deps
+  const { data, store, library, jobs, space, journal, qemuImg, sandbox, inspector } = deps
   let uploads = 0
 
   const viewOf = (caller: Caller, id: string): Image => {
@@ -87,7 +89,7 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
         totalBytes: request.declaredBytes,
         work: (context) =>
           receiveUpload(
-            { data, store, library, space, qemuImg, sandbox },
+            { data, store, library, space, qemuImg, sandbox, inspector },
             { ...request, owner: ownerOf(caller) },
             context,
           ),
@@ -201,7 +203,7 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
       return receive(caller, 'imageUpload', { name, sha256: query.sha256 ?? null, body, declaredBytes }, 'image-upload')
     },
     async register(caller, input) {
-      const registration = { library, imageDirs: deps.imageDirs, readersGid: deps.readersGid }
+      const registration = { library, imageDirs: deps.imageDirs, readersGid: deps.readersGid, inspector }
       const name = cleanImageName(input.name ?? nameOfPath(input.path))
       const file = await checkRegistration(registration, input.path)
       const job = jobs.start({

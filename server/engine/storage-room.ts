@@ -1,6 +1,8 @@
 /** Where files lie and what works on them: directories, pools, their health, volumes, helper tools in their sandbox. */
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
+import { diskReadersDir } from '#server/paths.ts'
 import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
+import { createDiskReader } from '#server/storage/disk-reader.ts'
 import { childFiles, directFiles } from '#server/storage/layer-files.ts'
 import { createPoolHealth } from '#server/storage/pool-health.ts'
 import { createPools, LOCAL_POOL_ID } from '#server/storage/pools.ts'
@@ -37,6 +39,10 @@ export async function createStorageRoom(
   }
   const looseTools =
     sandbox.level === 'full' ? '' : ' Helper tools that read disks run without a namespace sandbox; install bubblewrap.'
+  const readersDir = diskReadersDir(config.runDir)
+  // What a dashboard that was killed left.
+  await rm(readersDir, { recursive: true, force: true })
+  await mkdir(readersDir, { mode: identity.readersGid === null ? 0o700 : 0o711 })
   const space = createSpaceLedger(data.root, deps.minimumReserveBytes)
   const qemuImg = createQemuImg(sandbox)
   const pools = createPools(data, store, space, warn, deps.minimumReserveBytes, (id) => roomOf(id))
@@ -58,6 +64,7 @@ export async function createStorageRoom(
     files: layerFiles,
   })
   return {
+    diskReader: createDiskReader(sandbox, readersDir),
     ...{ sandbox, space, qemuImg, pools, health, layerFiles, volumes },
     files: createVmFiles(data, qemuImg),
     shared: createSharedDisks(data, identity.readersGid),

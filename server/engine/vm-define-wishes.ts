@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { SeedId } from '#lib/schema/ids.ts'
 import type { SeedInput } from '#lib/schema/seed.ts'
 import type { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
+import { guestOfImage } from '#server/images/documents.ts'
 import { applyPatch, normalizeSpec } from '#server/spec/normalize.ts'
 import type { NormalizeFacts } from '#server/spec/types.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
@@ -29,7 +30,13 @@ export function createVmWishes(deps: DefineDeps) {
 
   const facts = async (): Promise<NormalizeFacts> => {
     const capabilities = await deps.capabilities.current()
-    const images = new Map(library.all().map((document) => [document.id, document]))
+    const images: NormalizeFacts['images'] = new Map(
+      library.all().map((document) => {
+        const { id, kind, virtualSizeBytes, inspected } = document
+        const guest = guestOfImage(document)
+        return [id, { kind, virtualSizeBytes, guest, bootModes: inspected?.bootModes ?? [] }]
+      }),
+    )
     const taken = new Set<string>()
     for (const claim of records.claims()) for (const card of claim.spec.networks) taken.add(card.mac)
     return {

@@ -1,7 +1,18 @@
 /** The stored form of a library image. */
 
 import * as z from 'zod'
-import { ImageOrigin } from '#lib/schema/image.ts'
+import { BootMode, ImageOrigin, ImageOs } from '#lib/schema/image.ts'
+import { guestOf } from '#server/filesystems/os-facts.ts'
+
+/** What was found when somebody looked inside. */
+export const Inspection = z.object({
+  /** Which version of the reader looked: a newer one looks again. */
+  by: z.number(),
+  os: ImageOs.nullable(),
+  bootModes: z.array(BootMode),
+  cloudInit: z.boolean().nullable(),
+})
+export type Inspection = z.output<typeof Inspection>
 
 export const ImageDocument = z.object({
   v: z.literal(1),
@@ -35,5 +46,14 @@ export const ImageDocument = z.object({
   catalogue: z.string().nullable().default(null),
   /** The appliance it came with. */
   appliance: z.string().nullable().default(null),
+  /** Null: not looked inside yet. */
+  inspected: Inspection.nullable().default(null),
 })
 export type ImageDocument = z.output<typeof ImageDocument>
+
+/** Kind of guest: by what is inside, or else by the label; null: not known. */
+export const guestOfImage = ({
+  inspected,
+  guest,
+}: Pick<ImageDocument, 'inspected' | 'guest'>): ImageDocument['guest'] =>
+  inspected?.os ? guestOf(inspected.os) : guest

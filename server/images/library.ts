@@ -16,7 +16,7 @@ import { EngineError } from '#server/engine/errors.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import type { Store } from '#server/store/types.ts'
-import { ImageDocument } from './documents.ts'
+import { guestOfImage, ImageDocument } from './documents.ts'
 import { type ImageFacts, inspectImage } from './inspect.ts'
 import { fileReader } from './reader.ts'
 
@@ -157,7 +157,10 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
         virtualSizeBytes: document.virtualSizeBytes,
         sha256: document.sha256,
         label: document.label,
-        guest: document.guest,
+        guest: guestOfImage(document),
+        os: document.inspected?.os ?? null,
+        bootModes: document.inspected?.bootModes ?? null,
+        cloudInit: document.inspected?.cloudInit ?? null,
         source: document.source,
         origin: document.origin,
         description: document.description,

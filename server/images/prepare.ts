@@ -9,9 +9,10 @@ import type { QemuImg } from '#server/storage/qemu-img.ts'
 import type { ToolSandbox } from '#server/storage/sandbox.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
 import type { Store } from '#server/store/types.ts'
-import type { ImageDocument } from './documents.ts'
+import type { ImageDocument, Inspection } from './documents.ts'
 import { growthGuard, growthLimit } from './growth.ts'
 import { type DiskFacts, identify, NAMES } from './inspect.ts'
+import { type ImageInspector, lookInside } from './inspection.ts'
 import { type ImageLibrary, REGULAR_READ } from './library.ts'
 import { fileReader, refuseImage } from './reader.ts'
 import { unpack } from './unpack.ts'
@@ -23,6 +24,8 @@ export interface AdmitDeps {
   readonly qemuImg: QemuImg
   readonly sandbox: ToolSandbox
   readonly store: Store
+  /** Left out: images are looked into later. */
+  readonly inspector?: ImageInspector
   readonly now?: () => Date
 }
 
@@ -55,6 +58,7 @@ export interface Ready {
   readonly path: string
   readonly facts: Awaited<ReturnType<ImageLibrary['inspect']>>
   readonly origin: ImageOrigin | null
+  readonly inspected: Inspection | null
 }
 
 /**
@@ -92,10 +96,12 @@ export async function prepareImage(
   const { format } = found.facts
   if (format === 'raw') {
     const origin = compression === null ? null : { format, compression, sizeBytes }
-    return { path, facts: await deps.library.inspect(path), origin }
+    const facts = await deps.library.inspect(path)
+    return { path, facts, origin, inspected: await lookInside(deps.inspector, path, facts, job) }
   }
   const converted = await convert(deps, stage, { path, ...found }, request, job)
-  return { ...converted, origin: { format, compression, sizeBytes } }
+  const inspected = await lookInside(deps.inspector, converted.path, converted.facts, job)
+  return { ...converted, origin: { format, compression, sizeBytes }, inspected }
 }
 
 export async function identifyFile(path: string) {
@@ -172,4 +178,5 @@ export const documentOf = (
   downloadedFrom: request.downloadedFrom ?? null,
   catalogue: request.catalogue ?? null,
   appliance: null,
+  inspected: ready.inspected,
 })

@@ -11,6 +11,7 @@ import type { JobContext } from '#server/jobs/registry.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
 import type { ImageDocument } from './documents.ts'
 import { hashFile } from './hash.ts'
+import { type ImageInspector, lookInside } from './inspection.ts'
 import type { ImageLibrary } from './library.ts'
 import { canGuestsRead } from './readable.ts'
 
@@ -57,6 +58,8 @@ export interface RegisterDeps {
   readonly library: ImageLibrary
   readonly imageDirs: readonly string[]
   readonly readersGid: number | null
+  /** Left out: images are looked into later. */
+  readonly inspector?: ImageInspector
 }
 
 export interface CheckedFile {
@@ -157,6 +160,7 @@ export async function registerFile(deps: RegisterDeps, request: RegisterRequest,
     downloadedFrom: null,
     catalogue: null,
     appliance: null,
+    inspected: await lookInside(deps.inspector, path, before, job),
   }
   deps.library.put(document)
   return document.id

@@ -49,6 +49,22 @@ describe('normalizeSpec: defaults', () => {
     expect(normalize({ name: 'a', disks: [{ device: 'cdrom', image: ISO_ID, bootIndex: null }] }).guest).toBe('other')
   })
 
+  it('what starts from one kind of firmware alone gets that one, unless another is chosen', () => {
+    const disks = [{ device: 'cdrom', image: ISO_ID }]
+    const firmware = (bootModes: readonly ('bios' | 'uefi')[], input: object = {}) => {
+      const facts = factsFor(capabilities)
+      const iso = { kind: 'iso', virtualSizeBytes: 2 ** 20, guest: null, bootModes } as const
+      const images = new Map([...facts.images, [ISO_ID as string, iso]])
+      return normalizeSpec(VmSpecInput.parse({ name: 'a', disks, ...input }), { ...facts, images }).firmware
+    }
+    expect(firmware(['uefi'])).toBe('uefi')
+    expect(firmware(['bios'], { guest: 'windows' })).toBe('bios')
+    expect(firmware(['bios', 'uefi'])).toBe('bios')
+    expect(firmware(['bios', 'uefi'], { guest: 'windows' })).toBe('uefi')
+    expect(firmware([])).toBe('bios')
+    expect(firmware(['uefi'], { firmware: 'bios' })).toBe('bios')
+  })
+
   it('every guest kind gets defaults that this QEMU can run', () => {
     for (const guest of ['linux', 'windows', 'bsd', 'other'])
       expect(VmSpec.safeParse(normalize({ name: 'a', guest })).success).toBe(true)

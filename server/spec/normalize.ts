@@ -112,7 +112,7 @@ export function normalizeSpec(input: VmSpecInput, facts: NormalizeFacts): VmSpec
     maxCpus: input.maxCpus ?? cpus,
     memoryMiB: input.memoryMiB ?? defaults.memoryMiB,
     machine,
-    firmware: input.firmware ?? defaultFirmware(input, defaults.prefersUefi && !isMicrovm, capabilities),
+    firmware: input.firmware ?? defaultFirmware(input, defaults.prefersUefi, isMicrovm, facts),
     display: input.display ?? (isMicrovm ? 'none' : defaultDisplay(defaults.display, capabilities)),
     clock: input.clock ?? defaults.clock,
     hyperv: input.hyperv ?? guest === 'windows',
@@ -187,18 +187,18 @@ function checkKeptDisks(before: VmSpec, after: VmSpec): SpecProblem[] {
   return problems
 }
 
-/** The guest kind the library guessed for the medium that would boot first. */
-function guessGuest(disks: readonly DriveInput[], facts: NormalizeFacts): GuestKind | null {
-  const bootable = disks
+/** The media a VM would boot from, first one first, as the library knows them. */
+function bootMedia(disks: readonly DriveInput[], facts: NormalizeFacts) {
+  return disks
     .filter((drive) => typeof drive.image === 'string' && drive.bootIndex !== null)
     .map((drive, order) => ({ drive, rank: drive.bootIndex ?? (drive.device === 'cdrom' ? 100 : 200) + order }))
     .sort((a, b) => a.rank - b.rank)
-  for (const { drive } of bootable) {
-    const guess = facts.images.get(drive.image as string)?.guest
-    if (guess !== undefined && guess !== null) return guess
-  }
-  return null
+    .flatMap(({ drive }) => facts.images.get(drive.image as string) ?? [])
 }
+
+/** The guest kind the library knows of the medium that would boot first. */
+const guessGuest = (disks: readonly DriveInput[], facts: NormalizeFacts): GuestKind | null =>
+  bootMedia(disks, facts).find(({ guest }) => guest !== null)?.guest ?? null
 
 const VERSIONED = {
   q35: /^pc-q35-(\d+)\.(\d+)(?:\.(\d+))?$/,
@@ -227,10 +227,21 @@ export function newestMachine(capabilities: QemuCapabilities, family: keyof type
 const versionedMachine = (machine: string, capabilities: QemuCapabilities): string =>
   machine === 'q35' || machine === 'pc' ? newestMachine(capabilities, machine) : machine
 
-/** Secure Boot is part of UEFI, so that asking for it asks for both. */
-function defaultFirmware(input: VmSpecInput, prefersUefi: boolean, capabilities: QemuCapabilities): VmSpec['firmware'] {
+/**
+ * Secure Boot is part of UEFI, so that asking for it asks for both. What starts from one kind of firmware alone gets
+ * that one.
+ */
+function defaultFirmware(
+  input: VmSpecInput,
+  guestPrefersUefi: boolean,
+  isMicrovm: boolean,
+  facts: NormalizeFacts,
+): VmSpec['firmware'] {
   if (input.secureBoot === true) return 'uefi'
-  return prefersUefi && capabilities.uefi !== null ? 'uefi' : 'bios'
+  if (isMicrovm || facts.capabilities.uefi === null) return 'bios'
+  const [only, another] = bootMedia(input.disks ?? [], facts)[0]?.bootModes ?? []
+  if (only !== undefined && another === undefined) return only
+  return guestPrefersUefi ? 'uefi' : 'bios'
 }
 
 function defaultDisplay(wanted: 'virtio-vga' | 'std', capabilities: QemuCapabilities): VmSpec['display'] {

@@ -158,7 +158,13 @@ export interface NormalizeFacts {
   /** Known library images by id. */
   readonly images: ReadonlyMap<
     string,
-    { kind: 'iso' | 'disk'; virtualSizeBytes: number; guest: VmSpec['guest'] | null }
+    {
+      kind: 'iso' | 'disk'
+      virtualSizeBytes: number
+      guest: VmSpec['guest'] | null
+      /** Firmware it starts from; left out or empty: not known. */
+      bootModes?: readonly ('bios' | 'uefi')[]
+    }
   >
   /** One fresh unicast MAC per call. */
   readonly nextMac: () => string

@@ -11,15 +11,16 @@ export interface ChainFile {
 /**
  * A chain spelled out, so that no name written inside a file is ever followed. QEMU takes the word `json:` before an
  * object for a node of the block layer; paths are ours and absolute.
+ * @param locking false: for who only reads, and must keep nobody from writing
  */
-export function nodeName(chain: readonly ChainFile[]): string {
+export function nodeName(chain: readonly ChainFile[], { locking = true }: { locking?: boolean } = {}): string {
   const node = ([file, ...below]: readonly ChainFile[]): object | null =>
     file === undefined
       ? null
       : {
           driver: file.format,
           ...(file.format === 'qcow2' && { backing: node(below) }),
-          file: { driver: 'file', filename: file.path },
+          file: { driver: 'file', filename: file.path, ...(!locking && { locking: 'off' }) },
         }
   return `json:${JSON.stringify(node(chain))}`
 }

@@ -16,6 +16,7 @@ import { showToast } from '#lib/client/toasts.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { images as messages } from '#lib/i18n/messages/en/images.ts'
+import { bootText, osText } from '#lib/image-facts.ts'
 import { paths } from '#lib/paths.ts'
 import type { Image } from '#lib/schema/image.ts'
 
@@ -44,7 +45,20 @@ export function ImageDetails({ image, onClose }: { readonly image: Image; readon
       value: `${formatBytes(image.sizeBytes, locale)}${image.virtualSizeBytes === image.sizeBytes ? '' : ` · ${t('virtual', { size: formatBytes(image.virtualSizeBytes, locale) })}`}`,
     },
     ...(image.label === null ? [] : [{ label: t('label'), value: <code className="font-mono">{image.label}</code> }]),
-    ...(image.guest === null ? [] : [{ label: t('detail.guest'), value: tApp(`guest.${image.guest}`) }]),
+    ...(image.os === null
+      ? image.guest === null
+        ? []
+        : [{ label: t('detail.guest'), value: tApp(`guest.${image.guest}`) }]
+      : [{ label: t('detail.os'), value: osText(image.os) }]),
+    ...(image.bootModes === null
+      ? []
+      : [
+          {
+            label: t('detail.boots'),
+            value: image.bootModes.length === 0 ? t('detail.bootsNot') : bootText(image.bootModes),
+          },
+        ]),
+    ...(image.cloudInit === true ? [{ label: t('detail.cloudInit'), value: t('detail.cloudInitYes') }] : []),
     ...(image.origin === null
       ? []
       : [

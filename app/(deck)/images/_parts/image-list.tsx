@@ -14,6 +14,7 @@ import { showToast } from '#lib/client/toasts.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { images as messages } from '#lib/i18n/messages/en/images.ts'
+import { bootText, osText } from '#lib/image-facts.ts'
 import { paths } from '#lib/paths.ts'
 import type { Image } from '#lib/schema/image.ts'
 
@@ -100,7 +101,14 @@ function ImageRow({ image, onDetails }: { readonly image: Image; readonly onDeta
         </span>
         <span className="flex flex-wrap items-center gap-x-3 text-faint text-sm">
           {image.label && <span className="font-mono text-xs">{image.label}</span>}
-          {image.guest && image.guest !== 'other' && <span>{tApp(`guest.${image.guest}`)}</span>}
+          {image.os ? (
+            <span>{osText(image.os)}</span>
+          ) : (
+            image.guest && image.guest !== 'other' && <span>{tApp(`guest.${image.guest}`)}</span>
+          )}
+          {image.bootModes && image.bootModes.length > 0 && (
+            <span data-tip={t('detail.boots')}>{bootText(image.bootModes)}</span>
+          )}
           {!image.present && (
             <span className="inline-flex items-center gap-1 text-attention">
               <MarkIcon mark="attention" className="size-2.5" />

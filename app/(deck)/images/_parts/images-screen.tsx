@@ -13,7 +13,9 @@ import { queries } from '#lib/client/queries.ts'
 import { useCan } from '#lib/client/session.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { images as messages } from '#lib/i18n/messages/en/images.ts'
+import { osText } from '#lib/image-facts.ts'
 import type { Image } from '#lib/schema/image.ts'
+import { AppliancesSection } from './appliances-section.tsx'
 import { ImageDetails } from './image-details.tsx'
 import { ImageList } from './image-list.tsx'
 import { UploadPanel } from './upload-panel.tsx'
@@ -35,7 +37,11 @@ const matches = (image: Image, { query, kind, use }: ImagesState): boolean =>
     .toLowerCase()
     .split(/\s+/)
     .every((word) =>
-      [image.name, image.label, image.description, image.addedBy.name, image.guest, image.format, image.sha256]
+      [
+        ...[image.name, image.label, image.description, image.addedBy.name, image.guest, image.format, image.sha256],
+        ...(image.os === null ? [] : [osText(image.os)]),
+        ...(image.bootModes ?? []),
+      ]
         .join(' ')
         .toLowerCase()
         .includes(word),
@@ -51,7 +57,7 @@ export function ImagesScreen() {
   const all = data?.items
   const shown = all?.filter((image) => matches(image, state))
   const open = all?.find(({ id }) => id === state.image)
-  const close = () => change({ panel: null, image: null })
+  const close = () => change({ panel: null, image: null, appliance: null })
   return (
     <Page>
       <PageHeader
@@ -67,7 +73,7 @@ export function ImagesScreen() {
         }
       />
       <p className="-mt-3 max-w-prose text-dim">{t('intro')}</p>
-      {canAdd && <UploadPanel />}
+      {canAdd && <UploadPanel onAppliance={(appliance) => change({ appliance })} />}
       <TransferJobs />
       <Section title={t('list')} note={all && <span className="figures">{all.length}</span>}>
         {all && all.length > 0 && (
@@ -122,6 +128,7 @@ export function ImagesScreen() {
           </div>
         )}
       </Section>
+      <AppliancesSection open={state.appliance} onOpen={(appliance) => change({ appliance })} />
       <Section title={t('starters.title')} note={t('starters.intro')}>
         <div className="-mt-3">
           <StarterList />

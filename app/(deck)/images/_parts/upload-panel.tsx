@@ -12,12 +12,15 @@ import { images as messages } from '#lib/i18n/messages/en/images.ts'
 import { UnfinishedUploads } from './unfinished-uploads.tsx'
 
 /** A place to drop files, what is on its way, and what was left unfinished. */
-export function UploadPanel() {
+export function UploadPanel({ onAppliance }: { readonly onAppliance: (id: string) => void }) {
   const t = useT(messages)
   const list = useStore(uploads)
   const input = useRef<HTMLInputElement>(null)
   const over = useDropOnPage((files) => send(files))
-  const upload = useUploadFiles()
+  const upload = useUploadFiles((image) => {
+    // An appliance is more than its disk: what became of the rest is to be read first.
+    if (image.appliance !== null) onAppliance(image.appliance)
+  })
   const send = (files: FileList | null) => {
     upload(files ?? [])
     if (input.current) input.current.value = ''

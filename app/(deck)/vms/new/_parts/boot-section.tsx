@@ -12,6 +12,7 @@ import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { create } from '#lib/i18n/messages/en/create.ts'
+import { osText } from '#lib/image-facts.ts'
 import type { Image, Starter } from '#lib/schema/image.ts'
 import { GetImage } from './get-image.tsx'
 import { UploadBox } from './upload-box.tsx'
@@ -50,7 +51,7 @@ export function BootSection({ page }: { readonly page: CreateForm }) {
     description: [
       t(image.kind === 'iso' ? 'boot.iso' : 'boot.disk'),
       formatBytes(image.kind === 'iso' ? image.sizeBytes : image.virtualSizeBytes, locale),
-      image.guest === null ? '' : t(`guest.${image.guest}`),
+      image.os !== null ? osText(image.os) : image.guest === null ? '' : t(`guest.${image.guest}`),
       t('boot.usedBy', { count: image.usedBy.length }),
     ]
       .filter(Boolean)

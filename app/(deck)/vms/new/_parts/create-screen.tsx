@@ -24,6 +24,7 @@ import type { GuestKind } from '#lib/schema/vm-spec.ts'
 import { BootSection } from './boot-section.tsx'
 import { DriverCd } from './driver-cd.tsx'
 import { FirstStartSection } from './first-start-section.tsx'
+import { FromAppliance } from './from-appliance.tsx'
 import { PlanPanel } from './plan-panel.tsx'
 import { SubmitBar } from './submit-bar.tsx'
 import { TemplatesSection } from './templates-section.tsx'
@@ -55,6 +56,7 @@ function CreatePage() {
         <Breadcrumbs steps={[{ href: paths.vms(), label: t('crumb') }]} />
         <PageHeader title={t('title')} />
       </div>
+      <FromAppliance page={page} />
       <TemplatesSection />
       <form
         // Enter in a field does what the main button does.

@@ -1,25 +1,18 @@
 'use client'
-import { SEED_KINDS, SeedFields, withKind } from '#components/seed/seed-fields.tsx'
+import { SeedFields, withKind } from '#components/seed/seed-fields.tsx'
 import { RadioCards } from '#components/ui/choice.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { seed as messages } from '#lib/i18n/messages/en/seed.ts'
-import type { SeedKind } from '#lib/schema/seed.ts'
+import { seedKindsFor } from '#lib/seed/kinds-for.ts'
 import type { CreateForm } from './use-create-form.ts'
-
-/** What of the kinds can come of what is booted: a disk brings cloud-init, an ISO an installer. */
-function kindsFor({ boot, guest }: CreateForm): readonly SeedKind[] {
-  if (boot?.kind === 'disk') return ['nocloud']
-  const installers = SEED_KINDS.filter((kind) => kind !== 'nocloud')
-  if (guest === 'windows') return ['windows']
-  return guest === 'linux' ? [...installers.filter((kind) => kind !== 'windows'), 'nocloud'] : installers
-}
 
 export function FirstStartSection({ page }: { readonly page: CreateForm }) {
   const t = useT(messages)
-  const { seed, setSeed, boot, form } = page
+  const { seed, setSeed, boot, guest, form } = page
   if (boot === undefined || boot === null) return null
-  const kinds = kindsFor(page)
+  const kinds = seedKindsFor({ boot, guest })
+  if (kinds.length === 0 && seed === null) return null
   const shown = seed === null || kinds.includes(seed.kind) ? kinds : [...kinds, seed.kind]
   return (
     <Section title={t('title')} note={t('note')}>

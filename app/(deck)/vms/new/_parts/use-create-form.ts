@@ -2,6 +2,7 @@
 import { keepPreviousData, queryOptions, useQuery } from '@tanstack/react-query'
 import { useDeferredValue, useEffect, useMemo, useState } from 'react'
 import { forPreview, type SeedDraft, toSeedInput } from '#components/seed/seed-draft.ts'
+import { fromInput } from '#components/vm/draft-from-input.ts'
 import { focusField, rowKey, type SpecForm } from '#components/vm/fields/form.ts'
 import { type FieldProblem, pointerOf, problemsOf } from '#components/vm/problems.ts'
 import {
@@ -130,6 +131,11 @@ export function useCreateForm() {
     choose: (image: Image | null) => {
       setBoot(image)
       setDraft((before) => ({ ...before, drives: drivesFor(image, before.drives) }))
+    },
+    /** Everything from a description that came from elsewhere. @param boot what it boots, where that is known */
+    fill: (input: SpecInput, image: Image | null) => {
+      setBoot(image)
+      setDraft(fromInput(input, rowKey))
     },
     name,
     suggestion,
