@@ -11,6 +11,7 @@ import { clonesOperations } from './operations/clones.ts'
 import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
+import { labOperations } from './operations/lab.ts'
 import { peopleOperations } from './operations/people.ts'
 import { seedsOperations } from './operations/seeds.ts'
 import { signInOperations } from './operations/sign-in.ts'
@@ -38,6 +39,7 @@ export const operations = {
   ...hostOperations,
   ...jobsOperations,
   ...storageOperations,
+  ...labOperations,
 } as const satisfies Record<string, Operation>
 
 export type Operations = typeof operations

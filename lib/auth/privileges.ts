@@ -30,6 +30,9 @@ export const PRIVILEGES = [
   'host.view',
   'user.manage',
   'activity.view.all',
+  'vm.lease',
+  'device.book',
+  'lab.manage',
 ] as const
 export type Privilege = (typeof PRIVILEGES)[number]
 export type RoutePrivilege = Privilege | 'public' | 'session' | 'account'
@@ -55,6 +58,8 @@ const OPERATOR: readonly Privilege[] = [
   'image.add',
   'image.delete',
   'volume.change',
+  'vm.lease',
+  'device.book',
 ]
 
 export const ROLE_PRIVILEGES: Readonly<Record<Role, readonly Privilege[]>> = {

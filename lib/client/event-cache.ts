@@ -38,6 +38,7 @@ const STALE: Record<NonNullable<DeckEvent['topic']>, readonly string[]> = {
   host: ['hostView'],
   activity: ['activityList', 'vmActivity', 'vmSeedView'],
   user: ['userList', 'sessionView'],
+  lab: ['labPolicyView', 'leaseList', 'vmLeaseView', 'powerScheduleList', 'bookingList', 'scheduleList'],
   snapshot: ['snapshotList', 'snapshotScheduleList', 'scheduleList'],
 }
 

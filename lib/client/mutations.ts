@@ -82,6 +82,15 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   volumeConvert: ['jobList'],
   volumeCompact: ['jobList'],
   volumeMove: ['jobList'],
+  labPolicyUpdate: ['labPolicyView', 'leaseList', 'vmLeaseView', 'bookingList'],
+  vmLeaseExtend: ['leaseList', 'vmLeaseView', 'powerScheduleList', 'vmView', 'vmList'],
+  vmLeaseSet: ['leaseList', 'vmLeaseView', 'powerScheduleList', 'vmView', 'vmList'],
+  powerScheduleCreate: ['powerScheduleList', 'scheduleList'],
+  powerScheduleUpdate: ['powerScheduleList', 'scheduleList'],
+  powerScheduleDelete: ['powerScheduleList', 'scheduleList'],
+  powerScheduleSkip: ['powerScheduleList'],
+  bookingCreate: ['bookingList'],
+  bookingDelete: ['bookingList'],
 }
 
 export interface OperationInput<K extends OperationId> {

@@ -43,6 +43,11 @@ type ReadOperation =
   | 'jobList'
   | 'jobView'
   | 'activityList'
+  | 'labPolicyView'
+  | 'leaseList'
+  | 'vmLeaseView'
+  | 'powerScheduleList'
+  | 'bookingList'
   | 'activityVerify'
 
 const read = <K extends ReadOperation>(id: K, input: CallInput<K>) =>
@@ -146,5 +151,19 @@ export const queries = {
   account: () => read('accountView', {}),
   sessionList: () => read('sessionList', {}),
   userTokenList: (id: string) => read('userTokenList', { params: { id } }),
+  labPolicy: () => ({ ...read('labPolicyView', {}), refetchInterval: fallbackMs }),
+  leases: () => ({ ...read('leaseList', {}), refetchInterval: fallbackMs }),
+  vmLease: (id: string) => ({ ...read('vmLeaseView', { params: { id } }), refetchInterval: fallbackMs }),
+  powerSchedules: (vm?: string) => ({
+    ...read('powerScheduleList', { query: vm === undefined ? {} : { vm } }),
+    refetchInterval: fallbackMs,
+  }),
+  bookings: (from?: string, until?: string) => ({
+    ...read('bookingList', {
+      query: { ...(from !== undefined && { from }), ...(until !== undefined && { until }) },
+    }),
+    refetchInterval: fallbackMs,
+    placeholderData: keepPreviousData,
+  }),
   activityList: (limit = 50) => read('activityList', { query: { limit } }),
 } as const

@@ -2,7 +2,7 @@
 import * as z from 'zod'
 
 export const EventTopic = z
-  .enum(['vm', 'image', 'pool', 'volume', 'job', 'backup', 'snapshot', 'host', 'activity', 'user'])
+  .enum(['vm', 'image', 'pool', 'volume', 'job', 'backup', 'snapshot', 'host', 'activity', 'user', 'lab'])
   .meta({ id: 'EventTopic' })
 
 /**

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { Instant, JobId, ScheduleId, UserId } from './ids.ts'
 
 /** What schedules do. A new kind needs a runner (`server/schedules/scheduler.ts`). */
-export const ScheduleKind = z.enum(['snapshot', 'backup']).meta({ id: 'ScheduleKind' })
+export const ScheduleKind = z.enum(['snapshot', 'backup', 'power']).meta({ id: 'ScheduleKind' })
 export type ScheduleKind = z.output<typeof ScheduleKind>
 
 const keep = (max: number) => z.int().min(0).max(max).default(0)

@@ -1,6 +1,7 @@
 /** What a VM is doing, as opposed to what it should be (`vm-spec.ts`). */
 import * as z from 'zod'
 import { Instant, Revision, UserId, VmId } from './ids.ts'
+import { VmLab } from './lab.ts'
 import { VmOrigin } from './origin.ts'
 import { AcceleratorChoice, VmSpec } from './vm-spec.ts'
 
@@ -143,6 +144,8 @@ export const Vm = z
     template: z.strictObject({ by: z.string(), at: Instant }).optional(),
     /** What it is a clone of. Absent where it is none. */
     origin: VmOrigin.optional(),
+    /** Its lease and whether it is idle. Absent where there is nothing to say. */
+    lab: VmLab.optional(),
     owner: z.strictObject({ id: UserId, name: z.string() }),
     /** What the caller may do now. */
     actions: z.record(z.enum([...PowerAction.options, 'change', 'delete', 'console']), ActionState),

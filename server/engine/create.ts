@@ -8,6 +8,7 @@ import * as z from 'zod'
 import { may } from '#lib/auth/privileges.ts'
 import { Role } from '#lib/schema/user.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import { createSteadyClock } from '#server/auth/steady-clock.ts'
 import { createLineage } from '#server/clones/lineage.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
 import { createAdmission } from '#server/images/admission.ts'
@@ -34,6 +35,7 @@ import { createImageUses } from './image-uses.ts'
 import { createImageEngine, usersVisibleTo } from './images.ts'
 import { createJournal } from './journal.ts'
 import { createKeyedLock } from './keyed-lock.ts'
+import { createLabRoom } from './lab.ts'
 import { createLauncher } from './launch.ts'
 import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
@@ -68,6 +70,8 @@ export interface RunningEngine extends Engine {
   readonly adopted: AdoptReport
   /** Long work on VMs; for tests and for what comes beside the facade. */
   readonly busy: VmBusy
+  /** Looks at schedules, leases and idle VMs now; for tests, which set the clock. */
+  readonly labTick: () => Promise<void>
   /** How well helper tools are locked in: for the host page. */
   readonly toolSandbox: 'full' | 'limits' | 'none'
   /** For the console router: what its viewers do becomes part of the VM's view and of the activity log. */
@@ -113,6 +117,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     userName,
     busy: (vmId) => busy.get(vmId),
     lineage: (vmId) => lineage.of(vmId),
+    lab: (vmId) => lab.of(vmId),
   })
   const unwatchUsers = store.watch('user', ({ key }) => {
     userNames.delete(key)
@@ -231,6 +236,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         lineage.forget(record.id)
         room.forgetVm(record.id)
       }
+      lab.definitionChanged(record, gone)
       announcer.definitionChanged(record, gone)
       uses.announce(record, gone)
     },
@@ -247,6 +253,21 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const vmSeeds = createVmSeeds({ records, supervisor, seeds, definer, journal })
 
   const readers = createReaders(supervisor)
+  const person = (id: string) => {
+    const user = User.safeParse(store.get('user', id)?.value).data
+    return user === undefined || user.disabled ? null : user
+  }
+  const lab = createLabRoom({
+    ...{ store, records, supervisor, viewers: deps.viewers, journal, busy, hub, userName, warn },
+    scheduler: room.scheduler,
+    clock: deps.labClock ?? { steadyMs: createSteadyClock(store).now, wallMs: () => Date.now() },
+    times: deps.labTimes,
+    hostDevices: () => deps.host.devices({ details: true }),
+    isTemplate: (vmId) => lineage.isTemplate(vmId),
+    user: person,
+    start: (caller, vmId) => vms.start(caller, vmId),
+    announce: (record) => announcer.definitionChanged(record, false),
+  })
 
   const vms = createVmEngine({
     records,
@@ -261,6 +282,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     authority,
     runningBut: (vmId) => runningBut(vmId, null),
     templates: templateRules(lineage, records),
+    assertMayRun: lab.assertMayRun,
     watched: readers.looked,
   })
   const appliances = createApplianceEngine({
@@ -338,10 +360,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     capabilities: deps.capabilities,
     isImage: (id) => library.get(id) !== null,
     deleteVm: (vmId) => definer.delete(null, vmId, null),
-    user(id) {
-      const user = User.safeParse(store.get('user', id)?.value).data
-      return user === undefined || user.disabled ? null : user
-    },
+    user: person,
     userName,
     onRestored(record) {
       views.forget(record.id)
@@ -382,6 +401,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   records.load()
   room.load()
   seeds.load()
+  lab.load()
   await library.open()
   for (const note of await volumes.open(legacyDisks(records.all()))) log.warn({}, note)
   await settleDeleted(records, volumes, warn)
@@ -397,6 +417,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     announcer.runtimeChanged(vmId, runtime, exited)
     vms.runtimeChanged(vmId, runtime, exited)
     seeds.runtimeChanged(vmId, runtime, exited)
+    lab.runtimeChanged(vmId, runtime)
   })
   const adopted = await supervisor.adoptAll(
     new Map(records.all().map((record) => [record.id, { lastExit: exits.get(record.id) ?? null }])),
@@ -408,6 +429,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   await busy.recover()
   await backups.open()
   scheduler.open()
+  lab.open()
   await volumes.collect()
   const refresh = setInterval(() => {
     library.refresh().catch((error: unknown) => warn('Looking at the image files failed.', error))
@@ -441,6 +463,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     volumes: volumeEngine,
     snapshots: room.snapshots,
     schedules: room.schedules,
+    lab: lab.engine,
     host: {
       view: (_caller, options) => deps.host.view(hostFacts(records, supervisor, storage.isolation), options),
       capabilities: () => deps.host.capabilities(),
@@ -462,12 +485,23 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     metrics: () => metrics.text(),
     adopted,
     busy,
+    async labTick() {
+      scheduler.tick()
+      await scheduler.idle()
+      await lab.tick()
+    },
     toolSandbox: sandbox.level,
-    consoles: { ...createConsoleRecord(records, journal), presenceChanged: announcer.viewersChanged },
+    consoles: {
+      ...createConsoleRecord(records, journal),
+      presenceChanged(vmId) {
+        announcer.viewersChanged(vmId)
+        lab.viewersChanged(vmId)
+      },
+    },
     autostart: (signal) =>
       autostart(
         store,
-        records.all().filter(({ id, spec }) => spec.autostart && !lineage.isTemplate(id)),
+        records.all().filter(({ id, spec }) => spec.autostart && !lineage.isTemplate(id) && !lab.isHeld(id)),
         async (record) => {
           const { state } = supervisor.runtime(record.id)
           if (state !== 'off' && state !== 'crashed') return false
@@ -491,6 +525,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       announcer.close()
       transfers.close()
       await scheduler.close()
+      await lab.close()
       await jobs.close()
       await supervisor.detach()
       await stopPngWorker()

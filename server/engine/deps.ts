@@ -6,10 +6,12 @@ import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import type { Config } from '#server/config.ts'
 import type { Tickets, ViewerCounts } from '#server/console/types.ts'
 import type { EventHub } from '#server/events/hub.ts'
+import type { LabClock } from '#server/lab/time.ts'
 import type { DataPaths } from '#server/paths.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import type { Store } from '#server/store/types.ts'
 import type { Supervisor } from '#server/vm/types.ts'
+import type { LabTimes } from './lab.ts'
 import type { SeedTimes } from './seed-use.ts'
 
 export interface CapabilitySource {
@@ -65,6 +67,9 @@ export interface EngineDeps {
   readonly seedTimes?: SeedTimes
   /** Lower bound of the disk reserve, bytes; only tests on small file systems set it. */
   readonly minimumReserveBytes?: number
+  /** Clock of schedules and leases, and how often leases are looked at; only tests set them. */
+  readonly labClock?: LabClock
+  readonly labTimes?: LabTimes
   /** How often pools are looked at and how long a look may take, milliseconds; for tests. */
   readonly poolTimes?: { readonly everyMs?: number; readonly lookMs?: number }
 }

@@ -68,6 +68,11 @@ export function createEventEngine({ hub, imageFor, onReaders }: EventStreamDeps)
         return ownerId === null || canSeeVm(caller, { ownerId }) ? { event, text } : null
       case 'job':
         return ownerId === caller.userId || caller.role === 'admin' ? { event, text } : null
+      case 'lab':
+        if (!may(caller, 'vm.view')) return null
+        return ownerId === null || canSeeVm(caller, { ownerId, ...(event.id !== null && { id: event.id }) })
+          ? { event, text }
+          : null
       case 'user':
         return may(caller, 'user.manage') ? { event, text } : null
       case 'activity':

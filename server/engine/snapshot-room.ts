@@ -81,7 +81,7 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
   const { deps, records, volumes, qemuImg, journal, launcher } = room
   const { data, store, supervisor, hub, identity, log } = deps
   const warn = (message: string, error?: unknown) => log.warn(error === undefined ? {} : { err: error }, message)
-  const now = () => new Date()
+  const now = () => new Date(deps.labClock?.wallMs() ?? Date.now())
 
   const changed = (vmId: string): void => {
     const ownerId = records.get(vmId)?.ownerId
@@ -142,7 +142,8 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     clock: { now },
     warn,
     onChange: ({ kind, target }) => {
-      if (kind === 'backup') hub.publish('backup', target.id, null)
+      if (kind === 'power') hub.publish('lab', null, null)
+      else if (kind === 'backup') hub.publish('backup', target.id, null)
       else changed(target.id)
     },
     onFailed({ target, ownerId }, { message }) {

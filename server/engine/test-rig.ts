@@ -18,12 +18,14 @@ import { createSerialHub } from '#server/console/serial-hub.ts'
 import { createTickets } from '#server/console/tickets.ts'
 import { EventHub } from '#server/events/hub.ts'
 import { listOffers } from '#server/host/offers.ts'
+import type { LabClock } from '#server/lab/time.ts'
 import { dataPaths } from '#server/paths.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
 import { prepareDataDir } from '#server/store/data-dir.ts'
 import { openStore } from '#server/store/sqlite.ts'
 import { createSupervisor } from '#server/vm/supervisor.ts'
 import { createEngine, type RunningEngine } from './create.ts'
+import type { LabTimes } from './lab.ts'
 import type { SeedTimes } from './seed-use.ts'
 import type { Caller } from './types.ts'
 
@@ -68,7 +70,13 @@ export const BEN = caller(3, 'ben', 'operator')
 export const EYE = caller(4, 'eye', 'viewer')
 
 /** Of the next server run (`anotherRun`). */
-export const options: { seedTimes?: SeedTimes } = {}
+export const options: {
+  seedTimes?: SeedTimes
+  labClock?: LabClock
+  labTimes?: LabTimes
+  hostDevices?: HostDevices
+  viewers?: number
+} = {}
 
 interface Run {
   engine: RunningEngine
@@ -80,7 +88,7 @@ interface Run {
 /** A host without any device of its own. */
 const hostFacts = { manager: null, isRoot, kernel: [], iommu: { enabled: false, reason: 'None.' }, hasUsb: false }
 
-const NO_HOST_DEVICES: HostDevices = {
+export const NO_HOST_DEVICES: HostDevices = {
   iommu: { enabled: false, groups: 0, reason: 'None.' },
   ...{ pci: [], usb: [], hugePages: [], numa: [], cpus: [], kernel: [], interfaces: [] },
   mdev: { types: [], instances: [] },
@@ -100,7 +108,7 @@ async function run(): Promise<Run> {
     store,
     supervisor,
     tickets: createTickets(),
-    viewers: { viewers: () => ({ vnc: 0, serial: 0 }) },
+    viewers: { viewers: () => ({ vnc: options.viewers ?? 0, serial: 0 }) },
     hub,
     capabilities: { current: () => probe.get() },
     accelerator: {
@@ -122,9 +130,11 @@ async function run(): Promise<Run> {
       deviceType: async () => {
         throw new Error('not part of this test')
       },
-      devices: async () => NO_HOST_DEVICES,
+      devices: async () => options.hostDevices ?? NO_HOST_DEVICES,
     },
     identity: guestIdentity(isRoot),
+    ...(options.labClock && { labClock: options.labClock }),
+    ...(options.labTimes && { labTimes: options.labTimes }),
     ...(options.seedTimes && { seedTimes: options.seedTimes }),
     log: { info() {}, warn() {}, error() {} },
   })

@@ -247,6 +247,33 @@ export interface ScheduleEngine {
   list(caller: Caller): Promise<Out<'scheduleList'>>
 }
 
+export interface LabEngine {
+  policy(caller: Caller): Promise<Out<'labPolicyView'>>
+  updatePolicy(
+    caller: Caller,
+    patch: Body<'labPolicyUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'labPolicyUpdate'>>
+  leases(caller: Caller): Promise<Out<'leaseList'>>
+  lease(caller: Caller, vmId: string): Promise<Out<'vmLeaseView'>>
+  /** Undoes what the end of the lease did as well. */
+  extend(caller: Caller, vmId: string): Promise<Out<'vmLeaseExtend'>>
+  setLease(caller: Caller, vmId: string, input: Body<'vmLeaseSet'>): Promise<Out<'vmLeaseSet'>>
+  powerSchedules(caller: Caller, query: Query<'powerScheduleList'>): Promise<Out<'powerScheduleList'>>
+  createPowerSchedule(caller: Caller, input: Body<'powerScheduleCreate'>): Promise<Out<'powerScheduleCreate'>>
+  updatePowerSchedule(
+    caller: Caller,
+    id: string,
+    patch: Body<'powerScheduleUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'powerScheduleUpdate'>>
+  deletePowerSchedule(caller: Caller, id: string, expectedRevision: number | null): Promise<void>
+  skipPowerSchedule(caller: Caller, id: string, input: Body<'powerScheduleSkip'>): Promise<Out<'powerScheduleSkip'>>
+  bookings(caller: Caller, query: Query<'bookingList'>): Promise<Out<'bookingList'>>
+  book(caller: Caller, input: Body<'bookingCreate'>): Promise<Out<'bookingCreate'>>
+  unbook(caller: Caller, id: string): Promise<void>
+}
+
 interface HostEngine {
   view(caller: Caller, options: { refresh: boolean }): Promise<Out<'hostView'>>
   capabilities(caller: Caller): Promise<Out<'capabilitiesView'>>
@@ -287,6 +314,7 @@ export interface Engine {
   readonly volumes: VolumeEngine
   readonly snapshots: SnapshotEngine
   readonly schedules: ScheduleEngine
+  readonly lab: LabEngine
   readonly host: HostEngine
   readonly jobs: JobEngine
   readonly events: EventEngine

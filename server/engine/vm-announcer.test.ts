@@ -63,6 +63,7 @@ function rig() {
     userName: () => 'ann',
     busy: () => null,
     lineage: () => null,
+    lab: () => null,
   })
   const hub = new EventHub()
   const events: { kind: string; state: unknown; load: unknown }[] = []

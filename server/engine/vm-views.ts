@@ -4,6 +4,7 @@
  * (owner names, accelerator verdict) change, so listing 500 VMs of which 20 run costs 20 rebuilds a second at most.
  */
 import { TEMPLATE_STAYS_OFF } from '#lib/clones/rules.ts'
+import type { VmLab } from '#lib/schema/lab.ts'
 import type { Role } from '#lib/schema/user.ts'
 import type { Vm, VmAccelerator } from '#lib/schema/vm-state.ts'
 import type { LineageDocument } from '#server/clones/lineage.ts'
@@ -29,6 +30,7 @@ interface CacheEntry {
   readonly serialViewers: number
   readonly work: BusyDocument | null
   readonly lineage: LineageDocument | null
+  readonly lab: VmLab | null
   readonly byRole: Map<RoleName, CachedView>
 }
 
@@ -41,11 +43,16 @@ export interface VmViews {
   invalidate(): void
 }
 
-function actionsOf(role: RoleName, state: Vm['state'], isTemplate: boolean): Vm['actions'] {
+function actionsOf(role: RoleName, state: Vm['state'], isTemplate: boolean, blocked: string | null): Vm['actions'] {
   const actions = actionsFor({ role, via: 'session' }, state)
-  return isTemplate && actions.start.allowed
-    ? { ...actions, start: { allowed: false, reason: TEMPLATE_STAYS_OFF } }
-    : actions
+  const reason = isTemplate ? TEMPLATE_STAYS_OFF : blocked
+  if (reason === null) return actions
+  const refused = { allowed: false, reason }
+  return {
+    ...actions,
+    ...(actions.start.allowed && { start: refused }),
+    ...(actions.resume.allowed && { resume: refused }),
+  }
 }
 
 export interface VmViewDeps {
@@ -56,6 +63,8 @@ export interface VmViewDeps {
   /** Long work under way on it. */
   readonly busy: (id: string) => BusyDocument | null
   readonly lineage: (id: string) => LineageDocument | null
+  /** Its lease and whether it is idle; the same object until it changes. */
+  readonly lab: (id: string) => VmLab | null
 }
 
 const NOBODY = { vnc: 0, serial: 0 }
@@ -67,6 +76,7 @@ export function createVmViews({
   userName,
   busy,
   lineage: lineageOf,
+  lab: labOf,
 }: VmViewDeps): VmViews {
   const cache = new Map<string, CacheEntry>()
   let surroundings = 0
@@ -76,6 +86,7 @@ export function createVmViews({
     const watching = runtime.live === null ? NOBODY : viewers.viewers(record.id)
     const work = busy(record.id)
     const lineage = lineageOf(record.id)
+    const lab = labOf(record.id)
     let entry = cache.get(record.id)
     if (
       entry === undefined ||
@@ -85,7 +96,8 @@ export function createVmViews({
       entry.vncViewers !== watching.vnc ||
       entry.serialViewers !== watching.serial ||
       entry.work !== work ||
-      entry.lineage !== lineage
+      entry.lineage !== lineage ||
+      entry.lab !== lab
     ) {
       entry = {
         record,
@@ -95,13 +107,14 @@ export function createVmViews({
         serialViewers: watching.serial,
         work,
         lineage,
+        lab,
         byRole: new Map(),
       }
       cache.set(record.id, entry)
     }
     let view = entry.byRole.get(role)
     if (view === undefined) {
-      view = { vm: buildView(record, runtime, watching, work, lineage, role), text: null }
+      view = { vm: buildView(record, runtime, watching, work, lineage, lab, role), text: null }
       entry.byRole.set(role, view)
     }
     return view
@@ -122,6 +135,7 @@ export function createVmViews({
     watching: { vnc: number; serial: number },
     work: BusyDocument | null,
     lineage: LineageDocument | null,
+    lab: VmLab | null,
     role: RoleName,
   ): Vm => ({
     // Ids come from the store, whose documents were parsed when they were written.
@@ -144,8 +158,9 @@ export function createVmViews({
     }),
     ...(lineage?.template != null && { template: lineage.template }),
     ...(lineage?.origin != null && { origin: lineage.origin }),
+    ...(lab !== null && { lab }),
     owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
-    actions: actionsOf(role, runtime.state, lineage?.template != null),
+    actions: actionsOf(role, runtime.state, lineage?.template != null, lab?.blocked ?? null),
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,
   })

@@ -38,6 +38,8 @@ export interface VmEngineDeps {
     assertMayDelete(caller: Caller, record: VmRecord): void
     assertMayChange(id: string, patch: VmSpecPatch): void
   }
+  /** @throws EngineError conflict where a lease is over or a device is booked by another */
+  readonly assertMayRun: (vmId: string) => void
   /** Makes another sample rate worthwhile for a while. */
   readonly watched: () => void
 }
@@ -189,7 +191,10 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       return supervisor.reset(r.id, caller.name)
     }),
     pause: power('vmPause', 'paused', (r, caller) => supervisor.pause(r.id, caller.name)),
-    resume: power('vmResume', 'resumed', (r, caller) => supervisor.resume(r.id, caller.name)),
+    resume: power('vmResume', 'resumed', async (r, caller) => {
+      deps.assertMayRun(r.id)
+      return supervisor.resume(r.id, caller.name)
+    }),
     async commandLine(caller, id, { of }) {
       const record = requireVm(records, caller, id)
       const runtime = supervisor.runtime(id)

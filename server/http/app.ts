@@ -32,6 +32,7 @@ import { backupRoutes } from '#server/http/routes/backups.ts'
 import { cloneRoutes } from '#server/http/routes/clones.ts'
 import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
+import { labRoutes } from '#server/http/routes/lab.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
 import { seedRoutes } from '#server/http/routes/seeds.ts'
 import { sessionRoutes } from '#server/http/routes/session.ts'
@@ -235,6 +236,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...applianceRoutes(engine),
       ...hostRoutes(engine),
       ...storageRoutes(engine),
+      ...labRoutes(engine),
     },
     {
       identify: (request) => identify(request.raw, auth, credentials),

@@ -108,6 +108,22 @@ export function engineDouble(): EngineDouble {
   const group = (name: string, methods: readonly string[]) =>
     Object.fromEntries(methods.map((m) => [m, method(`${name}.${m}`)]))
   const engine = {
+    lab: group('lab', [
+      'policy',
+      'updatePolicy',
+      'leases',
+      'lease',
+      'extend',
+      'setLease',
+      'powerSchedules',
+      'createPowerSchedule',
+      'updatePowerSchedule',
+      'deletePowerSchedule',
+      'skipPowerSchedule',
+      'bookings',
+      'book',
+      'unbook',
+    ]),
     vms: group('vms', [
       'list',
       'view',

@@ -25,6 +25,8 @@ export type Collection =
   | 'upload'
   | 'download'
   | 'job'
+  | 'lab'
+  | 'booking'
   | 'meta'
 
 export interface ActivityQuery {

@@ -131,5 +131,8 @@ export const account = defineMessages('account', {
     host_view: 'see the host and metrics',
     user_manage: 'manage people',
     activity_view_all: 'see everybody’s activity',
+    vm_lease: 'extend leases',
+    device_book: 'book devices of the host',
+    lab_manage: 'decide about leases, idle VMs and bookings',
   },
 })

@@ -12,6 +12,7 @@ export const overview = defineMessages('overview', {
     schedule: {
       snapshot: 'The scheduled snapshot of {name} failed',
       backup: 'The scheduled backup of {name} failed',
+      power: '{name} could not be switched on or off as planned',
     },
     backup: { failed: 'The backup of {name} failed', late: '{name} has not been backed up for long' },
     kvm: 'Guests run without hardware acceleration',
