@@ -56,8 +56,10 @@ export interface LeaseDeps {
 }
 
 export interface Leases {
-  /** A new VM gets what the host gives. */
+  /** A VM about which nothing was decided yet gets what the host gives. */
   begin(record: VmRecord): void
+  /** Those that exist stay without a lease: a new rule must not end what nobody knew would end. */
+  spareExisting(): void
   view(vmId: string): Lease | null
   /** Why it may not run, and what to do; null: it may. */
   blocked(vmId: string): string | null
@@ -93,12 +95,14 @@ export function createLeases(deps: LeaseDeps): Leases {
       ownerId: record.ownerId,
       durable: true,
     })
-  const storedOf = (state: LeaseState, endsAt: string | null, before: Partial<StoredLease> = {}): StoredLease => ({
-    ...{ ran: null, done: null },
-    ...before,
-    ...state,
-    endsAt,
+  const storedOf = (
+    { phase, endMs, phaseMs, todo }: LeaseState,
+    endsAt: string | null,
+    ran: StoredLease['ran'] = null,
+  ): StoredLease => ({
+    ...{ phase, endMs, phaseMs, todo, endsAt, ran },
     phaseAt: new Date(time.wallMs()).toISOString(),
+    done: null,
   })
 
   const warn = (record: VmRecord, lease: StoredLease): void =>
@@ -127,7 +131,7 @@ export function createLeases(deps: LeaseDeps): Leases {
           : state === 'paused'
             ? 'paused'
             : 'off'
-    lab.change(record.id, { lease: storedOf(advanced(lease, step, time.steadyMs()), lease.endsAt, { ran }) })
+    lab.change(record.id, { lease: storedOf(advanced(lease, step, time.steadyMs()), lease.endsAt, ran) })
     return true
   }
 
@@ -251,14 +255,16 @@ export function createLeases(deps: LeaseDeps): Leases {
 
   return {
     begin(record) {
-      const { policy, leaseSince } = policies.read()
-      if (lab.has(record.id) || leaseSince === null || record.createdAt < leaseSince) return
-      const { defaultHours } = policy.lease
-      if (defaultHours === null) return
+      const { defaultHours } = policies.read().policy.lease
+      if (defaultHours === null || lab.has(record.id)) return
       const now = time.steadyMs()
       const endMs = now + defaultHours * HOUR_MS
       lab.change(record.id, { lease: storedOf(renewed(endMs, now), time.dateOf(endMs)) })
     },
+    spareExisting: () =>
+      store.transaction(() => {
+        for (const { id } of records.all()) if (!lab.has(id)) lab.change(id, {})
+      }),
     view(vmId) {
       const { lease } = lab.of(vmId)
       if (lease === null || (lease.endMs === null && lease.phase === 'active')) return null

@@ -159,7 +159,11 @@ export function createLabRoom(deps: LabRoomDeps): LabRoom {
     },
     async updatePolicy(caller, patch, expected) {
       if (!may(caller, 'lab.manage')) throw new EngineError('forbidden', 'Only an administrator may set this.')
-      policies.change(patch, expected, new Date(time.wallMs()))
+      const isFirst = patch.lease?.defaultHours != null && policies.read().policy.lease.defaultHours === null
+      store.transaction(() => {
+        if (isFirst) leases.spareExisting()
+        policies.change(patch, expected)
+      })
       journal.write({
         what: 'labPolicyUpdate',
         text: `${caller.name} changed the lab settings: ${Object.keys(patch).join(', ') || 'nothing'}.`,

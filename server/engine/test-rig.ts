@@ -158,7 +158,7 @@ export async function anotherRun(meanwhile: () => void): Promise<void> {
 beforeAll(async () => {
   // Its parent is root's alone, as mktemp makes it: the engine opens the way for guests.
   now = await run()
-  for (const { userId, name } of [ADMIN, ANN, BEN, EYE]) now.store.put('user', userId, { id: userId, name })
+  for (const { userId, name, role } of [ADMIN, ANN, BEN, EYE]) now.store.put('user', userId, { id: userId, name, role })
 })
 afterEach(async () => {
   const { engine } = now

@@ -5,13 +5,13 @@ import { EngineError } from '#server/engine/errors.ts'
 import type { Store } from '#server/store/types.ts'
 
 const KEY = 'lab-policy'
-const Document = z.object({ v: z.literal(1), policy: LabPolicy, leaseSince: z.string().nullable() })
+const Document = z.object({ v: z.literal(1), policy: LabPolicy })
 
 export interface LabPolicies {
   /** @returns revision 0 until somebody decided */
-  read(): { readonly policy: LabPolicy; readonly revision: number; readonly leaseSince: string | null }
+  read(): { readonly policy: LabPolicy; readonly revision: number }
   /** @throws EngineError bad_input, stale_revision */
-  change(patch: LabPolicyPatch, expected: number | null, now: Date): void
+  change(patch: LabPolicyPatch, expected: number | null): void
 }
 
 export function createLabPolicies(store: Store, warn: (message: string, error?: unknown) => void): LabPolicies {
@@ -22,11 +22,10 @@ export function createLabPolicies(store: Store, warn: (message: string, error?: 
   let current = {
     policy: parsed.data?.policy ?? DEFAULT_LAB_POLICY,
     revision: found?.revision ?? 0,
-    leaseSince: parsed.data?.leaseSince ?? null,
   }
   return {
     read: () => current,
-    change(patch, expected, now) {
+    change(patch, expected) {
       const given = Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined))
       const policy = LabPolicy.parse({ ...current.policy, ...given })
       const { defaultHours, maxHours } = policy.lease
@@ -34,16 +33,10 @@ export function createLabPolicies(store: Store, warn: (message: string, error?: 
         throw new EngineError('bad_input', 'The longest lease may not be shorter than the one new VMs get.', {
           field: 'lease.maxHours',
         })
-      const leaseSince =
-        defaultHours === null
-          ? null
-          : current.policy.lease.defaultHours === null
-            ? now.toISOString()
-            : current.leaseSince
-      const revision = store.cas('meta', KEY, { v: 1, policy, leaseSince }, expected ?? current.revision)
+      const revision = store.cas('meta', KEY, { v: 1, policy }, expected ?? current.revision)
       if (revision === null)
         throw new EngineError('stale_revision', 'Somebody changed these settings meanwhile; look at them again.')
-      current = { policy, revision, leaseSince }
+      current = { policy, revision }
     },
   }
 }
