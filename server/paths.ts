@@ -101,6 +101,8 @@ export interface VmRunPaths {
   readonly agent: string
   /** What was launched: argv, spec, start time, boot id; read back on adoption. */
   readonly launch: string
+  /** Why its disks stopped it, and who wants it to stay so; there while it is stopped by them. */
+  readonly pause: string
   readonly stderr: string
   readonly screenshot: string
 }
@@ -116,6 +118,7 @@ export function vmRunPaths(runDir: string, vmId: string): VmRunPaths {
     serial: join(dir, 'ser.sock'),
     agent: join(dir, 'qga.sock'),
     launch: join(dir, 'launch.json'),
+    pause: join(dir, 'pause.json'),
     stderr: join(dir, 'stderr.log'),
     screenshot: join(dir, 'screen.png'),
   }

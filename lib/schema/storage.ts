@@ -65,7 +65,9 @@ export const Pool = z
       allocatedBytes: z.number(),
       /** What guests see. */
       virtualBytes: z.number(),
-      /** When every volume has been written to its end. */
+      /** What the files that are written may still take. */
+      growthBytes: z.number(),
+      /** What all files take once every volume has been written to its end. */
       worstCaseBytes: z.number(),
       trashedBytes: z.number(),
     }),
@@ -192,7 +194,7 @@ export const VolumeAttach = z.strictObject({ vmId: VmId })
 export const StorageNeed = z
   .strictObject({
     id: z.string(),
-    kind: z.enum(['pool', 'volume', 'paused']),
+    kind: z.enum(['pool', 'volume', 'room', 'paused']),
     title: z.string(),
     detail: z.string(),
     poolId: PoolId.nullable(),

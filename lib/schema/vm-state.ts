@@ -1,6 +1,6 @@
 /** What a VM is doing, as opposed to what it should be (`vm-spec.ts`). */
 import * as z from 'zod'
-import { Instant, Revision, UserId, VmId } from './ids.ts'
+import { Instant, PoolId, Revision, UserId, VmId } from './ids.ts'
 import { VmLab } from './lab.ts'
 import { VmOrigin } from './origin.ts'
 import { AcceleratorChoice, VmSpec } from './vm-spec.ts'
@@ -111,6 +111,32 @@ export const VmLive = z
   .meta({ id: 'VmLive' })
 export type VmLive = z.output<typeof VmLive>
 
+/** Why disks that cannot be written stopped a guest, and what it waits for. */
+export const DiskPause = z
+  .strictObject({
+    since: Instant,
+    disks: z.array(
+      z.strictObject({
+        /** Device of the definition. */
+        device: z.string(),
+        /** `room`: its pool is full. `limit`: a quota, or the largest size a file may have. `other`: writing failed. */
+        cause: z.enum(['room', 'limit', 'other']),
+        /** Null where it is not a volume. */
+        pool: z.strictObject({ id: PoolId, name: z.string() }).nullable(),
+        /** In the pool when it was last looked at; null: not known. */
+        freeBytes: z.number().nullable(),
+        /** With so much free it goes on; null: not known. */
+        neededBytes: z.number().nullable(),
+      }),
+    ),
+    /** It goes on by itself once there is room in each pool. */
+    resumesItself: z.boolean(),
+    /** Who wants it to stay paused (`vmPause`); null: nobody. */
+    heldBy: z.string().nullable(),
+  })
+  .meta({ id: 'DiskPause' })
+export type DiskPause = z.output<typeof DiskPause>
+
 /** Whether a power action is possible now, and if not, why; drives both the buttons and the API's refusals. */
 export const ActionState = z.strictObject({ allowed: z.boolean(), reason: z.string().nullable() })
 
@@ -130,6 +156,8 @@ export const Vm = z
     live: VmLive.optional(),
     pending: z.array(PendingChange),
     lastExit: VmExit.nullable(),
+    /** Its disks stopped it. Absent when they did not. */
+    diskPause: DiskPause.optional(),
     /** Long work under way on it: a snapshot, a backup, a move of a disk. Absent when there is none. */
     work: z
       .strictObject({

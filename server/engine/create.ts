@@ -27,9 +27,11 @@ import { createBackups } from './backup-setup.ts'
 import { createCloneEngine, templateRules } from './clones.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
+import { createDiskPauses } from './disk-pauses.ts'
 import { autostart, legacyDisks, settleDeleted, watchDisks } from './engine-start.ts'
 import { EngineError } from './errors.ts'
 import { createEventEngine } from './event-stream.ts'
+import { watchGuests } from './guest-watch.ts'
 import { hostFacts } from './host-facts.ts'
 import { createImageUses } from './image-uses.ts'
 import { createImageEngine, usersVisibleTo } from './images.ts'
@@ -41,6 +43,7 @@ import { createLossRecord } from './loss-record.ts'
 import { stopPngWorker } from './png.ts'
 import { createPoolEngine } from './pools.ts'
 import { createReaders } from './readers.ts'
+import { createRoomWatch } from './room-watch.ts'
 import { createRunningPlan } from './running-plan.ts'
 import { createSeeds } from './seeds.ts'
 import { createSnapshotRoom } from './snapshot-room.ts'
@@ -116,6 +119,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     accelerator: deps.accelerator,
     userName,
     busy: (vmId) => busy.get(vmId),
+    pause: (vmId) => pauses.of(vmId),
     lineage: (vmId) => lineage.of(vmId),
     lab: (vmId) => lab.of(vmId),
   })
@@ -203,6 +207,21 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     ...{ pools, volumes, health, usage, library, userName, trashDays: config.trashDays },
     vm: (id) => records.get(id),
     runtime: (id) => supervisor.runtime(id),
+    warnings: () => roomWatch.warnings(),
+    pause: (id) => pauses.of(id),
+  })
+  const roomWatch = createRoomWatch({
+    ...{ pools, volumes, health, journal, warn },
+    onChange: (id) => void hub.publish('pool', id, null),
+  })
+  const pauses = createDiskPauses({
+    ...{ runDir: config.runDir, supervisor, records, pools, volumes, health, journal, warn },
+    isBusy: (vmId) => busy.get(vmId) !== null,
+    onChange(vmId) {
+      const record = records.get(vmId)
+      if (record !== null) announcer.definitionChanged(record, false)
+      for (const id of new Set(volumes.ofVm(vmId).map(({ poolId }) => poolId))) hub.publish('pool', id, null)
+    },
   })
   const seeds = createSeeds({
     store,
@@ -283,6 +302,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     runningBut: (vmId) => runningBut(vmId, null),
     templates: templateRules(lineage, records),
     assertMayRun: lab.assertMayRun,
+    holdPaused: (vmId, by) => pauses.hold(vmId, by),
     watched: readers.looked,
   })
   const appliances = createApplianceEngine({
@@ -410,7 +430,14 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const exits = records.lastExits()
   const released = watchDisks((vmId) => definer.afterRelease(vmId), warn)
   const losses = createLossRecord(records, journal)
+  const followGuests = watchGuests(supervisor, (work) => {
+    roomWatch.follow(work)
+    pauses.follow(work)
+  })
   const stopListening = supervisor.onChange((vmId, runtime: VmRuntime, exited) => {
+    followGuests(vmId, runtime)
+    roomWatch.runtimeChanged(vmId, runtime)
+    pauses.runtimeChanged(vmId, runtime)
     if (exited !== null) onExit(vmId, exited)
     released(vmId, runtime)
     losses.changed(vmId, runtime)
@@ -517,6 +544,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       looking.abort(new Error('closing'))
       await lookedInside
       health.close()
+      roomWatch.close()
+      pauses.close()
       seeds.close()
       readers.close()
       stopListening()

@@ -1,8 +1,10 @@
 /** Pools and volumes as the API shows them, each caller what they may see. Reads memory only. */
 import { ImageId, LayerId, PoolId, UserId, VmId, VolumeId } from '#lib/schema/ids.ts'
 import type { Pool, StorageNeed, Volume, VolumeDetail } from '#lib/schema/storage.ts'
+import type { DiskPause } from '#lib/schema/vm-state.ts'
 import type { ImageLibrary } from '#server/images/library.ts'
 import type { PoolHealth } from '#server/storage/pool-health.ts'
+import { bytesInWords } from '#server/storage/pool-state.ts'
 import { LOCAL_POOL_ID, type PoolDocument, type Pools } from '#server/storage/pools.ts'
 import type { Usage } from '#server/storage/usage.ts'
 import type { LayerDocument, VolumeDocument } from '#server/storage/volume-documents.ts'
@@ -10,6 +12,8 @@ import { layersOf, sumVolumes } from '#server/storage/volume-sums.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
+import { pauseSentence } from './disk-pause-words.ts'
+import type { RoomWarning } from './room-watch.ts'
 import type { Caller } from './types.ts'
 import type { VmRecord } from './vm-records.ts'
 
@@ -23,6 +27,10 @@ export interface StorageViewDeps {
   readonly library: ImageLibrary
   readonly vm: (id: string) => VmRecord | null
   readonly runtime: (vmId: string) => VmRuntime
+  /** Disks of running guests that may use up their pool. */
+  readonly warnings: () => readonly RoomWarning[]
+  /** Why its disks stopped a guest. */
+  readonly pause: (vmId: string) => DiskPause | null
   readonly userName: (id: string) => string
   readonly trashDays: number
 }
@@ -104,7 +112,11 @@ export function createStorageViews(deps: StorageViewDeps): StorageViews {
       createdAt: volume.createdAt,
     } satisfies Volume
   }
-  const sumAll = (layers: Map<string, LayerDocument>) => sumVolumes({ volumes: volumes.all(), layers, allocated })
+  const sumAll = (layers: Map<string, LayerDocument>) =>
+    sumVolumes({
+      ...{ volumes: volumes.all(), layers, allocated },
+      holdsSnapshots: (id) => volumes.heldBy(id).length > 0,
+    })
   const view = (volume: VolumeDocument): Volume => {
     const layers = layerMap()
     return viewWith(volume, layers, sumAll(layers))
@@ -169,6 +181,14 @@ export function createStorageViews(deps: StorageViewDeps): StorageViews {
         list.reduce((total, volume) => total + of(volume), 0)
       const own = (volume: VolumeDocument) => sums.get(volume.id)?.allocatedBytes ?? 0
       const worst = (volume: VolumeDocument) => sums.get(volume.id)?.worstCaseBytes ?? volume.sizeBytes
+      // Files that several disks share count once here; files of disks in the trash, and what snapshots keep, as well.
+      const allocatedBytes = [...layers.values()]
+        .filter((layer) => layer.poolId === pool.id)
+        .reduce((total, layer) => total + (allocated(layer.id) ?? 0), 0)
+      const growthBytes = volumes
+        .all()
+        .filter(({ trashedAt, head }) => trashedAt === null && layers.get(head)?.poolId === pool.id)
+        .reduce((total, { id }) => total + (sums.get(id)?.growthBytes ?? 0), 0)
       const reservedBytes = pools.space(pool.id).outstandingBytes
       const { look } = seen
       const people = new Map<string, VolumeDocument[]>()
@@ -207,12 +227,10 @@ export function createStorageViews(deps: StorageViewDeps): StorageViews {
         reserveBytes: pool.reserveBytes,
         volumes: {
           count: alive.length,
-          // Files that several disks share count once here.
-          allocatedBytes: [...layers.values()]
-            .filter((layer) => layer.poolId === pool.id)
-            .reduce((total, layer) => total + (allocated(layer.id) ?? 0), 0),
+          allocatedBytes,
           virtualBytes: sum(alive, (volume) => volume.sizeBytes),
-          worstCaseBytes: sum(alive, worst),
+          growthBytes,
+          worstCaseBytes: allocatedBytes + growthBytes,
           trashedBytes: sum(
             here.filter((volume) => volume.trashedAt !== null),
             own,
@@ -258,6 +276,36 @@ export function createStorageViews(deps: StorageViewDeps): StorageViews {
           detail: problem,
           poolId: PoolId.parse(volume.poolId),
           vmId: vm?.id ?? null,
+        })
+      }
+      const seenOf = (vmId: string) => {
+        const record = deps.vm(vmId)
+        return record !== null && canSeeVm(caller, record) ? record : null
+      }
+      for (const { vmId, device, volumeId, poolId, growthBytes } of deps.warnings()) {
+        const record = seenOf(vmId)
+        const free = health.view(poolId).look?.freeBytes ?? 0
+        if (record === null) continue
+        found.push({
+          id: `room:${volumeId}`,
+          kind: 'room',
+          title: `${record.spec.name}: disk ${device} may run out of room`,
+          detail: `The storage pool ${poolName(poolId)} is filling: ${bytesInWords(free)} are free, and this disk may still take ${bytesInWords(growthBytes)}. When the pool is full the guest is paused. Empty the trash, remove images, backups or disks, move disks to another pool, or enlarge the storage.`,
+          poolId: PoolId.parse(poolId),
+          vmId: VmId.parse(vmId),
+        })
+      }
+      for (const vmId of new Set(volumes.all().flatMap(({ vm }) => vm?.id ?? []))) {
+        const pause = deps.pause(vmId)
+        const record = pause === null ? null : seenOf(vmId)
+        if (pause === null || record === null) continue
+        found.push({
+          id: `paused:${vmId}`,
+          kind: 'paused',
+          title: `${record.spec.name} is paused by its disks`,
+          detail: pauseSentence(pause),
+          poolId: pause.disks[0]?.pool?.id ?? null,
+          vmId: VmId.parse(vmId),
         })
       }
       return found

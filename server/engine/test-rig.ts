@@ -25,6 +25,7 @@ import { prepareDataDir } from '#server/store/data-dir.ts'
 import { openStore } from '#server/store/sqlite.ts'
 import { createSupervisor } from '#server/vm/supervisor.ts'
 import { createEngine, type RunningEngine } from './create.ts'
+import type { EngineDeps } from './deps.ts'
 import type { LabTimes } from './lab.ts'
 import type { SeedTimes } from './seed-use.ts'
 import type { Caller } from './types.ts'
@@ -72,6 +73,7 @@ export const EYE = caller(4, 'eye', 'viewer')
 /** Of the next server run (`anotherRun`). */
 export const options: {
   seedTimes?: SeedTimes
+  poolTimes?: NonNullable<EngineDeps['poolTimes']>
   labClock?: LabClock
   labTimes?: LabTimes
   hostDevices?: HostDevices
@@ -136,6 +138,7 @@ async function run(): Promise<Run> {
     ...(options.labClock && { labClock: options.labClock }),
     ...(options.labTimes && { labTimes: options.labTimes }),
     ...(options.seedTimes && { seedTimes: options.seedTimes }),
+    ...(options.poolTimes && { poolTimes: options.poolTimes }),
     log: { info() {}, warn() {}, error() {} },
   })
   return { engine, store, hub, supervisor }

@@ -62,6 +62,7 @@ function rig() {
     },
     userName: () => 'ann',
     busy: () => null,
+    pause: () => null,
     lineage: () => null,
     lab: () => null,
   })

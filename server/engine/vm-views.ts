@@ -6,12 +6,13 @@
 import { TEMPLATE_STAYS_OFF } from '#lib/clones/rules.ts'
 import type { VmLab } from '#lib/schema/lab.ts'
 import type { Role } from '#lib/schema/user.ts'
-import type { Vm, VmAccelerator } from '#lib/schema/vm-state.ts'
+import type { DiskPause, Vm, VmAccelerator } from '#lib/schema/vm-state.ts'
 import type { LineageDocument } from '#server/clones/lineage.ts'
 import type { ViewerCounts } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import { actionsFor } from './access.ts'
 import type { AcceleratorSource } from './deps.ts'
+import { pauseSentence } from './disk-pause-words.ts'
 import { pendingOf } from './live-change.ts'
 import type { BusyDocument } from './vm-busy.ts'
 import type { VmRecord } from './vm-records.ts'
@@ -29,6 +30,7 @@ interface CacheEntry {
   readonly vncViewers: number
   readonly serialViewers: number
   readonly work: BusyDocument | null
+  readonly pause: DiskPause | null
   readonly lineage: LineageDocument | null
   readonly lab: VmLab | null
   readonly byRole: Map<RoleName, CachedView>
@@ -43,15 +45,20 @@ export interface VmViews {
   invalidate(): void
 }
 
-function actionsOf(role: RoleName, state: Vm['state'], isTemplate: boolean, blocked: string | null): Vm['actions'] {
+function actionsOf(
+  role: RoleName,
+  state: Vm['state'],
+  { lineage, lab, pause }: Pick<CacheEntry, 'lineage' | 'lab' | 'pause'>,
+): Vm['actions'] {
   const actions = actionsFor({ role, via: 'session' }, state)
-  const reason = isTemplate ? TEMPLATE_STAYS_OFF : blocked
-  if (reason === null) return actions
-  const refused = { allowed: false, reason }
+  const reason = lineage?.template != null ? TEMPLATE_STAYS_OFF : (lab?.blocked ?? null)
+  const refused = { allowed: false, reason: reason ?? '' }
   return {
     ...actions,
-    ...(actions.start.allowed && { start: refused }),
-    ...(actions.resume.allowed && { resume: refused }),
+    // One that would go on by itself can be told to stay.
+    ...(pause?.resumesItself === true && actions.resume.allowed && { pause: { allowed: true, reason: null } }),
+    ...(reason !== null && actions.start.allowed && { start: refused }),
+    ...(reason !== null && actions.resume.allowed && { resume: refused }),
   }
 }
 
@@ -62,6 +69,8 @@ export interface VmViewDeps {
   readonly userName: (id: string) => string
   /** Long work under way on it. */
   readonly busy: (id: string) => BusyDocument | null
+  /** Why its disks stopped it. */
+  readonly pause: (id: string) => DiskPause | null
   readonly lineage: (id: string) => LineageDocument | null
   /** Its lease and whether it is idle; the same object until it changes. */
   readonly lab: (id: string) => VmLab | null
@@ -75,6 +84,7 @@ export function createVmViews({
   accelerator,
   userName,
   busy,
+  pause: pauseOf,
   lineage: lineageOf,
   lab: labOf,
 }: VmViewDeps): VmViews {
@@ -85,6 +95,7 @@ export function createVmViews({
     const runtime = supervisor.runtime(record.id)
     const watching = runtime.live === null ? NOBODY : viewers.viewers(record.id)
     const work = busy(record.id)
+    const pause = pauseOf(record.id)
     const lineage = lineageOf(record.id)
     const lab = labOf(record.id)
     let entry = cache.get(record.id)
@@ -96,6 +107,7 @@ export function createVmViews({
       entry.vncViewers !== watching.vnc ||
       entry.serialViewers !== watching.serial ||
       entry.work !== work ||
+      entry.pause !== pause ||
       entry.lineage !== lineage ||
       entry.lab !== lab
     ) {
@@ -106,6 +118,7 @@ export function createVmViews({
         vncViewers: watching.vnc,
         serialViewers: watching.serial,
         work,
+        pause,
         lineage,
         lab,
         byRole: new Map(),
@@ -114,7 +127,7 @@ export function createVmViews({
     }
     let view = entry.byRole.get(role)
     if (view === undefined) {
-      view = { vm: buildView(record, runtime, watching, work, lineage, lab, role), text: null }
+      view = { vm: buildView(record, runtime, watching, entry, role), text: null }
       entry.byRole.set(role, view)
     }
     return view
@@ -133,9 +146,7 @@ export function createVmViews({
     record: VmRecord,
     runtime: VmRuntime,
     watching: { vnc: number; serial: number },
-    work: BusyDocument | null,
-    lineage: LineageDocument | null,
-    lab: VmLab | null,
+    { work, pause, lineage, lab }: Pick<CacheEntry, 'work' | 'pause' | 'lineage' | 'lab'>,
     role: RoleName,
   ): Vm => ({
     // Ids come from the store, whose documents were parsed when they were written.
@@ -145,7 +156,7 @@ export function createVmViews({
     state: runtime.state,
     runState: runtime.runState,
     since: runtime.since,
-    stateDetail: runtime.detail,
+    stateDetail: pause === null ? runtime.detail : [pauseSentence(pause), ...runtime.troubles].join(' '),
     accelerator: acceleratorOf(record, runtime),
     spec: record.spec,
     ...(runtime.live !== null && {
@@ -153,6 +164,7 @@ export function createVmViews({
     }),
     pending: pendingOf(record.spec, runtime),
     lastExit: runtime.lastExit,
+    ...(pause !== null && { diskPause: pause }),
     ...(work !== null && {
       work: { what: work.what, sentence: work.sentence, by: work.by, since: work.since, jobId: work.jobId },
     }),
@@ -160,7 +172,7 @@ export function createVmViews({
     ...(lineage?.origin != null && { origin: lineage.origin }),
     ...(lab !== null && { lab }),
     owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
-    actions: actionsOf(role, runtime.state, lineage?.template != null, lab?.blocked ?? null),
+    actions: actionsOf(role, runtime.state, { lineage, lab, pause }),
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,
   })

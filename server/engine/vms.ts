@@ -40,6 +40,8 @@ export interface VmEngineDeps {
   }
   /** @throws EngineError conflict where a lease is over or a device is booked by another */
   readonly assertMayRun: (vmId: string) => void
+  /** It stays paused although its disks alone stopped it. @returns false when they did not @throws EngineError no_space */
+  readonly holdPaused: (vmId: string, by: string) => boolean
   /** Makes another sample rate worthwhile for a while. */
   readonly watched: () => void
 }
@@ -190,7 +192,9 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       restarts.forget(r.id)
       return supervisor.reset(r.id, caller.name)
     }),
-    pause: power('vmPause', 'paused', (r, caller) => supervisor.pause(r.id, caller.name)),
+    pause: power('vmPause', 'paused', async (r, caller) =>
+      deps.holdPaused(r.id, caller.name) ? supervisor.runtime(r.id) : supervisor.pause(r.id, caller.name),
+    ),
     resume: power('vmResume', 'resumed', async (r, caller) => {
       deps.assertMayRun(r.id)
       return supervisor.resume(r.id, caller.name)

@@ -124,6 +124,11 @@ export function replaceFile(path: string, text: string): void {
   renameSync(temporary, path)
 }
 
+/** The same for a file that shall be gone; one that is not there is. */
+export function dropFile(path: string): void {
+  rmSync(path, { force: true })
+}
+
 /** A file that is there whole after a power cut, mode 0600. @throws Error ENOSPC … */
 export function writeDurably(path: string, text: string): void {
   const temporary = `${path}.new`

@@ -71,6 +71,7 @@ it('what several disks stand on counts for none of them, and the worst case of e
         one as never,
       ]),
     ),
+    holdsSnapshots: () => false,
     allocated: (id) => bytes[id] ?? null,
   })
   expect(sums.get('A')).toMatchObject({ allocatedBytes: 10, layers: 2, worstCaseBytes: worstCaseOfFile(GIB, 'qcow2') })

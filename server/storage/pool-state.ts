@@ -18,7 +18,7 @@ export interface PoolJudgement {
 }
 
 /** Below this, writes of guests are about to fail. */
-const FULL_BYTES = 16 * 2 ** 20
+export const FULL_BYTES = 16 * 2 ** 20
 
 /**
  * Bytes of a file system that are never given out.
