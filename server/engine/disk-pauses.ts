@@ -181,7 +181,7 @@ export function createDiskPauses(deps: DiskPausesDeps): DiskPauses {
 
   /** Asks which disks stopped it, and why. */
   const inquire = async (vmId: string, guest: Followed): Promise<void> => {
-    const before = guest.wasFound ? await readStored(fileOf(vmId)) : null
+    const before = stored.get(vmId) ?? (guest.wasFound ? await readStored(fileOf(vmId)) : null)
     const known = new Map(before?.disks.map(({ device, cause }) => [device, cause]))
     const found = await stoppedDisks(guest.work, guest.causes, known)
     const ids = new Set(found.flatMap(({ device }) => poolIdOf(vmId, device) ?? []))
@@ -210,10 +210,23 @@ export function createDiskPauses(deps: DiskPausesDeps): DiskPauses {
     lookAgain()
   }
 
+  const ask = (vmId: string, guest: Followed): void => {
+    if (guest.isAsking) return
+    guest.isAsking = true
+    const told = guest.causes.size
+    inquire(vmId, guest)
+      .catch((error: unknown) => {
+        if (!guest.work.signal.aborted) deps.warn(`VM ${vmId}: QEMU did not say which disk stopped it`, error)
+      })
+      .finally(() => {
+        guest.isAsking = false
+        if (guest.causes.size > told && isStopped(vmId)) ask(vmId, guest)
+      })
+  }
+
   const over = (vmId: string): void => {
     if (!stored.delete(vmId)) return
     views.delete(vmId)
-    guests.get(vmId)?.causes.clear()
     dropFile(fileOf(vmId))
     deps.onChange(vmId)
   }
@@ -229,8 +242,13 @@ export function createDiskPauses(deps: DiskPausesDeps): DiskPauses {
       guests.set(work.vmId, guest)
       if (!wasFound) dropFile(fileOf(work.vmId))
       const stop = work.onEvent((event) => {
+        // What it told before it went on is over.
+        if (event.event === 'RESUME') guest.causes.clear()
         const found = stopOf(event)
-        if (found !== null) guest.causes.set(found.node, found.cause)
+        if (found === null || guest.causes.has(found.node)) return
+        guest.causes.set(found.node, found.cause)
+        // Requests to another disk may fail after the first has stopped the guest.
+        if (stored.has(work.vmId)) ask(work.vmId, guest)
       })
       work.signal.addEventListener(
         'abort',
@@ -250,15 +268,7 @@ export function createDiskPauses(deps: DiskPausesDeps): DiskPauses {
         return
       }
       const guest = guests.get(vmId)
-      if (guest === undefined || guest.isAsking || stored.has(vmId)) return
-      guest.isAsking = true
-      inquire(vmId, guest)
-        .catch((error: unknown) => {
-          if (!guest.work.signal.aborted) deps.warn(`VM ${vmId}: QEMU did not say which disk stopped it`, error)
-        })
-        .finally(() => {
-          guest.isAsking = false
-        })
+      if (guest !== undefined && !stored.has(vmId)) ask(vmId, guest)
     },
     of: (vmId) => views.get(vmId) ?? null,
     hold(vmId, by) {

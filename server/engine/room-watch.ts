@@ -99,11 +99,10 @@ export function createRoomWatch(deps: RoomWatchDeps): RoomWatch {
     })
   }
 
-  const survey = async (poolId: string): Promise<void> => {
-    const present = [...guests.values()]
-    const found = (
+  const askAll = async (works: readonly GuestWork[], poolId: string): Promise<Found[]> =>
+    (
       await Promise.all(
-        present.map((work) =>
+        works.map((work) =>
           ask(work, poolId).catch((error: unknown) => {
             if (!work.signal.aborted) deps.warn(`VM ${work.vmId}: its disk files could not be looked at`, error)
             return []
@@ -111,6 +110,25 @@ export function createRoomWatch(deps: RoomWatchDeps): RoomWatch {
         ),
       )
     ).flat()
+
+  const isPast = async (
+    set: readonly Found[],
+    thresholds: ReadonlyMap<string, number>,
+    poolId: string,
+  ): Promise<boolean> => {
+    const ids = new Set(set.map(({ vmId }) => vmId))
+    const now = await askAll(
+      [...guests.values()].filter(({ vmId }) => ids.has(vmId)),
+      poolId,
+    )
+    return now.some(({ volume, file, hasBell }) => {
+      const threshold = thresholds.get(volume.id) ?? 0
+      return hasBell && threshold > 0 && file.lengthBytes > threshold
+    })
+  }
+
+  const survey = async (poolId: string): Promise<void> => {
+    const found = await askAll([...guests.values()], poolId)
     if (found.length > 0) await health.look(poolId)
     const room = roomOf(poolId)
     if (room === null || isClosed) return
@@ -119,17 +137,23 @@ export function createRoomWatch(deps: RoomWatchDeps): RoomWatch {
     }))
     setAt.set(poolId, room.freeBytes)
     const thresholds = thresholdsOf(growing, room)
+    const changed = found.filter(({ volume, file, hasBell }) => {
+      const wanted = hasBell ? (thresholds.get(volume.id) ?? 0) : 0
+      return wanted !== file.threshold
+    })
     await Promise.all(
-      found.map(async ({ volume, vmId, file, hasBell }) => {
-        const wanted = hasBell ? (thresholds.get(volume.id) ?? 0) : 0
+      changed.map(async ({ volume, vmId, file, hasBell }) => {
         const work = guests.get(vmId)
-        if (work === undefined || wanted === file.threshold) return
-        await setThreshold(work, file.node, wanted).catch((error: unknown) => {
+        if (work === undefined) return
+        const bytes = hasBell ? (thresholds.get(volume.id) ?? 0) : 0
+        await setThreshold(work, file.node, bytes).catch((error: unknown) => {
           // It ended, or the disk was taken out meanwhile, which is a reason to count again.
           if (!work.signal.aborted) deps.warn(`VM ${vmId}: no warning could be set on ${volume.name}`, error)
         })
       }),
     )
+    // One that wrote past its bell before it hung does not ring it, if it writes no more.
+    if (changed.length > 0 && (await isPast(changed, thresholds, poolId))) soon(poolId)
     tell(poolId, found, room, isRunningOut(growing, room))
   }
 

@@ -1,6 +1,7 @@
 /**
- * Which disks stopped a guest (`werror=stop`). QEMU keeps that with each device until it is let go on, so it can be
- * asked after the events of it were missed; why a write failed only the event says.
+ * Which disks stopped a guest (`werror=stop`): those that events told of since it last went on. When the events were
+ * missed, QEMU can be asked: but it keeps with a device that it failed once for as long as it runs, where the device has
+ * its node by name (`cont` resets those alone that `-drive` made).
  * QEMU: qapi/block-core.json (BlockDeviceIoStatus, BLOCK_IO_ERROR); only ENOSPC counts as `nospace`, block/block-backend.c.
  */
 import * as z from 'zod'
@@ -36,7 +37,10 @@ export function stopOf({ event, data }: QmpEvent): { readonly node: string; read
   return { node, cause: nospace === true ? 'room' : isLimit ? 'limit' : 'other' }
 }
 
-/** @param causes by node, as the events told; `known` what is on record of earlier ones, by device @throws QmpError */
+/**
+ * @param causes by node, as the events told since it last ran; `known` what was on record when it was found stopped
+ * @throws QmpError
+ */
 export async function stoppedDisks(
   work: GuestWork,
   causes: ReadonlyMap<string, StopCause>,
@@ -45,9 +49,10 @@ export async function stoppedDisks(
   const blocks = Blocks.parse(await work.ask('query-block'))
   const ids = new Set(work.spec?.disks.map(({ id }) => id))
   return blocks.flatMap(({ qdev = '', inserted, 'io-status': status = 'ok' }) => {
-    if (status === 'ok') return []
     const device = qdev.split('/').find((part) => ids.has(part)) ?? qdev.split('/').at(-1) ?? ''
     const told = causes.get(inserted?.['node-name'] ?? '')
-    return [{ device, cause: status === 'nospace' ? 'room' : (told ?? known.get(device) ?? 'other') }]
+    if (causes.size > 0) return told === undefined ? [] : [{ device, cause: told }]
+    if (status === 'ok' || (known.size > 0 && !known.has(device))) return []
+    return [{ device, cause: known.get(device) ?? (status === 'nospace' ? 'room' : 'other') }]
   })
 }
