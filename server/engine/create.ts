@@ -217,6 +217,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const pauses = createDiskPauses({
     ...{ runDir: config.runDir, supervisor, records, pools, volumes, health, journal, warn },
     isBusy: (vmId) => busy.get(vmId) !== null,
+    assertMayRun: (vmId) => lab.assertMayRun(vmId),
     onChange(vmId) {
       const record = records.get(vmId)
       if (record !== null) announcer.definitionChanged(record, false)

@@ -18,7 +18,7 @@ import type { PoolHealth } from '#server/storage/pool-health.ts'
 import { bytesInWords } from '#server/storage/pool-state.ts'
 import type { Pools } from '#server/storage/pools.ts'
 import { resumeLine } from '#server/storage/thin-room.ts'
-import type { Volumes } from '#server/storage/volumes.ts'
+import type { Volumes } from '#server/storage/volume-types.ts'
 import { type StopCause, stopOf, stoppedDisks } from '#server/vm/block/stopped-disks.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import type { GuestWork } from '#server/vm/work.ts'
@@ -49,6 +49,8 @@ export interface DiskPausesDeps {
   readonly journal: Pick<Journal, 'write'>
   /** Whether long work on the VM is under way; it is not disturbed. */
   readonly isBusy: (vmId: string) => boolean
+  /** @throws EngineError while it shall not run, whatever its disks: its lease is over, a device is somebody else's */
+  readonly assertMayRun: (vmId: string) => void
   readonly onChange: (vmId: string) => void
   readonly warn: (message: string, error?: unknown) => void
 }
@@ -156,12 +158,22 @@ export function createDiskPauses(deps: DiskPausesDeps): DiskPauses {
         !['missing', 'unreachable', 'read-only'].includes(health.view(pool.id).state),
     )
 
+  const mayRun = (vmId: string): boolean => {
+    try {
+      deps.assertMayRun(vmId)
+      return true
+    } catch (error) {
+      if (error instanceof EngineError) return false
+      throw error
+    }
+  }
+
   /** Lets it go on when all it waited for is there. */
   const consider = (vmId: string): void => {
     refresh(vmId)
     const view = views.get(vmId)
     if (view === undefined || !view.resumesItself || resuming.has(vmId)) return
-    if (!isStopped(vmId) || deps.isBusy(vmId) || !hasRoom(view)) return
+    if (!isStopped(vmId) || deps.isBusy(vmId) || !mayRun(vmId) || !hasRoom(view)) return
     resuming.add(vmId)
     resumedAt.set(vmId, performance.now())
     supervisor
