@@ -23,7 +23,10 @@ export class GuestLine {
   }
 
   /** The history comes first. @throws Error when the console refuses */
-  static async open(api: Api, vmId: string): Promise<GuestLine> {
+  static async open(
+    api: Pick<Api, 'call' | 'headers'> & { dashboard: { url: string } },
+    vmId: string,
+  ): Promise<GuestLine> {
     const { ticket, path } = await api.call<{ ticket: string; path: string }>('POST', `/vms/${vmId}/console-tickets`, {
       kind: 'serial',
       mode: 'control',

@@ -31,6 +31,7 @@ type ReadOperation =
   | 'poolList'
   | 'storageNeedList'
   | 'volumeList'
+  | 'volumeView'
   | 'uploadList'
   | 'catalogueList'
   | 'backupList'
@@ -135,6 +136,7 @@ export const queries = {
   poolList: () => ({ ...read('poolList', {}), refetchInterval: HOST_REFRESH_MS }),
   storageNeeds: () => ({ ...read('storageNeedList', {}), refetchInterval: HOST_REFRESH_MS }),
   volumeList: () => ({ ...read('volumeList', {}), refetchInterval: fallbackMs }),
+  volumeView: (id: string) => ({ ...read('volumeView', { params: { id } }), refetchInterval: fallbackMs }),
   hostView: () => ({ ...read('hostView', {}), refetchInterval: HOST_REFRESH_MS }),
   capabilities: () => ({ ...read('capabilitiesView', {}), staleTime: 300_000 }),
   /** Properties of one device, object or machine type; they change with QEMU alone. */

@@ -65,42 +65,54 @@ export function FormDialog({
   )
 }
 
+const POOL_PURPOSES = ['disks', 'backups'] as const
 const at = (error: ApiError | null, field: string) => (error?.field === field ? error.message : undefined)
 
-export function PoolDialog({ onClose }: { readonly onClose: () => void }) {
+/** A new pool, or (given one) what can be changed of it. */
+export function PoolDialog({ pool, onClose }: { readonly pool?: Pool; readonly onClose: () => void }) {
   const t = useT(messages)
-  const [name, setName] = useState('')
+  const [name, setName] = useState(pool?.name ?? '')
   const [path, setPath] = useState('')
-  const [mounted, setMounted] = useState(false)
-  const [reserve, setReserve] = useState<number | null>(null)
-  const { mutate, isPending, error } = useOperation('poolCreate', {
-    onSuccess: (pool) => {
-      showToast({ kind: 'done', title: t('poolDialog.done', { name: pool.name }) })
-      onClose()
-    },
-  })
+  const [mounted, setMounted] = useState(pool?.mustBeMounted ?? false)
+  const [reserve, setReserve] = useState<number | null>(pool?.reserveBytes == null ? null : pool.reserveBytes / GIB)
+  const [purposes, setPurposes] = useState<Pool['purposes']>(pool?.purposes ?? ['disks', 'backups'])
+  const onSuccess = ({ name: done }: Pool) => {
+    showToast({ kind: 'done', title: t(pool ? 'poolDialog.changed' : 'poolDialog.done', { name: done }) })
+    onClose()
+  }
+  const create = useOperation('poolCreate', { onSuccess })
+  const update = useOperation('poolUpdate', { onSuccess })
+  const { error, isPending } = pool ? update : create
+  const submit = () => {
+    const body = { name: name.trim(), reserveBytes: reserve === null ? null : Math.round(reserve * GIB), purposes }
+    if (pool)
+      update.mutate({
+        input: { params: { id: pool.id }, body: pool.builtIn ? body : { ...body, mustBeMounted: mounted } },
+      })
+    else create.mutate({ input: { body: { ...body, path: path.trim(), mustBeMounted: mounted } } })
+  }
+  const purpose = (which: Pool['purposes'][number]) => (
+    <Checkbox
+      label={t(`poolDialog.purposes.${which}`)}
+      checked={purposes.includes(which)}
+      onChange={(event) => {
+        const next = POOL_PURPOSES.filter((one) => (one === which ? event.target.checked : purposes.includes(one)))
+        // A pool for nothing is no pool.
+        if (next.length > 0) setPurposes(next)
+      }}
+    />
+  )
   return (
     <FormDialog
-      title={t('poolDialog.title')}
-      submit={t('poolDialog.submit')}
+      title={pool ? t('poolDialog.change', { name: pool.name }) : t('poolDialog.title')}
+      submit={t(pool ? 'poolDialog.save' : 'poolDialog.submit')}
       pending={isPending}
       error={error}
-      fields={['name', 'path', 'mustBeMounted', 'reserveBytes']}
+      fields={['name', 'path', 'mustBeMounted', 'reserveBytes', 'purposes']}
       onClose={onClose}
-      onSubmit={() =>
-        mutate({
-          input: {
-            body: {
-              name: name.trim(),
-              path: path.trim(),
-              mustBeMounted: mounted,
-              reserveBytes: reserve === null ? null : Math.round(reserve * GIB),
-            },
-          },
-        })
-      }
+      onSubmit={submit}
     >
-      <p className="text-dim">{t('poolDialog.intro')}</p>
+      {!pool && <p className="text-dim">{t('poolDialog.intro')}</p>}
       <TextField
         label={t('poolDialog.name')}
         required
@@ -108,22 +120,26 @@ export function PoolDialog({ onClose }: { readonly onClose: () => void }) {
         onChange={(event) => setName(event.target.value)}
         error={at(error, 'name')}
       />
-      <TextField
-        label={t('poolDialog.path')}
-        hint={t('poolDialog.pathHint')}
-        mono
-        required
-        spellCheck={false}
-        value={path}
-        onChange={(event) => setPath(event.target.value)}
-        error={at(error, 'path') ?? at(error, 'mustBeMounted')}
-      />
-      <Checkbox
-        label={t('poolDialog.mounted')}
-        hint={t('poolDialog.mountedHint')}
-        checked={mounted}
-        onChange={(event) => setMounted(event.target.checked)}
-      />
+      {!pool && (
+        <TextField
+          label={t('poolDialog.path')}
+          hint={t('poolDialog.pathHint')}
+          mono
+          required
+          spellCheck={false}
+          value={path}
+          onChange={(event) => setPath(event.target.value)}
+          error={at(error, 'path') ?? at(error, 'mustBeMounted')}
+        />
+      )}
+      {!pool?.builtIn && (
+        <Checkbox
+          label={t('poolDialog.mounted')}
+          hint={t('poolDialog.mountedHint')}
+          checked={mounted}
+          onChange={(event) => setMounted(event.target.checked)}
+        />
+      )}
       <NumberField
         label={t('poolDialog.reserve')}
         hint={t('poolDialog.reserveHint')}
@@ -134,6 +150,12 @@ export function PoolDialog({ onClose }: { readonly onClose: () => void }) {
         onValue={setReserve}
         error={at(error, 'reserveBytes')}
       />
+      <fieldset className="flex flex-col gap-2">
+        <legend className="mb-1 font-medium text-sm">{t('poolDialog.for')}</legend>
+        {purpose('disks')}
+        {purpose('backups')}
+        {at(error, 'purposes') && <p className="text-danger text-sm">{at(error, 'purposes')}</p>}
+      </fieldset>
     </FormDialog>
   )
 }

@@ -1,5 +1,6 @@
 'use client'
 import { Ellipsis } from 'lucide-react'
+import { useState } from 'react'
 import { Badge } from '#components/ui/badge.tsx'
 import { Menu } from '#components/ui/menu.tsx'
 import { MeterBar } from '#components/ui/meter.tsx'
@@ -13,6 +14,7 @@ import { formatBytes } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { storage as messages } from '#lib/i18n/messages/en/storage.ts'
 import type { Pool } from '#lib/schema/storage.ts'
+import { PoolDialog } from './new-dialogs.tsx'
 
 const MARK: Readonly<Record<Pool['state'], Mark>> = {
   ok: 'running',
@@ -45,6 +47,7 @@ function PoolLine({ pool }: { readonly pool: Pool }) {
   })
   const { mutate: update } = useOperation('poolUpdate', { onError: (cause) => toastError(cause, pool.name) })
   const { mutateAsync: remove } = useOperation('poolDelete')
+  const [isChanging, setChanging] = useState(false)
   const { capacity } = pool
   const size = (bytes: number) => formatBytes(bytes, locale)
   const used = capacity === null ? 0 : capacity.totalBytes - capacity.freeBytes
@@ -95,6 +98,12 @@ function PoolLine({ pool }: { readonly pool: Pool }) {
         items={[
           { id: 'check', label: t('check'), onSelect: () => check({ input: { params: { id: pool.id } } }) },
           {
+            id: 'change',
+            label: t('changePool'),
+            disabledReason: canManage ? null : tApp('notAllowed'),
+            onSelect: () => setChanging(true),
+          },
+          {
             id: 'default',
             label: t('makeDefault'),
             disabledReason: !canManage ? tApp('notAllowed') : pool.isDefault ? t('isDefault') : null,
@@ -122,6 +131,7 @@ function PoolLine({ pool }: { readonly pool: Pool }) {
       >
         <Ellipsis size={16} aria-hidden="true" />
       </Menu>
+      {isChanging && <PoolDialog pool={pool} onClose={() => setChanging(false)} />}
     </li>
   )
 }

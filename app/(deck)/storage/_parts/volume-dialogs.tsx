@@ -11,9 +11,10 @@ import { storage as messages } from '#lib/i18n/messages/en/storage.ts'
 import type { PoolId, VmId } from '#lib/schema/ids.ts'
 import type { Pool, Volume } from '#lib/schema/storage.ts'
 import { ceilGiB } from '#lib/units.ts'
+import { ChainDialog } from './chain-dialog.tsx'
 import { FormDialog } from './new-dialogs.tsx'
 
-export type VolumeDialogKind = 'grow' | 'move' | 'copy' | 'rename' | 'attach'
+export type VolumeDialogKind = 'chain' | 'grow' | 'move' | 'copy' | 'rename' | 'attach'
 interface Props {
   readonly volume: Volume
   readonly onClose: () => void
@@ -24,6 +25,7 @@ export function VolumeDialog({
   pools,
   ...props
 }: Props & { readonly kind: VolumeDialogKind; readonly pools: readonly Pool[] }) {
+  if (kind === 'chain') return <ChainDialog {...props} pools={pools} />
   if (kind === 'grow') return <GrowDialog {...props} />
   if (kind === 'move') return <MoveDialog {...props} pools={pools} />
   if (kind === 'attach') return <AttachDialog {...props} />
@@ -73,6 +75,9 @@ function MoveDialog({ volume, pools, onClose }: Props & { readonly pools: readon
   const t = useT(messages)
   const others = pools.filter((pool) => pool.id !== volume.pool.id && pool.purposes.includes('disks'))
   const [pool, setPool] = useState<string>(others[0]?.id ?? '')
+  const [limit, setLimit] = useState<number | null>(null)
+  const locale = useLocale()
+  const chosen = others.find(({ id }) => id === pool)
   const { mutate, isPending, error } = useOperation('volumeMove', {
     onSuccess: ({ title }) => {
       showToast({ kind: 'info', title: t('started', { name: title }) })
@@ -85,17 +90,39 @@ function MoveDialog({ volume, pools, onClose }: Props & { readonly pools: readon
       submit={t('moveDialog.submit')}
       pending={isPending}
       error={error}
-      fields={['poolId']}
+      fields={['poolId', 'limitMiBps']}
       onClose={onClose}
-      onSubmit={() => mutate({ input: { params: { id: volume.id }, body: { poolId: pool as PoolId } } })}
+      onSubmit={() =>
+        // The id comes from the list of pools.
+        mutate({ input: { params: { id: volume.id }, body: { poolId: pool as PoolId, limitMiBps: limit } } })
+      }
     >
       <Select
         label={t('moveDialog.pool')}
         value={pool}
         onChange={(event) => setPool(event.target.value)}
         options={others.map((one) => ({ value: one.id, label: one.name }))}
+        hint={
+          chosen?.capacity
+            ? t('moveDialog.room', { size: formatBytes(chosen.capacity.usableBytes, locale) })
+            : undefined
+        }
         error={error?.field === 'poolId' ? error.message : undefined}
       />
+      <NumberField
+        label={t('moveDialog.limit')}
+        hint={t('moveDialog.limitHint')}
+        unit="MiB/s"
+        min={1}
+        value={limit}
+        onValue={setLimit}
+        error={error?.field === 'limitMiBps' ? error.message : undefined}
+      />
+      <ul className="flex list-disc flex-col gap-1 ps-4 text-dim text-sm">
+        <li>{t(volume.vm?.running ? 'moveDialog.live' : 'moveDialog.off')}</li>
+        {volume.images.length > 0 && <li>{t('moveDialog.whole')}</li>}
+        {volume.layers > 1 && <li>{t('moveDialog.layers')}</li>}
+      </ul>
     </FormDialog>
   )
 }

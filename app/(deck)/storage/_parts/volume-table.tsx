@@ -15,8 +15,10 @@ import { formatBytes } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { storage as messages } from '#lib/i18n/messages/en/storage.ts'
 import { paths } from '#lib/paths.ts'
+import type { Job } from '#lib/schema/job.ts'
 import type { Pool, Volume } from '#lib/schema/storage.ts'
 import { VolumeDialog, type VolumeDialogKind } from './volume-dialogs.tsx'
+import { useVolumeJobs, VolumeJob } from './volume-job.tsx'
 
 /** Disks as a table; at phone width each is a block of its own. */
 export function VolumeTable({
@@ -27,6 +29,7 @@ export function VolumeTable({
   readonly pools: readonly Pool[]
 }) {
   const t = useT(messages)
+  const jobs = useVolumeJobs()
   return (
     <table className="w-full table-fixed max-md:block">
       <thead className="text-dim text-sm max-md:sr-only">
@@ -51,14 +54,22 @@ export function VolumeTable({
       </thead>
       <tbody className="max-md:block">
         {volumes.map((volume) => (
-          <VolumeRow key={volume.id} volume={volume} pools={pools} />
+          <VolumeRow key={volume.id} volume={volume} pools={pools} job={jobs.get(volume.id)} />
         ))}
       </tbody>
     </table>
   )
 }
 
-function VolumeRow({ volume, pools }: { readonly volume: Volume; readonly pools: readonly Pool[] }) {
+function VolumeRow({
+  volume,
+  pools,
+  job,
+}: {
+  readonly volume: Volume
+  readonly pools: readonly Pool[]
+  readonly job: Job | undefined
+}) {
   const t = useT(messages)
   const locale = useLocale()
   const [dialog, setDialog] = useState<VolumeDialogKind | null>(null)
@@ -86,6 +97,7 @@ function VolumeRow({ volume, pools }: { readonly volume: Volume; readonly pools:
             </span>
           )}
         </span>
+        {job && <VolumeJob job={job} name={volume.name} />}
       </td>
       <td className="break-words px-2 max-md:px-0">{volume.pool.name}</td>
       <td className="break-words px-2 max-md:px-0">
@@ -179,7 +191,7 @@ function VolumeMenu({
               {
                 id: 'move',
                 label: t('move'),
-                disabledReason: idle ?? (hasOther ? null : t('onePool')),
+                disabledReason: may ?? (hasOther ? null : t('onePool')),
                 onSelect: () => onDialog('move'),
               },
               { id: 'copy', label: t('copy'), disabledReason: idle, onSelect: () => onDialog('copy') },
@@ -190,6 +202,7 @@ function VolumeMenu({
                 onSelect: () => convert.mutate({ input: { ...input, body: { format: other } } }),
               },
               { id: 'compact', label: t('compact'), disabledReason: idle, onSelect: () => compact.mutate({ input }) },
+              { id: 'chain', label: t('chain.show'), onSelect: () => onDialog('chain') },
               { id: 'rename', label: t('rename'), disabledReason: may, onSelect: () => onDialog('rename') },
               { kind: 'separator', id: 'line' },
               {
