@@ -1,4 +1,8 @@
 /** Snapshots, clones and disks on their pages, on a real host. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Pool, Volume } from '#lib/schema/storage.ts'
 import { isAccessible } from './support/accessible.ts'
 import { EMPTY_MACHINE } from './support/api.ts'
 import { expect, test } from './support/fixtures.ts'
@@ -64,4 +68,65 @@ test('a disk is made free of any VM, goes to the trash and comes back', async ({
   await page.getByRole('button', { name: 'Undo' }).click()
   await expect(page.getByText('No disks', { exact: true })).toBeHidden()
   await expect(menu).toBeVisible()
+})
+
+test('a disk moves to another pool while its guest runs, seen and cancelled in place; its files are told; a pool changes', async ({
+  adminPage: page,
+  api,
+}) => {
+  test.setTimeout(300_000)
+  const path = join(api.dashboard.poolsDir, 'fast')
+  mkdirSync(path, { mode: 0o755 })
+  const pool = await api.call<Pool>('POST', '/pools', { name: 'fast', path, reserveBytes: 0 })
+  const vm = await api.createVm({ ...EMPTY_MACHINE, name: 'writer', disks: [{ device: 'disk', sizeGiB: 1 }] })
+  const file = join(api.dashboard.dataDir, 'vms', vm.id, 'disk0.qcow2')
+  execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 64M', file])
+  await api.send('POST', `/vms/${vm.id}/start`)
+  await page.goto(`/vms/${vm.id}`)
+  await page.getByRole('link', { name: 'Its disks' }).click()
+  const menu = page.getByRole('button', { name: /^Actions for the disk writer/ })
+  await menu.click()
+  await page.getByRole('menuitem', { name: 'Files it is made of' }).click()
+  const dialog = page.getByRole('dialog')
+  await expect(dialog).toContainText('The whole disk is one file.')
+  await expect(dialog).toContainText('written')
+  await isAccessible(page)
+  await dialog.getByRole('button', { name: 'Close' }).last().click()
+
+  const move = async (limit: string) => {
+    await menu.click()
+    await page.getByRole('menuitem', { name: 'Move it to another pool' }).click()
+    await expect(dialog).toContainText('The guest writes on meanwhile.')
+    await dialog.getByRole('spinbutton', { name: 'At most' }).fill(limit)
+    await dialog.getByRole('button', { name: 'Move' }).click()
+    await expect(dialog).toBeHidden()
+  }
+  await move('1')
+  const cancel = page.getByRole('button', { name: /^Cancel: Moving writer/ })
+  await expect(cancel).toBeVisible(LONG)
+  await page.reload()
+  await expect(cancel).toBeVisible(LONG)
+  await isAccessible(page)
+  await cancel.click()
+  await expect(cancel).toBeHidden(LONG)
+  await expect(page.getByRole('row', { name: /writer/ })).not.toContainText('fast')
+  await move('')
+  await expect(page.getByRole('row', { name: /writer/ })).toContainText('fast', LONG)
+  expect((await api.vms()).find(({ id }) => id === vm.id)?.state).toBe('running')
+
+  await page.getByRole('button', { name: 'Actions for the pool fast' }).click()
+  await page.getByRole('menuitem', { name: 'Change' }).click()
+  await dialog.getByRole('textbox', { name: 'Name' }).fill('quick')
+  await dialog.getByRole('spinbutton', { name: 'Keep free' }).fill('1')
+  await isAccessible(page)
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await expect(dialog).toBeHidden()
+  await expect(page.getByRole('row', { name: /writer/ })).toContainText('quick', LONG)
+
+  await api.send('POST', `/vms/${vm.id}/poweroff`)
+  await api.reached(vm.id, 'off')
+  await api.send('DELETE', `/vms/${vm.id}?disks=delete`)
+  const { items } = await api.call<{ items: Volume[] }>('GET', '/volumes')
+  expect(items.filter((volume) => volume.pool.id === pool.id)).toEqual([])
+  await api.send('DELETE', `/pools/${pool.id}`)
 })

@@ -18,7 +18,10 @@ export const paths = {
   vmDefinition: (id: string) => `/vms/${id}/definition`,
   vmActivity: (id: string) => `/vms/${id}/activity`,
   images: () => '/images',
-  storage: () => '/storage',
+  storage: (query: Readonly<Record<string, string>> = {}) => {
+    const search = new URLSearchParams(query).toString()
+    return `/storage${search && `?${search}`}`
+  },
   backups: () => '/backups',
   host: () => '/host',
   people: () => '/people',

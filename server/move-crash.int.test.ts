@@ -20,13 +20,13 @@ test('a guest killed at any point of a move starts again from one whole disk wit
   const started = async () => {
     const before = await rig.acknowledged()
     await rig.start()
-    await expect.poll(() => rig.acknowledged(), { timeout: 60_000 }).toBeGreaterThan(before + 5)
+    await expect.poll(() => rig.acknowledged(), { timeout: 90_000 }).toBeGreaterThan(before + 5)
   }
   const over = async (point: string) => {
     await expect
-      .poll(async () => (await rig.vm()).state, { message: point, timeout: 30_000 })
+      .poll(async () => (await rig.vm()).state, { message: point, timeout: 90_000 })
       .toMatch(/^(off|crashed)$/)
-    await expect.poll(() => rig.files().length, { message: point, timeout: 30_000 }).toBe(1)
+    await expect.poll(() => rig.files().length, { message: point, timeout: 90_000 }).toBe(1)
   }
   try {
     // In the copy.
@@ -55,4 +55,4 @@ test('a guest killed at any point of a move starts again from one whole disk wit
   } finally {
     if (isRunning(rig.pid)) process.kill(rig.pid, 'SIGKILL')
   }
-}, 240_000)
+}, 600_000)

@@ -38,13 +38,13 @@ test('a dashboard killed at any point of a move leaves one whole disk under a gu
       await rig.killed()
       await rig.again()
       expect(isRunning(rig.pid), point).toBe(true)
-      await expect.poll(async () => (await rig.vm()).state, { message: point, timeout: 20_000 }).toBe('running')
+      await expect.poll(async () => (await rig.vm()).state, { message: point, timeout: 90_000 }).toBe('running')
       expect((await rig.volume()).pool.id === from, point).toBe(!hasMoved)
       await rig.file()
       // It may be changed and moved again: nothing is under way any more.
       expect(await rig.vm(), point).not.toHaveProperty('work')
       const before = await rig.acknowledged()
-      await expect.poll(() => rig.acknowledged(), { message: point, timeout: 30_000 }).toBeGreaterThan(before)
+      await expect.poll(() => rig.acknowledged(), { message: point, timeout: 90_000 }).toBeGreaterThan(before)
     }
 
     // And one that nobody disturbs.
@@ -59,4 +59,4 @@ test('a dashboard killed at any point of a move leaves one whole disk under a gu
   } finally {
     if (isRunning(rig.pid)) process.kill(rig.pid, 'SIGKILL')
   }
-}, 240_000)
+}, 600_000)

@@ -45,6 +45,7 @@ export class Dashboard {
     const dir = mkdtempSync('/tmp/gd-')
     chmodSync(dir, 0o711)
     mkdirSync(join(dir, 'run'))
+    mkdirSync(join(dir, 'pools'), { mode: 0o755 })
     const dashboard = new Dashboard(options, dir, await freePort())
     try {
       await dashboard.launch()
@@ -61,6 +62,10 @@ export class Dashboard {
   }
   get dataDir(): string {
     return join(this.#dir, 'data')
+  }
+  /** Below it administrators may make storage pools. */
+  get poolsDir(): string {
+    return join(this.#dir, 'pools')
   }
   get runDir(): string {
     return join(this.#dir, 'run')
@@ -104,6 +109,7 @@ export class Dashboard {
           GUESTDECK_RUN: this.runDir,
           GUESTDECK_ACCEL: 'tcg',
           GUESTDECK_IMAGE_DIRS: CACHE_DIR,
+          GUESTDECK_POOL_DIRS: this.poolsDir,
           ...env,
         },
       },

@@ -158,13 +158,13 @@ export class MoveRig {
 
   async end(job: Job): Promise<Job> {
     const look = () => this.call<Job>('GET', `/jobs/${job.id}`)
-    await expect.poll(async () => (await look()).endedAt, { timeout: 60_000 }).not.toBeNull()
+    await expect.poll(async () => (await look()).endedAt, { timeout: 120_000 }).not.toBeNull()
     return look()
   }
 
   async underWay(job: Job): Promise<void> {
     const look = () => this.call<Job>('GET', `/jobs/${job.id}`)
-    await expect.poll(async () => (await look()).doneBytes ?? 0, { timeout: 60_000 }).toBeGreaterThan(0)
+    await expect.poll(async () => (await look()).doneBytes ?? 0, { timeout: 120_000 }).toBeGreaterThan(0)
   }
 
   /** From here on, the dashboard (0) or a guest is killed in the place of this command, once. */

@@ -33,6 +33,7 @@ export function StorageScreen() {
   const here = usePathname()
   const pool = search.get('pool') ?? ''
   const use = search.get('use') ?? ''
+  const vm = search.get('vm') ?? ''
   const filter = (name: string, value: string) => {
     const next = new URLSearchParams(search)
     if (value === '') next.delete(name)
@@ -46,6 +47,7 @@ export function StorageScreen() {
     (volume) =>
       volume.trashedAt === null &&
       (pool === '' || volume.pool.id === pool) &&
+      (vm === '' || volume.vm?.id === vm) &&
       (use === '' || (use === 'free') === (volume.vm === null)),
   )
   const askEmpty = () =>
@@ -124,10 +126,21 @@ export function StorageScreen() {
                   { value: 'free', label: t('freeOnly') },
                 ]}
               />
+              {vm !== '' && (
+                <Select
+                  label={t('filterVm')}
+                  value={vm}
+                  onChange={(event) => filter('vm', event.target.value)}
+                  options={[
+                    { value: '', label: t('all') },
+                    { value: vm, label: all.find((volume) => volume.vm?.id === vm)?.vm?.name ?? t('thisVm') },
+                  ]}
+                />
+              )}
             </div>
             {shown.length > 0 ? (
               <VolumeTable volumes={shown} pools={pools.data?.items ?? []} />
-            ) : pool === '' && use === '' ? (
+            ) : pool === '' && use === '' && vm === '' ? (
               <EmptyState title={t('empty.title')}>{t('empty.body')}</EmptyState>
             ) : (
               <EmptyState title={t('emptyFilter.title')}>{t('emptyFilter.body')}</EmptyState>

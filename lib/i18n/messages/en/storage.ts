@@ -73,6 +73,8 @@ export const storage = defineMessages('storage', {
   actions: 'Actions for the disk {name}',
   filterPool: 'Pool',
   filterUse: 'Use',
+  filterVm: 'VM',
+  thisVm: 'this VM',
   all: 'All',
   attached: 'Of a VM',
   freeOnly: 'Free',

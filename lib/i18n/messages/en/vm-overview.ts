@@ -55,6 +55,7 @@ export const vmOverview = defineMessages('vmOverview', {
   devices: {
     title: 'Devices',
     definition: 'All devices',
+    disks: 'Its disks',
     disk: 'Disk',
     cdrom: 'CD drive',
     network: 'Network',

@@ -86,7 +86,17 @@ export function VmDevices({ vm }: { readonly vm: Vm }) {
   ]
   const chosen = spec.disks.find((disk) => disk.id === drive)
   return (
-    <Section title={t('devices.title')} actions={<Link href={paths.vmDevices(vm.id)}>{t('devices.definition')}</Link>}>
+    <Section
+      title={t('devices.title')}
+      actions={
+        <span className="flex flex-wrap gap-x-4">
+          {spec.disks.some((disk) => disk.device === 'disk' && !disk.shared) && (
+            <Link href={paths.storage({ vm: vm.id })}>{t('devices.disks')}</Link>
+          )}
+          <Link href={paths.vmDevices(vm.id)}>{t('devices.definition')}</Link>
+        </span>
+      }
+    >
       <Facts facts={facts} />
       {chosen?.device === 'cdrom' && <CdDialog vm={vm} drive={chosen} onClose={() => setDrive(null)} />}
     </Section>
