@@ -35,6 +35,7 @@ test('the pages of the dashboard', async ({ adminPage: page, api }) => {
     ['/images', 'Images', page.getByText('The library is empty')],
     ['/storage', 'Storage', page.getByRole('heading', { name: 'Pools' })],
     ['/backups', 'Backups', page.getByText('No backups yet')],
+    ['/lab', 'Lab', page.getByText('No VM has an end')],
     ['/host', 'Host', page.getByRole('heading', { name: 'Hardware acceleration' })],
     ['/people', 'People', main.getByText(ADMIN.name).first()],
     ['/account', 'Your account', page.getByRole('region', { name: 'Where you are signed in' }).getByText('this one')],

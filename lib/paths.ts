@@ -15,6 +15,7 @@ export const paths = {
   },
   vmSnapshots: (id: string) => `/vms/${id}/snapshots`,
   vmBackups: (id: string) => `/vms/${id}/backups`,
+  vmLab: (id: string) => `/vms/${id}/lab`,
   vmDefinition: (id: string) => `/vms/${id}/definition`,
   vmActivity: (id: string) => `/vms/${id}/activity`,
   images: () => '/images',
@@ -23,6 +24,10 @@ export const paths = {
     return `/storage${search && `?${search}`}`
   },
   backups: () => '/backups',
+  lab: () => '/lab',
+  labPower: () => '/lab/power',
+  labDevices: () => '/lab/devices',
+  labSettings: () => '/lab/settings',
   host: () => '/host',
   people: () => '/people',
   signIn: () => '/people/sign-in',

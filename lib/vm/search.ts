@@ -44,6 +44,12 @@ export function formatSearch(terms: readonly SearchTerm[]): string {
     .join(' ')
 }
 
+/** A lease that ends soon or has ended waits for its owner; null: none does. An archived VM waits for nobody. */
+export function leaseNeeds({ lab }: Pick<Vm, 'lab'>): 'warned' | 'suspended' | null {
+  const phase = lab?.lease?.phase
+  return phase === 'warned' || phase === 'suspended' ? phase : null
+}
+
 /** Whether something about a VM waits for a person. */
 export const needsAttention = (vm: Pick<Vm, 'state' | 'stateDetail' | 'pending'>): boolean =>
   vm.state === 'crashed' ||
@@ -73,7 +79,7 @@ function holds(vm: Vm, { key, value }: SearchTerm, me: string | null): boolean {
     case 'accel':
       return (vm.accelerator.actual ?? 'none') === value
     case 'needs':
-      return (value === 'you' || value === 'attention') && needsAttention(vm)
+      return (value === 'you' || value === 'attention') && (needsAttention(vm) || leaseNeeds(vm) !== null)
   }
 }
 

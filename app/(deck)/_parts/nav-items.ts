@@ -1,5 +1,6 @@
 import {
   Archive,
+  CalendarClock,
   CircuitBoard,
   Disc3,
   HardDrive,
@@ -12,7 +13,7 @@ import {
 import { paths } from '#lib/paths.ts'
 
 export interface NavItem {
-  readonly id: 'overview' | 'vms' | 'images' | 'storage' | 'backups' | 'host' | 'people' | 'activity'
+  readonly id: 'overview' | 'vms' | 'images' | 'storage' | 'backups' | 'lab' | 'host' | 'people' | 'activity'
   readonly href: string
   readonly icon: LucideIcon
   /** Second key of its `g` shortcut. */
@@ -26,6 +27,7 @@ export const NAV: readonly NavItem[] = [
   { id: 'images', href: paths.images(), icon: Disc3, key: 'i' },
   { id: 'storage', href: paths.storage(), icon: HardDrive, key: 's' },
   { id: 'backups', href: paths.backups(), icon: Archive, key: 'b' },
+  { id: 'lab', href: paths.lab(), icon: CalendarClock, key: 'l' },
   { id: 'host', href: paths.host(), icon: CircuitBoard, key: 'h' },
   { id: 'people', href: paths.people(), icon: Users, key: 'p' },
   { id: 'activity', href: paths.activity(), icon: ScrollText, key: 'a' },

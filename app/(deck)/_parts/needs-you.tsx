@@ -1,17 +1,22 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
+import { useExtend } from '#components/lab/use-extend.ts'
 import { ButtonLink } from '#components/nav/link.tsx'
+import { Button } from '#components/ui/button.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { type Mark, MarkIcon } from '#components/ui/state-mark.tsx'
 import { VmPrimaryAction } from '#components/vm/vm-actions-menu.tsx'
-import { useT } from '#lib/client/i18n.tsx'
+import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
+import { useCan } from '#lib/client/session.ts'
+import { formatAbsolute } from '#lib/i18n/format.ts'
+import { lab as labMessages } from '#lib/i18n/messages/en/lab.ts'
 import { overview as messages } from '#lib/i18n/messages/en/overview.ts'
 import { paths } from '#lib/paths.ts'
 import type { Host } from '#lib/schema/host.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
-import { needsAttention } from '#lib/vm/search.ts'
+import { leaseNeeds, needsAttention } from '#lib/vm/search.ts'
 
 interface Need {
   readonly id: string
@@ -26,6 +31,7 @@ const SHOWN = 6
 /** Everything that waits for a person, each with what to do. Nothing at all when nothing does. */
 export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly host: Host | undefined }) {
   const t = useT(messages)
+  const locale = useLocale()
   const storage = useQuery(queries.storageNeeds())
   const { data: schedules } = useQuery(queries.schedules())
   const { data: backups } = useQuery(queries.backupList())
@@ -40,6 +46,28 @@ export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly 
       ),
     })
   for (const vm of vms) {
+    const { lease = null, idle = null } = vm.lab ?? {}
+    const phase = leaseNeeds(vm)
+    if (phase !== null)
+      needs.push({
+        id: `lease ${vm.id}`,
+        mark: 'attention',
+        title: t(`needs.lease.${phase}`, { name: vm.name }),
+        detail: lease?.done ?? (lease?.endsAt == null ? '' : formatAbsolute(lease.endsAt, locale)),
+        action: <ExtendAction vm={vm} isOver={phase === 'suspended'} />,
+      })
+    if (idle !== null && idle.pausesAt !== null)
+      needs.push({
+        id: `idle ${vm.id}`,
+        mark: 'attention',
+        title: t('needs.idle', { name: vm.name }),
+        detail: idle.evidence,
+        action: (
+          <ButtonLink size="sm" href={paths.vmLab(vm.id)}>
+            {t('needs.look')}
+          </ButtonLink>
+        ),
+      })
     if (!needsAttention(vm)) continue
     const look = (
       <ButtonLink size="sm" href={paths.vm(vm.id)}>
@@ -90,7 +118,7 @@ export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly 
       title: t(`needs.schedule.${kind}`, { name: vms.find((vm) => vm.id === target.id)?.name ?? '' }),
       detail: lastRun.message,
       action: (
-        <ButtonLink size="sm" href={paths.vmSnapshots(target.id)}>
+        <ButtonLink size="sm" href={kind === 'power' ? paths.vmLab(target.id) : paths.vmSnapshots(target.id)}>
           {t('needs.look')}
         </ButtonLink>
       ),
@@ -154,5 +182,22 @@ export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly 
         </ButtonLink>
       )}
     </Section>
+  )
+}
+
+function ExtendAction({ vm, isOver }: { readonly vm: Vm; readonly isOver: boolean }) {
+  const t = useT(messages)
+  const tLab = useT(labMessages)
+  const may = useCan('vm.lease')
+  const { extend, isPending } = useExtend(vm)
+  return (
+    <>
+      <ButtonLink size="sm" href={paths.vmLab(vm.id)}>
+        {t('needs.look')}
+      </ButtonLink>
+      <Button size="sm" pending={isPending} disabledReason={may ? null : tLab('notAllowed')} onClick={extend}>
+        {tLab(isOver ? 'lease.undo' : 'lease.extend')}
+      </Button>
+    </>
   )
 }

@@ -12,6 +12,7 @@ export const app = defineMessages('app', {
     images: 'Images',
     storage: 'Storage',
     backups: 'Backups',
+    lab: 'Lab',
     host: 'Host',
     people: 'People',
     activity: 'Activity',

@@ -15,6 +15,8 @@ export const overview = defineMessages('overview', {
       power: '{name} could not be switched on or off as planned',
     },
     backup: { failed: 'The backup of {name} failed', late: '{name} has not been backed up for long' },
+    lease: { warned: 'The lease of {name} ends soon', suspended: 'The lease of {name} has ended' },
+    idle: '{name} is idle and will be paused',
     kvm: 'Guests run without hardware acceleration',
     readiness: '{title} is missing',
     look: 'Look',

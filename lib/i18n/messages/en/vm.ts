@@ -9,6 +9,7 @@ export const vm = defineMessages('vm', {
     devices: 'Devices',
     snapshots: 'Snapshots',
     backups: 'Backups',
+    lab: 'Lab',
     definition: 'Definition',
     activity: 'Activity',
   },

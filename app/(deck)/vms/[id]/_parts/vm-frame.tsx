@@ -10,6 +10,7 @@ import { Tabs } from '#components/nav/tabs.tsx'
 import { Elapsed } from '#components/text/time.tsx'
 import { Skeleton } from '#components/ui/feedback.tsx'
 import { AcceleratorBadge } from '#components/vm/accelerator-badge.tsx'
+import { LabBar } from '#components/vm/lab-bar.tsx'
 import { LineageBadges } from '#components/vm/lineage-badges.tsx'
 import { PendingBar } from '#components/vm/pending-bar.tsx'
 import { ScreenThumbnail } from '#components/vm/screen-thumbnail.tsx'
@@ -95,6 +96,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
             { href: paths.vmDevices(id), label: t('tabs.devices') },
             { href: paths.vmSnapshots(id), label: t('tabs.snapshots') },
             { href: paths.vmBackups(id), label: t('tabs.backups') },
+            { href: paths.vmLab(id), label: t('tabs.lab') },
             { href: paths.vmDefinition(id), label: t('tabs.definition') },
             { href: paths.vmActivity(id), label: t('tabs.activity') },
           ]}
@@ -103,6 +105,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
       {vm && (
         <VmProvider vm={vm}>
           <PendingBar vm={vm} />
+          <LabBar vm={vm} />
           {children}
         </VmProvider>
       )}
