@@ -23,6 +23,8 @@ export const paths = {
     const search = new URLSearchParams(query).toString()
     return `/storage${search && `?${search}`}`
   },
+  /** Files of an image, a volume, a backup, or of a snapshot together with its VM. */
+  files: (of: Readonly<Record<string, string>>) => `/files?${new URLSearchParams(of)}`,
   backups: () => '/backups',
   lab: () => '/lab',
   labPower: () => '/lab/power',

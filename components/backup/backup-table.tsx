@@ -1,6 +1,7 @@
 'use client'
 import { EllipsisVertical } from 'lucide-react'
 import dynamic from 'next/dynamic'
+import { useRouter } from 'next/navigation'
 import { useState } from 'react'
 import { Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
@@ -15,6 +16,7 @@ import { useCan } from '#lib/client/session.ts'
 import { showToast, toastError } from '#lib/client/toasts.ts'
 import { formatAbsolute, formatBytes } from '#lib/i18n/format.ts'
 import { backups as messages } from '#lib/i18n/messages/en/backups.ts'
+import { files as fileMessages } from '#lib/i18n/messages/en/files.ts'
 import { paths } from '#lib/paths.ts'
 import type { Backup } from '#lib/schema/backup.ts'
 
@@ -63,6 +65,8 @@ type Asking = 'restore' | 'verify' | 'note' | null
 
 function BackupRow({ backup, showVm }: { readonly backup: Backup; readonly showVm: boolean }) {
   const t = useT(messages)
+  const tFiles = useT(fileMessages)
+  const router = useRouter()
   const locale = useLocale()
   const canBackUp = useCan('vm.backup')
   const canRestore = useCan('backup.restore')
@@ -131,6 +135,12 @@ function BackupRow({ backup, showVm }: { readonly backup: Backup; readonly showV
               id: 'restore',
               label: t('restore'),
               onSelect: () => setAsking('restore'),
+              disabledReason: canRestore ? backup.problem : LOOK_ONLY,
+            },
+            {
+              id: 'files',
+              label: tFiles('browse'),
+              onSelect: () => router.push(paths.files({ backup: backup.id })),
               disabledReason: canRestore ? backup.problem : LOOK_ONLY,
             },
             {

@@ -8,6 +8,7 @@ import { accountOperations } from './operations/account.ts'
 import { appliancesOperations } from './operations/appliances.ts'
 import { backupsOperations } from './operations/backups.ts'
 import { clonesOperations } from './operations/clones.ts'
+import { filesOperations } from './operations/files.ts'
 import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
@@ -33,6 +34,7 @@ export const operations = {
   ...clonesOperations,
   ...snapshotsOperations,
   ...imagesOperations,
+  ...filesOperations,
   ...transfersOperations,
   ...backupsOperations,
   ...appliancesOperations,

@@ -9,6 +9,7 @@ import { type Catalog, filesOf, type StoredBackup } from '#server/backup/catalog
 import { childrenOf } from '#server/backup/chain.ts'
 import { replaceDurably } from '#server/backup/files.ts'
 import { type BackupNotes, BackupNotes as BackupNotesSchema, FILES } from '#server/backup/manifest.ts'
+import { diskFilesOf } from '#server/backup/read.ts'
 import { mergeInto, removeBackup } from '#server/backup/remove.ts'
 import { verifyFiles } from '#server/backup/verify.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
@@ -282,6 +283,20 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
         )
         return result
       })
+    },
+    async filesOf(caller, id) {
+      const backup = await require(caller, id)
+      const disks = await diskFilesOf(restorer.chainOf(backup))
+      return {
+        title: `${backup.manifest.vm.name}, ${when(backup)}`,
+        ownerId: ownerOf(backup),
+        disks,
+        check() {
+          // Merging and deleting change files of the chain; either ends what this one was.
+          if (catalog.get(id) === null || restorer.chainOf(backup).length === 0)
+            throw new EngineError('wrong_state', 'The backup was changed meanwhile. Look again.')
+        },
+      }
     },
     async restore(caller, id, input) {
       const backup = await require(caller, id)

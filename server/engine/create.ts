@@ -31,6 +31,8 @@ import { createDiskPauses } from './disk-pauses.ts'
 import { autostart, legacyDisks, settleDeleted, watchDisks } from './engine-start.ts'
 import { EngineError } from './errors.ts'
 import { createEventEngine } from './event-stream.ts'
+import { createFileBrowser } from './file-browser.ts'
+import { createFileSources } from './file-sources.ts'
 import { watchGuests } from './guest-watch.ts'
 import { hostFacts } from './host-facts.ts'
 import { createImageUses } from './image-uses.ts'
@@ -190,6 +192,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     })
   const announcer = createVmAnnouncer(records, views, hub)
   busy.onChange((vmId) => {
+    fileBrowser.vmChanged(vmId)
     const record = records.get(vmId)
     if (record !== null) announcer.definitionChanged(record, false)
   })
@@ -390,6 +393,21 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     onBackup: (id, ownerId) => void hub.publish('backup', id, null, undefined, { ownerId }),
     warn,
   })
+  const fileBrowser = createFileBrowser({
+    disks: diskReader,
+    sources: createFileSources({
+      ...{ library, volumes, records, supervisor, busy, locks: volumeLocks, snapshots: room.source },
+      ...{ backups: backups.engine, readersGid: identity.readersGid },
+    }),
+    note: (caller, source, name, path) =>
+      journal.write({
+        what: `${name.kind}FileContent`,
+        text: `${caller.name} took the file ${path} from ${source.title}.`,
+        ...{ result: 'ok', caller, topic: name.kind === 'snapshot' ? 'vm' : name.kind },
+        ...{ objectId: name.kind === 'snapshot' ? name.vmId : name.id, objectName: source.title },
+        ...(source.ownerId !== null && { ownerId: source.ownerId }),
+      }),
+  })
   const events = createEventEngine({
     hub,
     imageFor(caller, id) {
@@ -441,6 +459,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     pauses.runtimeChanged(vmId, runtime)
     if (exited !== null) onExit(vmId, exited)
     released(vmId, runtime)
+    fileBrowser.vmChanged(vmId)
     losses.changed(vmId, runtime)
     announcer.runtimeChanged(vmId, runtime, exited)
     vms.runtimeChanged(vmId, runtime, exited)
@@ -484,6 +503,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     seeds: vmSeeds,
     clones,
     images,
+    files: fileBrowser,
     transfers,
     backups: backups.engine,
     appliances,
@@ -544,6 +564,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       clearInterval(refresh)
       looking.abort(new Error('closing'))
       await lookedInside
+      await fileBrowser.close()
       health.close()
       roomWatch.close()
       pauses.close()

@@ -5,12 +5,14 @@
  * Every method takes the caller first. A VM the caller may not see is `not_found`, checked before anything else.
  * The HTTP side has already checked the operation's declared privilege; the engine checks ownership.
  */
+
 import type { Readable } from 'node:stream'
 import type * as z from 'zod'
 import type { Operations } from '#lib/api/contract.ts'
 import type { Authority } from '#lib/auth/privileges.ts'
 import type { DeckEvent } from '#lib/schema/event.ts'
 import type { TicketGrant } from '#server/console/types.ts'
+import type { FileEngine } from './file-browser.ts'
 
 export interface Caller extends Authority {
   readonly userId: string
@@ -151,6 +153,12 @@ export interface TransferEngine {
   catalogueFetch(caller: Caller, id: string): Promise<Out<'catalogueFetch'>>
 }
 
+export interface BackupDiskFiles {
+  readonly device: string
+  /** Top first, absolute. */
+  readonly files: readonly { readonly path: string; readonly format: 'qcow2' }[]
+}
+
 export interface BackupEngine {
   list(caller: Caller, query: Query<'backupList'>): Promise<Out<'backupList'>>
   create(caller: Caller, vmId: string, options: Body<'backupCreate'>): Promise<Out<'backupCreate'>>
@@ -160,6 +168,16 @@ export interface BackupEngine {
   restore(caller: Caller, id: string, input: Body<'backupRestore'>): Promise<Out<'backupRestore'>>
   verify(caller: Caller, id: string, input: Body<'backupVerify'>): Promise<Out<'backupVerify'>>
   screenshot(caller: Caller, id: string): Promise<Buffer>
+  /** Of each disk, the files to read it from. For looking at what is on it; not part of the API. */
+  filesOf(
+    caller: Caller,
+    id: string,
+  ): Promise<{
+    readonly title: string
+    readonly ownerId: string
+    readonly disks: readonly BackupDiskFiles[]
+    check(): void
+  }>
   schedules(caller: Caller, query: Query<'backupScheduleList'>): Promise<Out<'backupScheduleList'>>
   createSchedule(
     caller: Caller,
@@ -307,6 +325,7 @@ export interface Engine {
   readonly seeds: SeedEngine
   readonly clones: CloneEngine
   readonly images: ImageEngine
+  readonly files: FileEngine
   readonly transfers: TransferEngine
   readonly backups: BackupEngine
   readonly appliances: ApplianceEngine

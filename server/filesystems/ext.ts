@@ -326,11 +326,11 @@ async function listDirectory(bytes: Bytes, layout: Layout, inode: Inode): Promis
       const nameLength = block.readUInt8(at + 6)
       if (length < 8 || length % 4 !== 0 || at + length > block.length || 8 + nameLength > length)
         unreadable('This directory is damaged.')
-      const name = Buffer.from(block.subarray(at + 8, at + 8 + nameLength))
+      const name = block.subarray(at + 8, at + 8 + nameLength)
       at += length
       if (number === 0 || !isUsable(name)) continue
       if (entries.length >= MAX_ENTRIES) return false
-      entries.push({ name, open: () => openInode(bytes, layout, number) })
+      entries.push({ name: Buffer.from(name), open: () => openInode(bytes, layout, number) })
     }
     return true
   }

@@ -260,20 +260,17 @@ describe('hostile file systems', () => {
       throw error
     }
   }
-  const guarded = (buffer: Buffer): Bytes =>
-    cached(
-      within(
-        {
-          sizeBytes: buffer.length,
-          async read(offset, length) {
-            // The point of all this: nobody asks for more because the disk says so.
-            expect(length).toBeLessThanOrEqual(2 ** 22)
-            return buffer.subarray(Math.max(0, offset), Math.max(0, offset + length))
-          },
-        },
-        { maxBytes: 2 ** 31, maxReads: 200_000, signal: AbortSignal.timeout(100_000) },
-      ),
-    )
+  const guarded = (buffer: Buffer): Bytes => {
+    const asked: Bytes = {
+      sizeBytes: buffer.length,
+      async read(offset, length) {
+        // The point of all this: nobody asks for more because the disk says so.
+        expect(length).toBeLessThanOrEqual(2 ** 22)
+        return buffer.subarray(Math.max(0, offset), Math.max(0, offset + length))
+      },
+    }
+    return within(cached(asked), { maxBytes: 2 ** 31, maxReads: 200_000 }, AbortSignal.timeout(100_000))
+  }
 
   test('whatever bytes are changed, reading ends with an answer or a sentence, within bounds', async () => {
     const from = join(dir, 'small')
@@ -342,6 +339,34 @@ describe('hostile file systems', () => {
     const fs = await openFileSystem(bufferReader(image), 'fat')
     if (fs === null) throw new Error('not recognised')
     await expect((await at(fs.root, 'EFI')).list()).rejects.toThrow(/larger than FAT allows/)
+  })
+
+  test('a directory that holds itself, and takes for ever to walk, ends at the budget while others get their turn', async () => {
+    const from = join(dir, 'self')
+    putFiles(from, { 'd/x': '' })
+    const image = readFileSync(makeExt(join(dir, 'self.img'), from, 'ext2', 2, ['-b', '1024']))
+    // Every entry of `x` becomes one of the directory it is in.
+    for (
+      let at = image.indexOf(Buffer.from([1, 1, 0x78]));
+      at !== -1;
+      at = image.indexOf(Buffer.from([1, 1, 0x78]), at + 1)
+    ) {
+      const own = image.lastIndexOf(Buffer.from([1, 2, 0x2e, 0]), at)
+      if (own > 6) image.copy(image, at - 6, own - 6, own - 2)
+    }
+    const bytes = within(
+      cached(bufferReader(image)),
+      { maxBytes: 2 ** 20, maxReads: 2000 },
+      AbortSignal.timeout(60_000),
+    )
+    const fs = await openFileSystem(bytes, 'ext')
+    if (fs === null) throw new Error('not recognised')
+    let turns = 0
+    const others = setInterval(() => turns++, 1)
+    const steps = [Buffer.from('d'), ...Array.from({ length: 100_000 }, () => Buffer.from('x'))]
+    await expect(walk(fs.root, steps)).rejects.toThrow(/more reading than is allowed/)
+    clearInterval(others)
+    expect(turns).toBeGreaterThan(0)
   })
 
   test('logical partitions in a circle are each read once', async () => {

@@ -79,21 +79,39 @@ export function part(bytes: Bytes, offset: number, sizeBytes: number): Bytes {
 export interface Budget {
   readonly maxBytes: number
   readonly maxReads: number
-  readonly signal: AbortSignal
 }
 
-/** Ends a reading that would take too much, whatever the disk says. @throws Unreadable; the signal's reason */
-export function within(bytes: Bytes, { maxBytes, maxReads, signal }: Budget): Bytes {
+export interface Budgeted extends Bytes {
+  /** Begins a new question with the whole budget. */
+  begin(signal: AbortSignal): void
+}
+
+/** So often others get their turn, however little a disk keeps us waiting. */
+const READS_IN_A_ROW = 128
+
+/**
+ * Ends a reading that would take too much, whatever the disk says. To be put around what is cached, because a disk made
+ * for it could be read for hours from a few blocks.
+ * @throws Unreadable; the signal's reason
+ */
+export function within(bytes: Bytes, { maxBytes, maxReads }: Budget, first: AbortSignal): Budgeted {
+  let signal = first
   let read = 0
   let reads = 0
   return {
     sizeBytes: bytes.sizeBytes,
+    begin(next) {
+      signal = next
+      read = 0
+      reads = 0
+    },
     async read(offset, length) {
       signal.throwIfAborted()
       read += length
       reads += 1
       if (read > maxBytes || reads > maxReads)
-        unreadable('Finding out what is inside would take more reading than is allowed.')
+        unreadable('Finding out what is there would take more reading than is allowed.')
+      if (reads % READS_IN_A_ROW === 0) await new Promise((resolve) => setImmediate(resolve))
       return bytes.read(offset, length)
     },
   }

@@ -41,6 +41,7 @@ import { storageRoutes } from '#server/http/routes/storage.ts'
 import { transferRoutes } from '#server/http/routes/transfers.ts'
 import { vmRoutes } from '#server/http/routes/vms.ts'
 import { createTlsPort, type TlsOptions } from '#server/http/tls-port.ts'
+import { fileRoutes } from './routes/files.ts'
 
 const JSON_BODY_MAX_BYTES = 256 * 1024
 const HEADERS_MAX_BYTES = 16 * 1024
@@ -231,6 +232,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...cloneRoutes(engine),
       ...snapshotRoutes(engine),
       ...imageRoutes(engine),
+      ...fileRoutes(engine),
       ...transferRoutes(engine),
       ...backupRoutes(engine),
       ...applianceRoutes(engine),

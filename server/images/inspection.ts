@@ -30,7 +30,7 @@ export interface ImageInspector {
 
 export function createImageInspector(disks: DiskReader): ImageInspector {
   const seen = async (bytes: Bytes, kind: Looked['kind'], signal: AbortSignal): Promise<Inspection> => {
-    const bounded = cached(within(bytes, { maxBytes: MAX_READ_BYTES, maxReads: MAX_READS, signal }))
+    const bounded = within(cached(bytes), { maxBytes: MAX_READ_BYTES, maxReads: MAX_READS }, signal)
     const { os, bootModes, cloudInit } = await detect(bounded, kind)
     return { by: VERSION, os, bootModes: [...bootModes], cloudInit }
   }

@@ -124,3 +124,15 @@ test('a server that answers nonsense, too much or nothing is hung up on', async 
     socket.write(Buffer.concat([hello, reply]))
   })
 })
+
+test('a snapshot inside a file reads as it was then', async () => {
+  const path = blank('inside.qcow2')
+  const tag = `gd-${'0'.repeat(36)}`
+  qemuIo(path, 'write -P 0x41 0 64k')
+  execFileSync('qemu-img', ['snapshot', '-c', tag, path])
+  qemuIo(path, 'write -P 0x42 0 64k')
+  const chain = [{ path, format: 'qcow2' as const }]
+  await using then = await disks.open({ chain, tag }, signal())
+  await using present = await disks.open({ chain }, signal())
+  expect([(await then.read(0, 1))[0], (await present.read(0, 1))[0]]).toEqual([0x41, 0x42])
+})

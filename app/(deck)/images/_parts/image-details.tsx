@@ -1,6 +1,6 @@
 'use client'
 import { useState } from 'react'
-import { Link } from '#components/nav/link.tsx'
+import { ButtonLink, Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { CopyButton } from '#components/ui/copy-button.tsx'
@@ -15,6 +15,7 @@ import { useCan } from '#lib/client/session.ts'
 import { showToast } from '#lib/client/toasts.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
+import { files as fileMessages } from '#lib/i18n/messages/en/files.ts'
 import { images as messages } from '#lib/i18n/messages/en/images.ts'
 import { bootText, osText } from '#lib/image-facts.ts'
 import { paths } from '#lib/paths.ts'
@@ -26,6 +27,7 @@ const FORM = 'image-details'
 export function ImageDetails({ image, onClose }: { readonly image: Image; readonly onClose: () => void }) {
   const t = useT(messages)
   const tApp = useT(app)
+  const tFiles = useT(fileMessages)
   const locale = useLocale()
   const canChange = useCan('image.add')
   const [name, setName] = useState(image.name)
@@ -132,6 +134,14 @@ export function ImageDetails({ image, onClose }: { readonly image: Image; readon
             >
               {t('detail.save')}
             </a>
+          )}
+          {canChange && image.present && (
+            <ButtonLink
+              href={paths.files({ image: image.id })}
+              aria-label={tFiles('browseNamed', { name: image.name })}
+            >
+              {tFiles('browse')}
+            </ButtonLink>
           )}
           <Button onClick={onClose}>{tApp('close')}</Button>
           <Button

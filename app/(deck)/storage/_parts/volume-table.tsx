@@ -1,5 +1,6 @@
 'use client'
 import { Ellipsis } from 'lucide-react'
+import { useRouter } from 'next/navigation'
 import { useState } from 'react'
 import { Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
@@ -13,6 +14,7 @@ import { useCan } from '#lib/client/session.ts'
 import { showToast, toastError } from '#lib/client/toasts.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
+import { files as fileMessages } from '#lib/i18n/messages/en/files.ts'
 import { storage as messages } from '#lib/i18n/messages/en/storage.ts'
 import { paths } from '#lib/paths.ts'
 import type { Job } from '#lib/schema/job.ts'
@@ -131,6 +133,8 @@ function VolumeMenu({
 }) {
   const t = useT(messages)
   const tApp = useT(app)
+  const tFiles = useT(fileMessages)
+  const router = useRouter()
   const canChange = useCan('volume.change')
   const { name } = volume
   const input = { params: { id: volume.id } }
@@ -186,6 +190,12 @@ function VolumeMenu({
                 label: t('detach'),
                 disabledReason: may ?? (volume.vm ? null : t('noVm')),
                 onSelect: () => detach.mutate({ input }),
+              },
+              {
+                id: 'files',
+                label: tFiles('browse'),
+                disabledReason: may ?? (volume.vm?.running ? tFiles('inUse') : null),
+                onSelect: () => router.push(paths.files({ volume: volume.id })),
               },
               { id: 'grow', label: t('grow'), disabledReason: may, onSelect: () => onDialog('grow') },
               {

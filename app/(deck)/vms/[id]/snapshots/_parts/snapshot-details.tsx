@@ -1,5 +1,6 @@
 'use client'
 import { useState } from 'react'
+import { ButtonLink } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { Banner } from '#components/ui/feedback.tsx'
@@ -7,8 +8,11 @@ import { Facts } from '#components/ui/page.tsx'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
+import { useCan } from '#lib/client/session.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
+import { files as fileMessages } from '#lib/i18n/messages/en/files.ts'
 import { snapshots as messages } from '#lib/i18n/messages/en/snapshots.ts'
+import { paths } from '#lib/paths.ts'
 import type { Snapshot } from '#lib/schema/snapshot.ts'
 import { EditDialog } from './edit-dialog.tsx'
 import { RevertDialog } from './revert-dialog.tsx'
@@ -16,6 +20,8 @@ import { RevertDialog } from './revert-dialog.tsx'
 /** One snapshot: its picture, what is in it, and what can be done with it. */
 export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Snapshot; readonly isCurrent: boolean }) {
   const t = useT(messages)
+  const tFiles = useT(fileMessages)
+  const canLook = useCan('vm.snapshot')
   const locale = useLocale()
   const [open, setOpen] = useState<'revert' | 'edit' | null>(null)
   const { mutateAsync } = useOperation('snapshotDelete')
@@ -74,6 +80,14 @@ export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Sn
         <Button disabledReason={actions.revert.reason} onClick={() => setOpen('revert')}>
           {t('revert')}
         </Button>
+        {canLook && snapshot.state === 'complete' && (
+          <ButtonLink
+            href={paths.files({ vm: snapshot.vmId, snapshot: snapshot.id })}
+            aria-label={tFiles('browseNamed', { name })}
+          >
+            {tFiles('browse')}
+          </ButtonLink>
+        )}
         <Button disabledReason={actions.change.reason} onClick={() => setOpen('edit')}>
           {t('edit')}
         </Button>
