@@ -20,8 +20,8 @@ import {
   putFiles,
   scratch,
 } from '#server/filesystems/testing/forge.ts'
-import type { FileSourceName } from './file-sources.ts'
 import { ADMIN, ANN, BEN, create, data, now, until, upload } from './test-rig.ts'
+import type { FileSourceName } from './types.ts'
 
 const MARK = 'this is what the file held at first'
 const big = randomBytes(2 * 2 ** 20 + 7)

@@ -3,7 +3,7 @@
  * was read counts only when nobody has begun to write by then (`FileSource.check`).
  */
 import { Readable } from 'node:stream'
-import { type DiskFile, type DiskFiles, FILES_PAGE, type FileQuery, type FilesQuery } from '#lib/schema/disk-files.ts'
+import { type DiskFile, type DiskFiles, FILES_PAGE } from '#lib/schema/disk-files.ts'
 import { nameToStep, shownText, stepsOf } from '#server/filesystems/names.ts'
 import { type Part, readParts } from '#server/filesystems/parts.ts'
 import type { FsName } from '#server/filesystems/recognise.ts'
@@ -18,8 +18,8 @@ import {
 } from '#server/filesystems/types.ts'
 import type { DiskReader, OpenDisk } from '#server/storage/disk-reader.ts'
 import { EngineError } from './errors.ts'
-import type { FileSource, FileSourceName, FileSources } from './file-sources.ts'
-import type { Caller } from './types.ts'
+import type { FileSource, FileSources } from './file-sources.ts'
+import type { Caller, FileEngine, FileSourceName } from './types.ts'
 
 export interface FileBrowserDeps {
   readonly disks: DiskReader
@@ -29,14 +29,7 @@ export interface FileBrowserDeps {
   readonly times?: { readonly keepMs?: number; readonly stallMs?: number }
 }
 
-export interface FileEngine {
-  list(caller: Caller, name: FileSourceName, query: FilesQuery): Promise<DiskFiles>
-  content(
-    caller: Caller,
-    name: FileSourceName,
-    query: FileQuery,
-    withBody: boolean,
-  ): Promise<{ name: string; sizeBytes: number; body: Readable | null }>
+export interface FileBrowser extends FileEngine {
   /** Something happened to a VM: what is open of its disks may be old. */
   vmChanged(vmId: string): void
   close(): Promise<void>
@@ -81,7 +74,7 @@ interface Session {
   timer: NodeJS.Timeout | null
 }
 
-export function createFileBrowser(deps: FileBrowserDeps): FileEngine {
+export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
   const keepMs = deps.times?.keepMs ?? KEEP_MS
   const stallMs = deps.times?.stallMs ?? STALL_MS
   const sessions = new Map<string, Promise<Session>>()

@@ -8,16 +8,10 @@ import { requireVm } from './access.ts'
 import type { SnapshotSource } from './clones.ts'
 import { EngineError } from './errors.ts'
 import { canSeeVolume } from './storage-views.ts'
-import type { BackupEngine, Caller } from './types.ts'
+import type { BackupEngine, Caller, FileSourceName } from './types.ts'
 import type { VmBusy } from './vm-busy.ts'
 import type { VmRecords } from './vm-records.ts'
 import type { VolumeLocks } from './volume-locks.ts'
-
-export type FileSourceName =
-  | { readonly kind: 'image'; readonly id: string }
-  | { readonly kind: 'volume'; readonly id: string }
-  | { readonly kind: 'snapshot'; readonly vmId: string; readonly id: string }
-  | { readonly kind: 'backup'; readonly id: string }
 
 export interface FileSource {
   /** Same key, same bytes. */

@@ -10,9 +10,9 @@ import type { Readable } from 'node:stream'
 import type * as z from 'zod'
 import type { Operations } from '#lib/api/contract.ts'
 import type { Authority } from '#lib/auth/privileges.ts'
+import type { DiskFiles, FileQuery, FilesQuery } from '#lib/schema/disk-files.ts'
 import type { DeckEvent } from '#lib/schema/event.ts'
 import type { TicketGrant } from '#server/console/types.ts'
-import type { FileEngine } from './file-browser.ts'
 
 export interface Caller extends Authority {
   readonly userId: string
@@ -151,6 +151,20 @@ export interface TransferEngine {
   downloadPreview(caller: Caller, input: Body<'imageDownloadPreview'>): Promise<Out<'imageDownloadPreview'>>
   catalogueList(caller: Caller): Promise<Out<'catalogueList'>>
   catalogueFetch(caller: Caller, id: string): Promise<Out<'catalogueFetch'>>
+}
+
+export type FileSourceName =
+  | { readonly kind: 'image' | 'volume' | 'backup'; readonly id: string }
+  | { readonly kind: 'snapshot'; readonly vmId: string; readonly id: string }
+
+export interface FileEngine {
+  list(caller: Caller, name: FileSourceName, query: FilesQuery): Promise<DiskFiles>
+  content(
+    caller: Caller,
+    name: FileSourceName,
+    query: FileQuery,
+    withBody: boolean,
+  ): Promise<{ name: string; sizeBytes: number; body: Readable | null }>
 }
 
 export interface BackupDiskFiles {

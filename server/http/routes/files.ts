@@ -1,7 +1,6 @@
 /** Files on disks, images, snapshots and in backups. */
 import type { FileQuery } from '#lib/schema/disk-files.ts'
-import type { FileSourceName } from '#server/engine/file-sources.ts'
-import type { Caller, Engine } from '#server/engine/types.ts'
+import type { Caller, Engine, FileSourceName } from '#server/engine/types.ts'
 import { attachment } from '#server/http/byte-range.ts'
 import { type Handlers, RawAnswer } from '#server/http/contract-routes.ts'
 
