@@ -225,7 +225,12 @@ async function main(): Promise<void> {
     sources: supervisor,
     originAllowed: (request) => http.isOwnPage(request),
     remoteAddress: (request) => http.clientAddress(request),
-    onRevoked: (credentialId, revoked) => auth.onRevoked(credentialId, revoked),
+    onRevoked(credentialId, revoked, grant) {
+      const offs = [auth.onRevoked(credentialId, revoked), engine.consoles.onOutOfReach(grant, revoked)]
+      return () => {
+        for (const off of offs) off()
+      }
+    },
     // Nobody connects before the server listens, and by then the engine is there.
     onOpen: (session) => engine.consoles.opened(session),
     onClose: (session, end) => engine.consoles.closed(session, end),

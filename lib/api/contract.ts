@@ -14,6 +14,7 @@ import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
 import { labOperations } from './operations/lab.ts'
 import { peopleOperations } from './operations/people.ts'
+import { projectsOperations } from './operations/projects.ts'
 import { seedsOperations } from './operations/seeds.ts'
 import { signInOperations } from './operations/sign-in.ts'
 import { snapshotsOperations } from './operations/snapshots.ts'
@@ -29,6 +30,7 @@ export const operations = {
   ...signInOperations,
   ...accountOperations,
   ...peopleOperations,
+  ...projectsOperations,
   ...vmsOperations,
   ...seedsOperations,
   ...clonesOperations,

@@ -25,6 +25,7 @@ export const ERROR_STATUS = {
   image_in_use: 409,
   port_in_use: 409,
   vm_busy: 409,
+  quota_exceeded: 409,
   volume_missing: 409,
   blocked_address: 403,
   last_admin: 409,
@@ -55,6 +56,7 @@ export const ERROR_STATUS = {
   unresponsive: 503,
   pool_unavailable: 503,
   no_space: 507,
+  no_memory: 507,
 } as const
 export type ErrorCode = keyof typeof ERROR_STATUS
 

@@ -40,6 +40,16 @@ export type ScheduleId = z.output<typeof ScheduleId>
 export const SeedId = z.string().regex(UUID).brand('SeedId').meta({ id: 'SeedId' })
 export type SeedId = z.output<typeof SeedId>
 
+export const ProjectId = z.string().regex(UUID).brand('ProjectId').meta({ id: 'ProjectId' })
+export type ProjectId = z.output<typeof ProjectId>
+
+export const GroupId = z.string().regex(UUID).brand('GroupId').meta({ id: 'GroupId' })
+export type GroupId = z.output<typeof GroupId>
+
+/** Of a custom role. */
+export const RoleId = z.string().regex(UUID).brand('RoleId').meta({ id: 'RoleId' })
+export type RoleId = z.output<typeof RoleId>
+
 /** ISO 8601 instant in UTC. */
 export const Instant = z.iso.datetime().meta({ id: 'Instant' })
 

@@ -1,8 +1,8 @@
 /** People and sessions. */
 import * as z from 'zod'
-import { Instant, UserId } from './ids.ts'
+import { Instant, RoleId, UserId } from './ids.ts'
 
-export const Role = z.enum(['admin', 'operator', 'viewer']).meta({ id: 'Role' })
+export const Role = z.enum(['admin', 'operator', 'member', 'viewer']).meta({ id: 'Role' })
 export type Role = z.output<typeof Role>
 
 export const UserName = z
@@ -34,6 +34,8 @@ export const User = z
     id: UserId,
     name: UserName,
     role: Role,
+    /** Takes the place of what `role` gives. */
+    customRole: RoleId.nullable(),
     disabled: z.boolean(),
     createdAt: Instant,
     lastSeenAt: Instant.nullable(),

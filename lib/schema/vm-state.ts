@@ -1,6 +1,7 @@
 /** What a VM is doing, as opposed to what it should be (`vm-spec.ts`). */
 import * as z from 'zod'
-import { Instant, PoolId, Revision, UserId, VmId } from './ids.ts'
+import { PRIVILEGES } from '../auth/privileges.ts'
+import { Instant, PoolId, ProjectId, Revision, UserId, VmId } from './ids.ts'
 import { VmLab } from './lab.ts'
 import { VmOrigin } from './origin.ts'
 import { AcceleratorChoice, VmSpec } from './vm-spec.ts'
@@ -175,6 +176,10 @@ export const Vm = z
     /** Its lease and whether it is idle. Absent where there is nothing to say. */
     lab: VmLab.optional(),
     owner: z.strictObject({ id: UserId, name: z.string() }),
+    /** Absent where it is its owner's alone. */
+    project: z.strictObject({ id: ProjectId, name: z.string() }).optional(),
+    /** What the caller may do with it, whatever its state. Absent in what only describes one. */
+    privileges: z.array(z.enum(PRIVILEGES)).optional(),
     /** What the caller may do now. */
     actions: z.record(z.enum([...PowerAction.options, 'change', 'delete', 'console']), ActionState),
     createdAt: Instant,

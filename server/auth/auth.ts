@@ -10,6 +10,7 @@ import { may, PRIVILEGES } from '#lib/auth/privileges.ts'
 import type { SignInSettings, SignInSettingsChange, SignInWays } from '#lib/schema/sign-in.ts'
 import type { ApiToken } from '#lib/schema/token.ts'
 import type { ExternalLogin, ExternalRealm, Person, Session } from '#lib/schema/user.ts'
+import { type Access, createAccess } from '#server/access/access.ts'
 import { type AccountActions, createAccount } from '#server/auth/account.ts'
 import { keyOf } from '#server/auth/credential-key.ts'
 import {
@@ -91,6 +92,8 @@ export interface Auth {
 export interface AuthOptions {
   readonly passwords?: Passwords
   readonly clock?: SteadyClock
+  /** Projects, shares and roles; made over the store when left out. */
+  readonly access?: Access
   /** Wall clock of one-time codes. */
   readonly wallMs?: () => number
 }
@@ -98,6 +101,7 @@ export interface AuthOptions {
 export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOptions = {}): Auth {
   const passwords = options.passwords ?? createPasswords()
   const clock = options.clock ?? createSteadyClock(store)
+  const access = options.access ?? createAccess(store)
   const users = createUsers(store, passwords)
   const tokens = createTokens(store)
   const sessions = createSessions(store, clock)
@@ -162,6 +166,14 @@ export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOpti
     return user
   }
   const signIns = createSignIns({ users, passwords, factors, passkeys, oidc, settings, start, update: updateUser })
+
+  const callerFor = (user: UserDocument, from: string) => ({
+    userId: user.id,
+    name: user.name,
+    role: user.role,
+    from,
+    grants: access.grantsOf(user.id),
+  })
 
   return {
     users,
@@ -375,8 +387,6 @@ export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOpti
     },
   }
 }
-
-const callerFor = (user: UserDocument, from: string) => ({ userId: user.id, name: user.name, role: user.role, from })
 
 /** A time stamp that cannot be written (the disk is full, say) must not keep anybody from reading or stopping a VM. */
 function note(write: () => void): void {

@@ -15,6 +15,10 @@ export interface UserDocument {
   readonly lastSeenAt: string | null
   /** Accounts elsewhere that sign in as this person; absent in older documents. */
   readonly logins?: readonly ExternalLogin[]
+  /** Id of a custom role that takes the place of what `role` gives. */
+  readonly customRole?: string | null
+  /** Groups elsewhere, as of the last sign-in from there: `realm:name`. */
+  readonly groups?: readonly string[]
 }
 
 /** Stored under the SHA-256 of its secret. Optional fields are absent in older documents. */
@@ -103,6 +107,7 @@ export function userView(user: UserDocument): User {
     id: id as User['id'],
     name,
     role,
+    customRole: (user.customRole ?? null) as User['customRole'],
     disabled,
     createdAt,
     lastSeenAt,

@@ -20,7 +20,7 @@ export interface RoleMapping {
   readonly createPeople: boolean
 }
 
-const RANK: Readonly<Record<Role, number>> = { viewer: 0, operator: 1, admin: 2 }
+const RANK: Readonly<Record<Role, number>> = { viewer: 0, member: 1, operator: 2, admin: 3 }
 
 /** The most that any of the groups gives. Null: refused. */
 export function roleOf(groups: readonly string[], mapping: RoleMapping): Role | null {
@@ -59,6 +59,8 @@ export async function admit(deps: AdmitDeps, account: ExternalAccount, mapping: 
   if (known === null)
     return { user: await add(users, login, account, mapping, role), notes: [`Added ${account.name}.`] }
   if (known.disabled) throw refuse('This account has no access. An administrator can give it back.')
+  // For groups here that follow those there.
+  await deps.update(known.id, { groups: groupNames(account) })
   // Without any rule about groups the role is what an administrator made it.
   if (mapping.roles.length === 0 && mapping.otherRole === null) return { user: known, notes: [] }
   if (role === known.role) return { user: known, notes: [] }
@@ -69,6 +71,9 @@ export async function admit(deps: AdmitDeps, account: ExternalAccount, mapping: 
   const user = await deps.update(known.id, { role })
   return { user, notes: [`The groups of ${user.name} make them ${role}; it was ${known.role}.`] }
 }
+
+const groupNames = ({ realm, groups }: ExternalAccount) =>
+  groups.slice(0, 200).map((name) => `${realm}:${name.slice(0, 256)}`)
 
 async function add(
   users: Users,
@@ -84,7 +89,7 @@ async function add(
     throw refuse(`"${account.name.slice(0, 64)}" cannot be a name here (a-z first, then a-z, 0-9, . _ -). ${hint}`)
   }
   try {
-    return await users.create({ name: account.name, role, login })
+    return await users.create({ name: account.name, role, login, groups: groupNames(account) })
   } catch (error) {
     // Taking over somebody's account by having their name elsewhere must not be possible.
     if (error instanceof EngineError && error.code === 'name_taken') {

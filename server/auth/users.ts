@@ -10,6 +10,10 @@ import type { Store, VmDocument } from '#server/store/types.ts'
 
 export interface UserChange {
   readonly role?: Role | undefined
+  /** Null: the built-in role counts again. */
+  readonly customRole?: string | null | undefined
+  /** Groups elsewhere; a change of them ends nothing. */
+  readonly groups?: readonly string[] | undefined
   readonly password?: string | undefined
   readonly disabled?: boolean | undefined
 }
@@ -25,7 +29,9 @@ export interface Users {
     name: string
     password?: string | undefined
     role: Role
+    customRole?: string | null | undefined
     login?: ExternalLogin | undefined
+    groups?: readonly string[] | undefined
   }): Promise<UserDocument>
   byLogin(login: ExternalLogin): UserDocument | null
   /** @throws EngineError not_found, conflict, last_admin */
@@ -63,7 +69,8 @@ export function createUsers(store: Store, passwords: Passwords): Users {
   const list = () => store.list<UserDocument>('user').map((stored) => stored.value)
   const get = (id: string) => store.get<UserDocument>('user', id)?.value ?? null
   const byName = (name: string) => list().find((user) => user.name === name) ?? null
-  const isActiveAdmin = (user: UserDocument) => user.role === 'admin' && !user.disabled
+  const isActiveAdmin = (user: UserDocument) =>
+    user.role === 'admin' && (user.customRole ?? null) === null && !user.disabled
   const hasAdmin = () => list().some(isActiveAdmin)
 
   const known = (id: string): UserDocument => {
@@ -89,6 +96,12 @@ export function createUsers(store: Store, passwords: Passwords): Users {
     )
   }
 
+  /** @throws EngineError bad_input */
+  const assertRole = (customRole: string | null): void => {
+    if (customRole !== null && store.get('role', customRole) === null)
+      throw new EngineError('bad_input', 'There is no such role.', { field: 'customRole' })
+  }
+
   const byLogin = ({ realm, subject }: ExternalLogin) =>
     list().find((user) => user.logins?.some((login) => login.realm === realm && login.subject === subject)) ?? null
 
@@ -104,6 +117,8 @@ export function createUsers(store: Store, passwords: Passwords): Users {
     role: Role,
     passwordHash: string | null,
     logins: readonly ExternalLogin[] = [],
+    customRole: string | null = null,
+    groups: readonly string[] = [],
   ): UserDocument => {
     if (byName(name)) {
       throw new EngineError('name_taken', `There is already somebody called ${name}.`, { field: 'name' })
@@ -118,6 +133,8 @@ export function createUsers(store: Store, passwords: Passwords): Users {
       createdAt: new Date().toISOString(),
       lastSeenAt: null,
       logins,
+      customRole,
+      groups,
     }
     store.put('user', user.id, user)
     return user
@@ -156,7 +173,7 @@ export function createUsers(store: Store, passwords: Passwords): Users {
         return after
       })
     },
-    async create({ name, password, role, login }) {
+    async create({ name, password, role, customRole = null, login, groups = [] }) {
       if (password !== undefined) assertGoodPassword(password, name)
       if (byName(name)) {
         throw new EngineError('name_taken', `There is already somebody called ${name}.`, { field: 'name' })
@@ -165,7 +182,8 @@ export function createUsers(store: Store, passwords: Passwords): Users {
       // Checked again inside: another request or the command line may have been faster.
       return store.transaction(() => {
         if (login) assertFree(login, null)
-        return insert(name, role, hash, login ? [login] : [])
+        assertRole(customRole)
+        return insert(name, role, hash, login ? [login] : [], customRole, groups)
       })
     },
     async createFirstAdmin({ name, password }) {
@@ -185,11 +203,23 @@ export function createUsers(store: Store, passwords: Passwords): Users {
         const after: UserDocument = {
           ...before,
           role: change.role ?? before.role,
+          // A built-in role that is given takes the place of a custom one.
+          customRole:
+            change.customRole ??
+            (change.role === undefined && change.customRole === undefined ? (before.customRole ?? null) : null),
+          groups: change.groups ?? before.groups ?? [],
           disabled: change.disabled ?? before.disabled,
           passwordHash: passwordHash ?? before.passwordHash,
         }
         if (!isActiveAdmin(after)) assertAnotherAdmin(before)
-        const differs = after.role !== before.role || after.disabled !== before.disabled || passwordHash !== undefined
+        assertRole(after.customRole ?? null)
+        if (change.groups !== undefined && change.groups.join('\n') !== (before.groups ?? []).join('\n'))
+          store.put('user', id, { ...before, groups: change.groups })
+        const differs =
+          after.role !== before.role ||
+          (after.customRole ?? null) !== (before.customRole ?? null) ||
+          after.disabled !== before.disabled ||
+          passwordHash !== undefined
         if (!differs) return before
         store.put('user', id, after)
         endCredentials(id, keepSession)
@@ -204,7 +234,7 @@ export function createUsers(store: Store, passwords: Passwords): Users {
         if (owned > 0) {
           throw new EngineError(
             'in_use',
-            `${user.name} still owns ${owned} ${owned === 1 ? 'VM' : 'VMs'}; delete those first, or disable the person instead.`,
+            `${user.name} still owns ${owned} ${owned === 1 ? 'VM' : 'VMs'}; move or delete those first, or disable the person instead.`,
           )
         }
         endCredentials(id)

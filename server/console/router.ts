@@ -42,8 +42,8 @@ export interface ConsoleRouterOptions {
   readonly sources: ConsoleSources
   /** Whether the page that asks is one of ours (or no browser asks); exact comparison is the caller's business. */
   readonly originAllowed: (request: IncomingMessage) => boolean
-  /** Calls back once when the session or token ends (at once when it already has). Returns the unsubscribe. */
-  readonly onRevoked: (credentialId: string, revoked: () => void) => () => void
+  /** Calls back once when the session or token ends, or the VM is out of its reach (at once when it already has). Returns the unsubscribe. */
+  readonly onRevoked: (credentialId: string, revoked: () => void, grant: TicketGrant) => () => void
   /** Remote address for the record; default: the socket's. */
   readonly remoteAddress?: (request: IncomingMessage) => string
   readonly onOpen?: (session: ConsoleSession) => void
@@ -131,7 +131,7 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
     options.onPresence?.(grant.vmId)
     if (hub !== null) proxySerial(viewer, hub, grant.mode)
     else if (vncSocket !== null) proxyVnc(viewer, { socketPath: vncSocket, mode: grant.mode, pool })
-    offRevoked = options.onRevoked(grant.credentialId, () => viewer.close(CLOSE.revoked, 'signed out'))
+    offRevoked = options.onRevoked(grant.credentialId, () => viewer.close(CLOSE.revoked, 'signed out'), grant)
     if (viewer.closeCode !== null) offRevoked()
   }
 

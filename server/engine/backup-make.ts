@@ -42,7 +42,7 @@ export interface BackupMakeDeps {
   readonly jobs: JobRegistry
   readonly busy: VmBusy
   readonly journal: Journal
-  readonly onChange: (backupId: string, ownerId: string) => void
+  readonly onChange: (backupId: string, ownerId: string, vmId: string) => void
   readonly warn: (message: string, error?: unknown) => void
 }
 
@@ -198,7 +198,7 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
       throw new EngineError('internal', `The backup was written but cannot be read: ${stored}`)
     catalog.put(stored)
     if (made.why !== null) deps.warn(`Backup of ${record.id}: ${made.why}`)
-    deps.onChange(id, record.ownerId)
+    deps.onChange(id, record.ownerId, record.id)
   }
 
   /** What a crash of the dashboard left in a guest and in the pool: the guest first, which may be frozen. */

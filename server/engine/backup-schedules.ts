@@ -1,6 +1,6 @@
 /** Schedules of backups: what they run, what they keep afterwards, and which of them need somebody. */
 
-import { hasPrivilege } from '#lib/auth/privileges.ts'
+import { type Grants, mayOn } from '#lib/auth/privileges.ts'
 import { type RetentionRule, retain } from '#lib/schedules/retention.ts'
 import { type BackupConcern, BackupOptions, type BackupSchedule } from '#lib/schema/backup.ts'
 import type { Role } from '#lib/schema/user.ts'
@@ -9,7 +9,6 @@ import { removable } from '#server/backup/chain.ts'
 import { removeBackup } from '#server/backup/remove.ts'
 import type { ScheduleDocument } from '#server/schedules/documents.ts'
 import type { RunContext, Scheduler, ScheduleState } from '#server/schedules/scheduler.ts'
-import { canSeeVm } from './access.ts'
 import type { BackupMaker } from './backup-make.ts'
 import { EngineError } from './errors.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
@@ -20,11 +19,11 @@ export interface BackupScheduleDeps {
   readonly maker: BackupMaker
   readonly records: VmRecords
   /** Null: the person has gone or may not sign in. */
-  readonly user: (id: string) => { readonly name: string; readonly role: Role } | null
+  readonly user: (id: string) => { readonly name: string; readonly role: Role; readonly grants?: Grants } | null
   readonly userName: (id: string) => string
   /** One piece of work at a time on the backups of a VM. */
   readonly exclusive: <T>(vmId: string, work: () => Promise<T>) => Promise<T>
-  readonly onChange: (backupId: string, ownerId: string) => void
+  readonly onChange: (backupId: string, ownerId: string, vmId: string) => void
 }
 
 type Why = RetentionRule | 'needed' | 'pinned'
@@ -68,7 +67,7 @@ export function createBackupSchedules(deps: BackupScheduleDeps) {
       for (const backup of gone) {
         await removeBackup(backup)
         catalog.forget(backup.id)
-        deps.onChange(backup.id, backup.manifest.ownerId)
+        deps.onChange(backup.id, backup.manifest.ownerId, backup.manifest.vm.id)
       }
       return gone.length
     })
@@ -77,11 +76,7 @@ export function createBackupSchedules(deps: BackupScheduleDeps) {
     const record = records.get(document.target.id)
     if (record === null) return { result: 'skipped' as const, message: 'The VM is no longer there.' }
     const user = deps.user(document.ownerId)
-    if (
-      user === null ||
-      !hasPrivilege(user.role, 'vm.backup') ||
-      !canSeeVm({ role: user.role, userId: document.ownerId }, record)
-    )
+    if (user === null || !mayOn({ ...user, via: 'session', userId: document.ownerId }, record, 'vm.backup'))
       throw new EngineError('forbidden', 'The person this schedule runs for may no longer back up this VM.')
     const options = BackupOptions.parse(document.options)
     const started = deps.maker.start(record, options, { userId: document.ownerId, name: user.name }, document.id)

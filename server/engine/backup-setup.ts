@@ -1,4 +1,5 @@
 /** Puts the parts of backups together. */
+import type { Reachable } from '#lib/auth/privileges.ts'
 import { createCatalog } from '#server/backup/catalog.ts'
 import { sweepBackups } from '#server/backup/remove.ts'
 import { type BackupMakeDeps, createBackupMaker } from './backup-make.ts'
@@ -17,7 +18,7 @@ export interface BackupSetup
     Omit<ProverDeps, Parts>,
     Omit<BackupScheduleDeps, Parts>,
     Omit<BackupEngineDeps, Parts> {
-  readonly onBackup: (backupId: string, ownerId: string) => void
+  readonly onBackup: (backupId: string, ownerId: string, vmId: string) => void
 }
 
 /** Call before interrupted work is taken up again: its recoveries are registered here. */
@@ -25,6 +26,8 @@ export function createBackups(setup: BackupSetup): {
   engine: BackupEngine
   /** Why a pool cannot go; null: no backup lies there. By what was last read of its folders. */
   usesPool(poolId: string): string | null
+  /** What a backup is of, as far as access goes; null: there is no such backup. */
+  reachable(id: string): Promise<Reachable | null>
   open(): Promise<void>
 } {
   const catalog = createCatalog(setup.pools, setup.warn)
@@ -42,6 +45,14 @@ export function createBackups(setup: BackupSetup): {
     usesPool(poolId) {
       const count = catalog.all().filter((backup) => backup.poolId === poolId).length
       return count === 0 ? null : `It holds ${count === 1 ? 'a backup' : `${count} backups`}; delete them first.`
+    },
+    async reachable(id) {
+      if (catalog.get(id) === null) await catalog.fresh()
+      const manifest = catalog.get(id)?.manifest
+      if (manifest === undefined) return null
+      // The VM's owner, where it is still there; else whom the backup names.
+      const ownerId = setup.records.get(manifest.vm.id)?.ownerId ?? manifest.ownerId
+      return { kind: 'vm', id: manifest.vm.id, ownerId }
     },
     engine: createBackupEngine({ ...setup, ...shared, maker, restorer, prover, schedules }),
     async open() {

@@ -49,7 +49,7 @@ export interface BackupEngineDeps {
   readonly userName: (id: string) => string
   /** One piece of work at a time on the backups of a VM. */
   readonly exclusive: <T>(vmId: string, work: () => Promise<T>) => Promise<T>
-  readonly onChange: (backupId: string, ownerId: string) => void
+  readonly onChange: (backupId: string, ownerId: string, vmId: string) => void
 }
 
 const SCREEN_MAX_BYTES = 16 * 2 ** 20
@@ -111,7 +111,7 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
     await replaceDurably(join(backup.dir, FILES.notes), `${JSON.stringify(notes, null, 2)}\n`)
     const changed = { ...present, notes }
     catalog.put(changed)
-    deps.onChange(backup.id, ownerOf(backup))
+    deps.onChange(backup.id, ownerOf(backup), backup.manifest.vm.id)
     return changed
   }
 
@@ -176,13 +176,13 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
           context,
         )
         catalog.put({ ...child, manifest })
-        deps.onChange(child.id, ownerOf(child))
+        deps.onChange(child.id, ownerOf(child), child.manifest.vm.id)
       }
       context.settle()
       context.step('Removing the files')
       await removeBackup(backup)
       catalog.forget(backup.id)
-      deps.onChange(backup.id, ownerOf(backup))
+      deps.onChange(backup.id, ownerOf(backup), backup.manifest.vm.id)
       return backup.id
     })
 

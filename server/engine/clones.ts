@@ -7,6 +7,7 @@
  * fails leaves nothing and does not stop the rest; the job then tells of each.
  */
 
+import { privilegesOn } from '#lib/auth/privileges.ts'
 import { cloneNames } from '#lib/clones/names.ts'
 import { cloneNotes, cloneObstacle, cloneSpec, ownDisks, TEMPLATE_STAYS_OFF } from '#lib/clones/rules.ts'
 import type { CloneFacts, CloneInput } from '#lib/schema/clone.ts'
@@ -30,7 +31,7 @@ import type { Lineage } from '#server/clones/lineage.ts'
 import { copyLive, freezeLive, recoverLive } from '#server/clones/live.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
 import type { Supervisor } from '#server/vm/types.ts'
-import { canSeeVm, requireVm } from './access.ts'
+import { canSeeVm, requireVm, viewpointOf } from './access.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
@@ -328,6 +329,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
     const made = await definer.derive(caller, {
       spec: (known) => cloneSpec(base.spec, input.kind, { name: one.name, ...known }),
       seed: input.seed === undefined ? undefined : { ...input.seed, index: one.index },
+      from: record.id,
       done: `${caller.name} made ${one.name}, ${words} of ${record.spec.name}.`,
       async fill(claim, undo) {
         const target = { id: claim.id, ownerId: claim.ownerId, uid: claim.uid, name: one.name }
@@ -442,6 +444,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
         await definer.assertDerivable(caller, {
           spec: (known) => cloneSpec(from?.spec ?? record.spec, input.kind, { name: first.name, ...known }),
           seed: input.seed === undefined ? undefined : { ...input.seed, index: first.index },
+          from: record.id,
         })
       const title =
         names.length === 1
@@ -490,7 +493,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
             template ? makeTemplate(caller, must(vmId)) : unmakeTemplate(caller, must(vmId)),
           )
         deps.announce(must(vmId))
-        return views.view(must(vmId), caller.role)
+        return views.view(must(vmId), viewpointOf(privilegesOn(caller, record)))
       })
     },
     async afterExit(vmId) {

@@ -6,10 +6,16 @@
  */
 import * as z from 'zod'
 import { may } from '#lib/auth/privileges.ts'
+import { ProjectId } from '#lib/schema/ids.ts'
+import type { Job } from '#lib/schema/job.ts'
 import { Role } from '#lib/schema/user.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import { createAccess } from '#server/access/access.ts'
+import { placementKey } from '#server/access/documents.ts'
+import { createQuotas, type QuotaSources } from '#server/access/quotas.ts'
 import { createSteadyClock } from '#server/auth/steady-clock.ts'
 import { createLineage } from '#server/clones/lineage.ts'
+import type { TicketGrant } from '#server/console/types.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
 import { createAdmission } from '#server/images/admission.ts'
 import { createCatalogue } from '#server/images/catalogue.ts'
@@ -23,6 +29,7 @@ import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm, requireVm } from './access.ts'
 import { createActivity } from './activity.ts'
 import { createApplianceEngine } from './appliances.ts'
+import { createAuthorize } from './authorize.ts'
 import { createBackups } from './backup-setup.ts'
 import { createCloneEngine, templateRules } from './clones.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
@@ -36,28 +43,36 @@ import { createFileSources } from './file-sources.ts'
 import { watchGuests } from './guest-watch.ts'
 import { hostFacts } from './host-facts.ts'
 import { createImageUses } from './image-uses.ts'
-import { createImageEngine, usersVisibleTo } from './images.ts'
+import { canSeeImage, createImageEngine, usersVisibleTo } from './images.ts'
 import { createJournal } from './journal.ts'
 import { createKeyedLock } from './keyed-lock.ts'
 import { createLabRoom } from './lab.ts'
 import { createLauncher } from './launch.ts'
 import { createLossRecord } from './loss-record.ts'
+import { createObjectAccess } from './object-access.ts'
+import { careForPlacements } from './placement-care.ts'
 import { stopPngWorker } from './png.ts'
 import { createPoolEngine } from './pools.ts'
+import { createNames } from './project-names.ts'
+import { createProjectEngine } from './projects.ts'
+import { createQuotaDoors } from './quota-doors.ts'
 import { createReaders } from './readers.ts'
 import { createRoomWatch } from './room-watch.ts'
 import { createRunningPlan } from './running-plan.ts'
 import { createSeeds } from './seeds.ts'
 import { createSnapshotRoom } from './snapshot-room.ts'
+import { createStartAdmission } from './start-admission.ts'
 import { createStorageRoom } from './storage-room.ts'
 import { createStorageViews } from './storage-views.ts'
 import { createTransferEngine } from './transfers.ts'
 import type { Caller, Engine } from './types.ts'
+import { createUsageEngine } from './usage.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmAuthority } from './vm-authority.ts'
 import { createVmBusy, type VmBusy } from './vm-busy.ts'
 import { createVmDefiner } from './vm-define.ts'
 import { createVmDisks } from './vm-disks.ts'
+import { createVmPlaces } from './vm-place.ts'
 import { createVmRecords } from './vm-records.ts'
 import { createVmSeeds } from './vm-seeds.ts'
 import { createVmViews } from './vm-views.ts'
@@ -80,7 +95,11 @@ export interface RunningEngine extends Engine {
   /** How well helper tools are locked in: for the host page. */
   readonly toolSandbox: 'full' | 'limits' | 'none'
   /** For the console router: what its viewers do becomes part of the VM's view and of the activity log. */
-  readonly consoles: ConsoleRecord & { presenceChanged(vmId: string): void }
+  readonly consoles: ConsoleRecord & {
+    presenceChanged(vmId: string): void
+    /** Calls back when a person no longer reaches the VM so far. Returns the unsubscribe function. */
+    onOutOfReach(grant: TicketGrant, listener: () => void): () => void
+  }
   /** Starts VMs with `autostart` when this is the first start since the host booted. Resolves when all were tried. */
   autostart(signal?: AbortSignal): Promise<void>
   /** Lets go of guests, ends jobs and timers. */
@@ -100,6 +119,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     return document === null ? null : { path: library.filePath(document), format: document.format }
   })
   const { sandbox, space, qemuImg, files, pools, health, layerFiles, shared, volumes, diskReader } = storage
+  const access = deps.access ?? createAccess(store, warn)
   const records = createVmRecords(store, warn)
   const journal = createJournal(store, hub)
   const locks = createKeyedLock()
@@ -124,7 +144,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     pause: (vmId) => pauses.of(vmId),
     lineage: (vmId) => lineage.of(vmId),
     lab: (vmId) => lab.of(vmId),
+    projectOf(vmId) {
+      const project = access.projects.get(access.projectOf('vm', vmId) ?? '')
+      return project === undefined ? null : { id: ProjectId.parse(project.id), name: project.name }
+    },
   })
+  access.onChange(() => views.invalidate())
   const unwatchUsers = store.watch('user', ({ key }) => {
     userNames.delete(key)
     views.invalidate()
@@ -160,7 +185,11 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const inspector = createImageInspector(diskReader)
   const looking = new AbortController()
   const jobs = createJobRegistry({
-    onChange: (job, ownerId) => void hub.publish('job', job.id, null, job, { ownerId }),
+    onChange(job, ownerId) {
+      const about = job.target?.type === 'vm' ? ({ kind: 'vm', id: job.target.id } as const) : null
+      doors.jobChanged(job)
+      hub.publish('job', job.id, null, job, { ownerId, about })
+    },
     store,
     warn,
   })
@@ -227,6 +256,32 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       for (const id of new Set(volumes.ofVm(vmId).map(({ poolId }) => poolId))) hub.publish('pool', id, null)
     },
   })
+  const snapshotsOf = (vmId: string) => room.countOf(vmId)
+  const sources: QuotaSources = {
+    *vms() {
+      const seen = new Map([...records.claims()].map((claim) => [claim.id, claim]))
+      for (const { id, ownerId, spec, projectId } of seen.values())
+        yield {
+          ...{ id, ownerId, spec, running: admission.runningSpec(id) },
+          projectId: projectId === undefined ? access.projectOf('vm', id) : projectId,
+        }
+    },
+    *freeDisks() {
+      for (const { id, ownerId, sizeBytes, vm } of volumes.all())
+        if (vm === null) yield { ownerId, sizeBytes, projectId: access.projectOf('volume', id) }
+    },
+    snapshotsOf,
+    uploadsOf: (userId) => transfers.openUploads(userId),
+    nameOf: ({ type, id }) => names.party({ type, id }),
+  }
+  const names = createNames(store, access, userName)
+  const quotas = createQuotas(store, sources)
+  const doors = createQuotaDoors({ quotas, access, records, volumes, snapshotsOf })
+  const places = createVmPlaces(access, quotas)
+  const admission = createStartAdmission({
+    ...{ records, holderOf: places.holderOf, quotas: () => quotas },
+    runtime: (id) => supervisor.runtime(id),
+  })
   const seeds = createSeeds({
     store,
     files: createSeedFiles(data),
@@ -251,7 +306,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     journal,
     locks,
     authority,
-    runningBut,
+    ...{ runningBut, places, runningSpec: admission.runningSpec },
+    place: (vmId, projectId) => void store.put('placement', placementKey('vm', vmId), { v: 1, projectId, shares: [] }),
     dashboardPort: deps.listenPort ?? (() => config.port),
     onChange(record, gone) {
       if (gone) {
@@ -266,7 +322,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   })
 
   const room = createSnapshotRoom({
-    ...{ deps, records, volumes, qemuImg, busy, jobs, journal, locks, launcher, authority, userName },
+    ...{ deps, records, volumes, qemuImg, busy, jobs, journal, locks, launcher, authority, userName, access },
     runningBut: (vmId) => runningBut(vmId, null),
     onDefinition(record) {
       announcer.definitionChanged(record, false)
@@ -278,7 +334,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const readers = createReaders(supervisor)
   const person = (id: string) => {
     const user = User.safeParse(store.get('user', id)?.value).data
-    return user === undefined || user.disabled ? null : user
+    return user === undefined || user.disabled ? null : { ...user, grants: access.grantsOf(id) }
   }
   const lab = createLabRoom({
     ...{ store, records, supervisor, viewers: deps.viewers, journal, busy, hub, userName, warn },
@@ -293,6 +349,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   })
 
   const vms = createVmEngine({
+    admission,
     records,
     views,
     supervisor,
@@ -390,7 +447,9 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       views.forget(record.id)
       announcer.definitionChanged(record, false)
     },
-    onBackup: (id, ownerId) => void hub.publish('backup', id, null, undefined, { ownerId }),
+    onBackup(id, ownerId, vmId) {
+      hub.publish('backup', id, null, undefined, { ownerId, about: { kind: 'vm', id: vmId } })
+    },
     warn,
   })
   const fileBrowser = createFileBrowser({
@@ -409,10 +468,11 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       }),
   })
   const events = createEventEngine({
-    hub,
+    ...{ hub, access },
+    vms: { all: () => records.all(), ownerOf: (id) => records.get(id)?.ownerId ?? null },
     imageFor(caller, id) {
       const document = library.get(id)
-      return document === null ? null : library.view(document, usersVisibleTo(caller))
+      return document === null || !canSeeImage(caller, document) ? null : library.view(document, usersVisibleTo(caller))
     },
     onReaders: readers.count,
   })
@@ -445,6 +505,14 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   for (const note of await volumes.open(legacyDisks(records.all()))) log.warn({}, note)
   await settleDeleted(records, volumes, warn)
   uses.open()
+  careForPlacements({
+    ...{ store, access, volumes },
+    exists: {
+      vm: records.isStored,
+      image: (id) => library.get(id) !== null,
+      volume: (id) => volumes.get(id) !== null,
+    },
+  })
   await transfers.open()
   const exits = records.lastExits()
   const released = watchDisks((vmId) => definer.afterRelease(vmId), warn)
@@ -458,6 +526,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     roomWatch.runtimeChanged(vmId, runtime)
     pauses.runtimeChanged(vmId, runtime)
     if (exited !== null) onExit(vmId, exited)
+    admission.settle(vmId)
     released(vmId, runtime)
     fileBrowser.vmChanged(vmId)
     losses.changed(vmId, runtime)
@@ -494,22 +563,67 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   await health.lookAtAll()
   health.start()
 
+  const contents = (projectId: string) => {
+    const counts = { vms: 0, running: 0, volumes: 0, images: 0 }
+    for (const { kind, id, placement } of access.placements()) {
+      if (placement.projectId !== projectId) continue
+      if (kind === 'vm' && records.get(id) !== null) {
+        counts.vms += 1
+        if (admission.runningSpec(id) !== null) counts.running += 1
+      } else if (kind === 'volume' && volumes.get(id)?.vm === null) counts.volumes += 1
+      else if (kind === 'image' && library.get(id) !== null) counts.images += 1
+    }
+    return counts
+  }
+  /** What somebody began stays theirs only while they reach what it is about. */
+  const reachesTarget = (caller: Caller, { target }: Pick<Job, 'target'>): boolean => {
+    const record = target?.type === 'vm' ? records.get(target.id) : null
+    return record === null || canSeeVm(caller, record)
+  }
   const metrics = createMetrics(function* () {
-    for (const { id, spec } of records.all()) yield { id, name: spec.name, runtime: supervisor.runtime(id) }
+    for (const { id, ownerId, spec } of records.all())
+      yield { id, ownerId, name: spec.name, runtime: supervisor.runtime(id) }
+  })
+
+  const record = createConsoleRecord(records, journal)
+  const authorize = createAuthorize({
+    access,
+    find: {
+      vm: (id) => records.get(id),
+      image(id) {
+        const document = library.get(id)
+        return document === null ? null : { kind: 'image', id, ownerId: document.addedBy.id }
+      },
+      volume(id) {
+        const volume = volumes.get(id)
+        if (volume === null) return null
+        const { vm, ownerId } = volume
+        return vm === null ? { kind: 'volume', id, ownerId } : { kind: 'vm', id: vm.id, ownerId }
+      },
+      backup: backups.reachable,
+      'backup-schedule': (id) => records.get(scheduler.get(id)?.document.target.id ?? ''),
+    },
   })
 
   return {
-    vms,
+    vms: doors.vms(vms),
     seeds: vmSeeds,
     clones,
-    images,
+    images: doors.images(images),
     files: fileBrowser,
-    transfers,
+    transfers: doors.transfers(transfers),
     backups: backups.engine,
     appliances,
+    projects: createProjectEngine({ store, access, journal, names, contents }),
+    objectAccess: createObjectAccess({
+      ...{ store, access, quotas, records, volumes, library, journal, locks, names, snapshotsOf },
+      runningSpec: admission.runningSpec,
+      announce: (record) => announcer.definitionChanged(record, false),
+    }),
+    usage: createUsageEngine({ store, access, quotas, sources, volumes, usage, health, names, journal }),
     pools: poolEngine,
-    volumes: volumeEngine,
-    snapshots: room.snapshots,
+    volumes: doors.volumes(volumeEngine),
+    snapshots: doors.snapshots(room.snapshots),
     schedules: room.schedules,
     lab: lab.engine,
     host: {
@@ -519,10 +633,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       devices: (caller) => deps.host.devices({ details: may(caller, 'vm.host') }),
     },
     jobs: {
-      list: async (caller) => ({ items: jobs.list(whose(caller)) }),
+      list: async (caller) => ({ items: jobs.list(whose(caller)).filter((job) => reachesTarget(caller, job)) }),
       async view(caller, id) {
         const job = jobs.view(id, whose(caller))
-        if (job === null) throw new EngineError('not_found', 'There is no such job.')
+        if (job === null || !reachesTarget(caller, job)) throw new EngineError('not_found', 'There is no such job.')
         return job
       },
       cancel: async (caller, id) => jobs.cancel(id, whose(caller)),
@@ -530,7 +644,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     events,
     ...createActivity({ records, store, journal }),
     redeemConsoleTicket: (ticket, vmId, kind) => deps.tickets.redeem(ticket, vmId, kind),
-    metrics: () => metrics.text(),
+    authorize,
+    async metrics(caller) {
+      return metrics.text((vm) => canSeeVm(caller, vm))
+    },
     adopted,
     busy,
     async labTick() {
@@ -540,10 +657,25 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     },
     toolSandbox: sandbox.level,
     consoles: {
-      ...createConsoleRecord(records, journal),
+      opened(session) {
+        doors.consoleOpened(session)
+        record.opened(session)
+      },
+      closed(session, end) {
+        doors.consoleClosed(session)
+        record.closed(session, end)
+      },
       presenceChanged(vmId) {
         announcer.viewersChanged(vmId)
         lab.viewersChanged(vmId)
+      },
+      onOutOfReach(grant, listener) {
+        const wanted = grant.mode === 'control' ? 'vm.console.control' : 'vm.console.view'
+        return access.onChange(() => {
+          const vm = records.get(grant.vmId)
+          // What is deleted ends its consoles by itself.
+          if (vm !== null && !access.grantsOf(grant.userId).on(vm).has(wanted)) listener()
+        })
       },
     },
     autostart: (signal) =>
@@ -561,6 +693,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         signal,
       ),
     async close() {
+      if (deps.access === undefined) access.close()
       clearInterval(refresh)
       looking.abort(new Error('closing'))
       await lookedInside

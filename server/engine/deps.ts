@@ -2,6 +2,7 @@
 import type { AcceleratorVerdict, CapabilitiesView, DeviceType, Host } from '#lib/schema/host.ts'
 import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { AcceleratorChoice } from '#lib/schema/vm-spec.ts'
+import type { Access } from '#server/access/access.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import type { Config } from '#server/config.ts'
 import type { Tickets, ViewerCounts } from '#server/console/types.ts'
@@ -49,6 +50,8 @@ interface EngineLog {
 }
 
 export interface EngineDeps {
+  /** Projects, shares and roles; made over `store` when left out. */
+  readonly access?: Access
   readonly config: Config
   readonly data: DataPaths
   readonly store: Store

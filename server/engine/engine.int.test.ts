@@ -410,7 +410,7 @@ describe('another server run', () => {
 it('metrics count VMs by state and carry the numbers of those that run', async () => {
   const vm = await create(ANN, { name: 'metered', memoryMiB: 64 })
   await now.engine.vms.start(ANN, vm.id)
-  const text = await now.engine.metrics()
+  const text = await now.engine.metrics(ADMIN)
   expect(text).toContain('guestdeck_vms{state="running"} 1')
   expect(text).toContain(`guestdeck_vm_memory_bytes{vm="${vm.id}",name="metered"} ${64 * 2 ** 20}`)
   expect(text).toContain('guestdeck_nodejs_eventloop_lag_seconds')

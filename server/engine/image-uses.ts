@@ -72,24 +72,28 @@ export function createImageUses({
         )
       })
       return [
-        ...users.map(({ id, spec, ownerId }) => ({ id, name: spec.name, ownerId })),
-        ...standing.filter(({ vm }) => vm === null).map(({ id, name, ownerId }) => ({ id, name, ownerId })),
+        ...users.map(({ id, spec, ownerId }) => ({ kind: 'vm' as const, id, name: spec.name, ownerId })),
+        ...standing
+          .filter(({ vm }) => vm === null)
+          .map(({ id, name, ownerId }) => ({ kind: 'volume' as const, id, name, ownerId })),
       ]
     },
     announce,
     open() {
       for (const record of records.all()) imagesOf.set(record.id, new Set(mediaOf(record)))
-      const holderOf = new Map(volumes.all().map(({ id, vm }) => [id, vm?.id ?? null]))
+      const holderOf = new Map(volumes.all().map(({ id, vm, ownerId }) => [id, { vmId: vm?.id ?? null, ownerId }]))
       volumes.onChange((id, volume) => {
-        for (const vmId of new Set([holderOf.get(id), volume?.vm?.id])) {
+        for (const vmId of new Set([holderOf.get(id)?.vmId, volume?.vm?.id])) {
           const record = vmId == null ? null : records.get(vmId)
           if (record !== null) announce(record, false)
         }
+        const holder = volume === null ? holderOf.get(id) : { vmId: volume.vm?.id ?? null, ownerId: volume.ownerId }
         if (volume === null) holderOf.delete(id)
-        else holderOf.set(id, volume.vm?.id ?? null)
+        else holderOf.set(id, { vmId: volume.vm?.id ?? null, ownerId: volume.ownerId })
         hub.publish('volume', id, null, undefined, {
           kind: volume === null ? 'gone' : 'change',
-          ownerId: volume?.ownerId ?? null,
+          ownerId: holder?.ownerId ?? null,
+          about: holder?.vmId == null ? { kind: 'volume', id } : { kind: 'vm', id: holder.vmId },
         })
         // A free one is a user of its own; that of a VM being created is announced with the VM.
         announceUses(id, volume === null || volume.vm !== null ? [] : volumes.imagesOf(volume))

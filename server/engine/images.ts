@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
 import { mkdir, open, rm, stat } from 'node:fs/promises'
-import { coversVm, seesAllVms } from '#lib/auth/privileges.ts'
+import { privilegesOn } from '#lib/auth/privileges.ts'
 import type { Image, Starter } from '#lib/schema/image.ts'
 import type { ImageInspector } from '#server/images/inspection.ts'
 import type { ImageLibrary, ImageUse } from '#server/images/library.ts'
@@ -45,8 +45,14 @@ const INSTALLER = {
   package: 'debian-installer-12-netboot-amd64',
 } as const
 
-export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId' | 'scope'>) => (use: ImageUse) =>
-  (seesAllVms(caller.role) || use.ownerId === caller.userId) && coversVm(caller, use.id)
+export const usersVisibleTo = (caller: Pick<Caller, 'role' | 'userId' | 'scope' | 'grants'>) => (use: ImageUse) =>
+  privilegesOn(caller, { kind: use.kind, id: use.id, ownerId: use.ownerId }).size > 0
+
+/** Those in no project are everybody's. */
+export const canSeeImage = (
+  caller: Pick<Caller, 'role' | 'userId' | 'scope' | 'grants'>,
+  { id, addedBy }: { readonly id: string; readonly addedBy: { readonly id: string } },
+): boolean => privilegesOn(caller, { kind: 'image', id, ownerId: addedBy.id }).has('image.view')
 
 export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
   const { data, store, library, jobs, space, journal, qemuImg, sandbox, inspector } = deps
@@ -54,7 +60,8 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
 
   const viewOf = (caller: Caller, id: string): Image => {
     const document = library.get(id)
-    if (document === null) throw new EngineError('not_found', 'There is no such image.')
+    if (document === null || !canSeeImage(caller, document))
+      throw new EngineError('not_found', 'There is no such image.')
     return library.view(document, usersVisibleTo(caller))
   }
   const ownerOf = (caller: Caller) => ({ id: caller.userId, name: caller.name })
@@ -195,7 +202,12 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
   return {
     async list(caller) {
       const canSee = usersVisibleTo(caller)
-      return { items: library.all().map((document) => library.view(document, canSee)) }
+      return {
+        items: library
+          .all()
+          .filter((document) => canSeeImage(caller, document))
+          .map((document) => library.view(document, canSee)),
+      }
     },
     view: async (caller, id) => viewOf(caller, id),
     async upload(caller, query, body, declaredBytes) {

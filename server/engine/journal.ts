@@ -68,6 +68,7 @@ export function createJournal(store: Store, hub: EventHub, now: () => Date = () 
     )
     hub.publish('activity', line.objectId ?? null, null, undefined, {
       ownerId: line.ownerId ?? line.caller?.userId ?? null,
+      ...(line.topic === 'vm' && line.objectId !== undefined && { about: { kind: 'vm', id: line.objectId } }),
     })
   }
   return {

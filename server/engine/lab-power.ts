@@ -3,7 +3,9 @@
  * rights are looked at at each run. Of several times that passed while nobody looked the last alone counts: who was down
  * over a whole working day is not started in the evening only to be shut down.
  */
+
 import * as z from 'zod'
+import { type Grants, mayOn } from '#lib/auth/privileges.ts'
 import { isOver } from '#lib/lab/lease.ts'
 import type { PowerSchedule, PowerScheduleInput, PowerSchedulePatch } from '#lib/schema/lab.ts'
 import { Retention } from '#lib/schema/schedule.ts'
@@ -47,7 +49,7 @@ export interface PowerDeps {
   readonly time: LabTime
   readonly start: (caller: Caller, vmId: string) => Promise<unknown>
   /** Null: the person has gone or may not sign in. */
-  readonly user: (id: string) => { readonly name: string; readonly role: Role } | null
+  readonly user: (id: string) => { readonly name: string; readonly role: Role; readonly grants?: Grants } | null
   readonly userName: (id: string) => string
   readonly may: (caller: Caller) => boolean
   readonly isTemplate: (vmId: string) => boolean
@@ -125,13 +127,14 @@ export function createPowerSchedules(deps: PowerDeps): PowerSchedules {
             from: 'schedule',
             credentialId: `schedule ${document.id}`,
             via: 'session',
+            ...(user.grants !== undefined && { grants: user.grants }),
           }
     if (caller === null || !deps.may(caller))
       throw new EngineError('forbidden', 'The person this schedule runs for may no longer start and stop VMs.')
     const done: string[] = []
     const left: string[] = []
     for (const record of covered(document)) {
-      if (!canSeeVm(caller, record) || isOverruled(document, record, dueAt)) continue
+      if (!mayOn(caller, record, 'vm.power') || isOverruled(document, record, dueAt)) continue
       signal.throwIfAborted()
       const { name } = record.spec
       try {

@@ -1,5 +1,5 @@
 /** Joins life in the lab with the rest of the engine: leases, idle VMs, times of power, bookings. */
-import { may } from '#lib/auth/privileges.ts'
+import { type Grants, may } from '#lib/auth/privileges.ts'
 import type { VmLab } from '#lib/schema/lab.ts'
 import type { Role } from '#lib/schema/user.ts'
 import type { ViewerCounts } from '#server/console/types.ts'
@@ -44,7 +44,7 @@ export interface LabRoomDeps {
   readonly times?: LabTimes | undefined
   readonly hostDevices: BookingDeps['hostDevices']
   readonly isTemplate: (vmId: string) => boolean
-  readonly user: (id: string) => { readonly name: string; readonly role: Role } | null
+  readonly user: (id: string) => { readonly name: string; readonly role: Role; readonly grants?: Grants } | null
   readonly userName: (id: string) => string
   readonly start: (caller: Caller, vmId: string) => Promise<unknown>
   /** What is shown of a VM changed. */

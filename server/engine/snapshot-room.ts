@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import { Role } from '#lib/schema/user.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import type { Access } from '#server/access/access.ts'
 import type { createJobRegistry } from '#server/jobs/registry.ts'
 import { createScheduler, type Scheduler } from '#server/schedules/scheduler.ts'
 import { kindOf, type SnapshotContext } from '#server/snapshots/context.ts'
@@ -37,6 +38,7 @@ export interface SnapshotRoomDeps {
   readonly authority: VmAuthority
   readonly runningBut: (vmId: string) => readonly RunningVm[]
   readonly userName: (id: string) => string
+  readonly access: Access
   /** The definition was changed. */
   readonly onDefinition: (record: VmRecord) => void
 }
@@ -66,6 +68,8 @@ export interface SnapshotRoom {
   readonly source: SnapshotSource
   /** Whether disks of this VM hold snapshots inside their files, which a move or a new layer would leave behind. */
   holdsMemory(vmId: string): boolean
+  /** How many snapshots a VM has. */
+  countOf(vmId: string): number
   /** Images the definitions kept in snapshots of a VM name. */
   imagesOf(vmId: string): readonly string[]
   /** Call before volumes are opened: layers are held from then on. */
@@ -174,9 +178,10 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     locks: room.locks,
     scheduler,
     userName: room.userName,
-    roleOf(userId) {
+    authorityOf(userId) {
       const person = Person.safeParse(store.get('user', userId)?.value)
-      return person.success && !person.data.disabled ? person.data.role : null
+      if (!person.success || person.data.disabled) return null
+      return { userId, role: person.data.role, via: 'session', grants: room.access.grantsOf(userId) }
     },
   })
 
@@ -216,6 +221,7 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
         }
       },
     },
+    countOf: (vmId) => snapshotRecords.ofVm(vmId).length,
     holdsMemory: (vmId) => snapshotRecords.ofVm(vmId).some(({ document }) => document.kind === 'memory'),
     imagesOf: (vmId) =>
       snapshotRecords

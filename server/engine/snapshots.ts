@@ -3,7 +3,7 @@
  * `server/snapshots`, the schedules' clock in `server/schedules`.
  */
 import { randomUUIDv7 } from 'node:crypto'
-import { hasPrivilege, may } from '#lib/auth/privileges.ts'
+import { may, mayOn } from '#lib/auth/privileges.ts'
 import { retain } from '#lib/schedules/retention.ts'
 import { ScheduleId, SnapshotId, UserId, VmId } from '#lib/schema/ids.ts'
 import type { Job, JobKind } from '#lib/schema/job.ts'
@@ -22,7 +22,7 @@ import { blockedReasons } from '#server/snapshots/live.ts'
 import { removeSnapshot } from '#server/snapshots/remove.ts'
 import { consequences, restoredSpec, revertSnapshot } from '#server/snapshots/revert.ts'
 import { allocatedBytes } from '#server/storage/volumes.ts'
-import { canSeeVm, LOOK_ONLY, requireVm } from './access.ts'
+import { LOOK_ONLY, requireVm } from './access.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
@@ -48,7 +48,7 @@ export interface SnapshotEngineDeps {
   readonly scheduler: Scheduler
   readonly userName: (id: string) => string
   /** Role of a person now; null: gone, or may not sign in. */
-  readonly roleOf: (userId: string) => Caller['role'] | null
+  readonly authorityOf: (userId: string) => Pick<Caller, 'userId' | 'role' | 'via' | 'grants'> | null
   /** Most snapshots of one VM; for quotas. */
   readonly maxOf?: (record: VmRecord) => number
 }
@@ -102,7 +102,8 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
   }
 
   const actionsOf = (caller: Caller, record: VmRecord, document: SnapshotDocument): Snapshot['actions'] => {
-    if (!may(caller, 'vm.snapshot')) return { revert: no(LOOK_ONLY), delete: no(LOOK_ONLY), change: no(LOOK_ONLY) }
+    if (!mayOn(caller, record, 'vm.snapshot'))
+      return { revert: no(LOOK_ONLY), delete: no(LOOK_ONLY), change: no(LOOK_ONLY) }
     const left = busy.get(record.id)
     const wait = left === null ? null : no(`${left.sentence}; wait until it is done.`)
     return {
@@ -332,8 +333,8 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
     async run(schedule, { signal, setJob }) {
       const record = records.get(schedule.target.id)
       if (record === null) throw new EngineError('not_found', 'The VM is gone.')
-      const role = deps.roleOf(schedule.ownerId)
-      if (role === null || !hasPrivilege(role, 'vm.snapshot') || !canSeeVm({ role, userId: schedule.ownerId }, record))
+      const authority = deps.authorityOf(schedule.ownerId)
+      if (authority === null || !mayOn(authority, record, 'vm.snapshot'))
         throw new EngineError(
           'forbidden',
           `${userName(schedule.ownerId)}, in whose name this runs, may no longer take snapshots of this VM. Make a schedule of your own.`,
@@ -390,7 +391,7 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
   return {
     async list(caller, vmId) {
       const record = requireVm(records, caller, vmId)
-      const isAllowed = may(caller, 'vm.snapshot')
+      const isAllowed = mayOn(caller, record, 'vm.snapshot')
       const offer = (kind: SnapshotKind) => {
         if (!isAllowed) return no(LOOK_ONLY)
         const why = obstacle(record, kind)
@@ -428,7 +429,7 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
     async revert(caller, vmId, snapshotId, input) {
       const { record, stored } = mustSee(caller, vmId, snapshotId)
       assertMay(caller)
-      if (!may(caller, 'vm.power')) throw new EngineError('forbidden', LOOK_ONLY)
+      if (!mayOn(caller, record, 'vm.power')) throw new EngineError('forbidden', LOOK_ONLY)
       if (stored.document.state !== 'complete')
         throw new EngineError('wrong_state', 'This snapshot is not complete; nothing can go back to it. Delete it.')
       powerOf(context, vmId)

@@ -1,4 +1,5 @@
 /** Pools and volumes as the API shows them, each caller what they may see. Reads memory only. */
+import { privilegesOn } from '#lib/auth/privileges.ts'
 import { ImageId, LayerId, PoolId, UserId, VmId, VolumeId } from '#lib/schema/ids.ts'
 import type { Pool, StorageNeed, Volume, VolumeDetail } from '#lib/schema/storage.ts'
 import type { DiskPause } from '#lib/schema/vm-state.ts'
@@ -46,8 +47,8 @@ export interface StorageViews {
 }
 
 /** A free disk belongs to no VM, so a token for some VMs does not see it. */
-export const canSeeVolume = (caller: Caller, { ownerId, vm }: VolumeDocument): boolean =>
-  canSeeVm(caller, { ownerId, ...(vm !== null && { id: vm.id }) })
+export const canSeeVolume = (caller: Caller, { id, ownerId, vm }: VolumeDocument): boolean =>
+  privilegesOn(caller, { ...(vm === null ? { kind: 'volume', id } : { kind: 'vm', id: vm.id }), ownerId }).size > 0
 
 export function createStorageViews(deps: StorageViewDeps): StorageViews {
   const { pools, volumes, health, usage, library } = deps

@@ -37,6 +37,8 @@ export interface TransferEngineDeps {
 export interface RunningTransfers extends TransferEngine {
   /** After the library is open. */
   open(): Promise<void>
+  /** Resumable uploads somebody has begun. */
+  openUploads(userId: string): number
   close(): void
 }
 
@@ -105,6 +107,7 @@ export function createTransferEngine(deps: TransferEngineDeps): RunningTransfers
       await downloads.open()
       await uploads.open()
     },
+    openUploads: (userId) => uploads.list(userId).length,
     close: () => uploads.close(),
     uploadList: async (caller) => ({ items: uploads.list(whose(caller)) }),
     uploadView: async (caller, id) => uploads.view(id, whose(caller)),

@@ -9,10 +9,11 @@
 import type { Readable } from 'node:stream'
 import type * as z from 'zod'
 import type { Operations } from '#lib/api/contract.ts'
-import type { Authority } from '#lib/auth/privileges.ts'
+import type { Authority, ObjectKind } from '#lib/auth/privileges.ts'
 import type { DiskFiles, FileQuery, FilesQuery } from '#lib/schema/disk-files.ts'
 import type { DeckEvent } from '#lib/schema/event.ts'
 import type { TicketGrant } from '#server/console/types.ts'
+import type { Authorize } from './authorize.ts'
 
 export interface Caller extends Authority {
   readonly userId: string
@@ -209,6 +210,42 @@ export interface BackupEngine {
   forecast(caller: Caller, id: string): Promise<Out<'backupScheduleForecast'>>
 }
 
+export interface ProjectEngine {
+  list(caller: Caller): Promise<Out<'projectList'>>
+  view(caller: Caller, id: string): Promise<Out<'projectView'>>
+  create(caller: Caller, input: Body<'projectCreate'>): Promise<Out<'projectCreate'>>
+  update(
+    caller: Caller,
+    id: string,
+    patch: Body<'projectUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'projectUpdate'>>
+  delete(caller: Caller, id: string): Promise<void>
+  directory(caller: Caller): Promise<Out<'directoryList'>>
+  groups(): Promise<Out<'groupList'>>
+  createGroup(caller: Caller, input: Body<'groupCreate'>): Promise<Out<'groupCreate'>>
+  updateGroup(caller: Caller, id: string, patch: Body<'groupUpdate'>): Promise<Out<'groupUpdate'>>
+  deleteGroup(caller: Caller, id: string): Promise<void>
+  roles(caller: Caller): Promise<Out<'roleList'>>
+  createRole(caller: Caller, input: Body<'roleCreate'>): Promise<Out<'roleCreate'>>
+  updateRole(caller: Caller, id: string, patch: Body<'roleUpdate'>): Promise<Out<'roleUpdate'>>
+  deleteRole(caller: Caller, id: string): Promise<void>
+}
+
+export interface ObjectAccessEngine {
+  view(caller: Caller, kind: ObjectKind, id: string): Promise<Out<'vmAccessView'>>
+  update(caller: Caller, kind: ObjectKind, id: string, patch: Body<'vmAccessUpdate'>): Promise<Out<'vmAccessUpdate'>>
+}
+
+export interface UsageEngine {
+  view(caller: Caller): Promise<Out<'usageView'>>
+  setQuota(
+    caller: Caller,
+    holder: { readonly type: 'person' | 'project' | 'default'; readonly id: string },
+    limits: Body<'quotaUpdate'>['limits'],
+  ): Promise<Out<'quotaUpdate'>>
+}
+
 export interface PoolEngine {
   list(caller: Caller): Promise<Out<'poolList'>>
   create(caller: Caller, input: Body<'poolCreate'>): Promise<Out<'poolCreate'>>
@@ -343,6 +380,9 @@ export interface Engine {
   readonly transfers: TransferEngine
   readonly backups: BackupEngine
   readonly appliances: ApplianceEngine
+  readonly projects: ProjectEngine
+  readonly objectAccess: ObjectAccessEngine
+  readonly usage: UsageEngine
   readonly pools: PoolEngine
   readonly volumes: VolumeEngine
   readonly snapshots: SnapshotEngine
@@ -350,6 +390,8 @@ export interface Engine {
   readonly lab: LabEngine
   readonly host: HostEngine
   readonly jobs: JobEngine
+  /** Judges an operation on an object, before it is asked for. @throws EngineError not_found, forbidden */
+  authorize: Authorize
   readonly events: EventEngine
   /** Records a line on behalf of the HTTP side (sign-ins, denials). */
   record(entry: {
@@ -366,6 +408,6 @@ export interface Engine {
   exportActivity(caller: Caller, query: Query<'activityExportJson'>, format: 'jsonl' | 'csv'): Promise<Buffer>
   /** Redeems a console ticket and opens the stream source; used by the WebSocket router only. */
   redeemConsoleTicket(ticket: string, vmId: string, kind: 'vnc' | 'serial'): TicketGrant | null
-  /** Prometheus text. */
-  metrics(): Promise<string>
+  /** Prometheus text about what the caller may see. */
+  metrics(caller: Caller): Promise<string>
 }

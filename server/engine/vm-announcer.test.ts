@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { ROLE_PRIVILEGES } from '#lib/auth/privileges.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { EventHub } from '#server/events/hub.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
+import { EVERYTHING, viewpointOf } from './access.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 import { createVmViews } from './vm-views.ts'
@@ -143,19 +145,19 @@ it('a deleted VM is told as gone and its waiting numbers with it', () => {
 
 it('a view is built once for each role until something of it changes', () => {
   const { views, change, decisions, watch } = rig()
-  const first = views.view(record, 'admin')
-  expect(views.view(record, 'admin')).toBe(first)
-  expect(views.text(record, 'admin')).toBe(JSON.stringify(first))
+  const first = views.view(record, EVERYTHING)
+  expect(views.view(record, EVERYTHING)).toBe(first)
+  expect(views.text(record, EVERYTHING)).toBe(JSON.stringify(first))
   expect(decisions()).toBe(1)
-  const looking = views.view(record, 'viewer')
+  const looking = views.view(record, viewpointOf(new Set(ROLE_PRIVILEGES.viewer)))
   expect(looking.actions.start?.allowed).toBe(false)
   expect(first.actions.start?.allowed).toBe(true)
   views.invalidate()
-  expect(views.view(record, 'admin')).not.toBe(first)
+  expect(views.view(record, EVERYTHING)).not.toBe(first)
   change({ state: 'running', live: LIVE })
-  const running = views.view(record, 'admin')
+  const running = views.view(record, EVERYTHING)
   expect(running.state).toBe('running')
   watch({ vnc: 2, serial: 1 })
-  expect(views.view(record, 'admin').live?.viewers).toEqual({ vnc: 2, serial: 1 })
-  expect(views.view({ ...record, revision: 4 }, 'admin').revision).toBe(4)
+  expect(views.view(record, EVERYTHING).live?.viewers).toEqual({ vnc: 2, serial: 1 })
+  expect(views.view({ ...record, revision: 4 }, EVERYTHING).revision).toBe(4)
 })

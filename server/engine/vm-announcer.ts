@@ -4,6 +4,7 @@
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import type { EventHub } from '#server/events/hub.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
+import { EVERYTHING } from './access.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 import type { VmViews } from './vm-views.ts'
 
@@ -46,7 +47,7 @@ export function createVmAnnouncer(records: VmRecords, views: VmViews, hub: Event
     if (entry.timer !== null) clearTimeout(entry.timer)
     entry.timer = null
     entry.atMs = performance.now()
-    hub.publish('vm', record.id, record.revision, views.view(record, 'admin'), { ownerId: record.ownerId })
+    hub.publish('vm', record.id, record.revision, views.view(record, EVERYTHING), { ownerId: record.ownerId })
   }
   const entryOf = (id: string): LastSent => {
     let entry = sent.get(id)

@@ -16,12 +16,15 @@ import type { Seeds } from './seeds.ts'
 import type { Caller } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import type { VmDisks } from './vm-disks.ts'
+import type { VmPlaces } from './vm-place.ts'
 import type { VmClaim, VmRecord, VmRecords } from './vm-records.ts'
 
 /** A VM with the definition of another. */
 export interface DerivedVm {
   spec(known: DeriveFacts): VmSpec
   readonly seed: SeedInput | undefined
+  /** The VM it is made of: it goes to the same project, where that is allowed. */
+  readonly from: string
   /**
    * Makes its files in the directory that is there. What is made is registered with `undo`.
    * @returns what to store with it, in the same transaction
@@ -52,6 +55,11 @@ export interface DefineDeps {
   readonly journal: Journal
   readonly locks: KeyedLock
   readonly authority: VmAuthority
+  readonly places: VmPlaces
+  /** Stores that a new VM belongs to a project, within the transaction that stores the VM. */
+  readonly place: (vmId: string, projectId: string) => void
+  /** What a VM is given now; null: it does not run. */
+  readonly runningSpec: (vmId: string) => VmSpec | null
   /** Running VMs but the one given: what they hold of the host. */
   readonly runningBut: (vmId: string, caller: Caller) => readonly RunningVm[]
   /** Port the dashboard listens on, which no guest may take. */

@@ -9,11 +9,13 @@ import type { NormalizeFacts } from '#server/spec/types.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
 import { canSeeVm } from './access.ts'
 import { EngineError } from './errors.ts'
+import { canSeeImage } from './images.ts'
 import { deviceIdsOf, placed } from './live-change.ts'
 import { withSeed } from './seed-drive.ts'
 import type { Caller } from './types.ts'
 import { checkAgainstOthers } from './vm-checks.ts'
 import type { DefineDeps, DerivedVm } from './vm-define-types.ts'
+import { holderFor } from './vm-place.ts'
 
 /** Id of the VM that a preview describes; never stored. */
 export const PREVIEW_ID = '00000000-0000-7000-8000-000000000000'
@@ -26,16 +28,21 @@ const freshMac = (): string => `52:54:00:${[...randomBytes(3)].map((b) => b.toSt
 export type VmWishes = ReturnType<typeof createVmWishes>
 
 export function createVmWishes(deps: DefineDeps) {
-  const { records, library, disks, seeds, authority } = deps
+  const { records, library, disks, seeds, authority, places } = deps
 
-  const facts = async (): Promise<NormalizeFacts> => {
+  /** @param before definition whose images stay usable, whatever became of them */
+  const facts = async (caller: Caller, before: VmSpec | null = null): Promise<NormalizeFacts> => {
     const capabilities = await deps.capabilities.current()
+    const kept = new Set<string | null | undefined>(before?.disks.map((drive) => drive.image))
     const images: NormalizeFacts['images'] = new Map(
-      library.all().map((document) => {
-        const { id, kind, virtualSizeBytes, inspected } = document
-        const guest = guestOfImage(document)
-        return [id, { kind, virtualSizeBytes, guest, bootModes: inspected?.bootModes ?? [] }]
-      }),
+      library
+        .all()
+        .filter((document) => kept.has(document.id) || canSeeImage(caller, document))
+        .map((document) => {
+          const { id, kind, virtualSizeBytes, inspected } = document
+          const guest = guestOfImage(document)
+          return [id, { kind, virtualSizeBytes, guest, bootModes: inspected?.bootModes ?? [] }]
+        }),
     )
     const taken = new Set<string>()
     for (const claim of records.claims()) for (const card of claim.spec.networks) taken.add(card.mac)
@@ -64,7 +71,11 @@ export function createVmWishes(deps: DefineDeps) {
     ownerId: string,
     selfId: string | null,
     newSeed: SeedId | null = null,
+    projectId: string | null = null,
   ): void => {
+    const holder = selfId === null ? holderFor(ownerId, projectId) : places.holderOf(selfId, ownerId)
+    const before = selfId === null ? null : (records.get(selfId)?.spec ?? null)
+    places.assertFits(holder, spec, before, selfId === null ? null : deps.runningSpec(selfId))
     checkAgainstOthers(spec, {
       others: records.claims(),
       ownerId,
@@ -103,10 +114,11 @@ export function createVmWishes(deps: DefineDeps) {
   })
 
   /** What is asked for, completed; with the drive of its seed. */
-  const wanted = async (caller: Caller, asked: VmSpecInput, seed: SeedInput | undefined) => {
+  const wanted = async (caller: Caller, asked: VmSpecInput, seed: SeedInput | undefined, projectId: string | null) => {
+    places.assertMayCreate(caller, projectId)
     authority.assertMayAsk(caller, null, asked)
     const { input, wishes } = disks.resolve(caller, caller.userId, asked)
-    const known = await facts()
+    const known = await facts(caller)
     const seedId = seed === undefined ? null : seeds.newId()
     let spec = normalizeSpec(input, known)
     if (seed !== undefined && seedId !== null) {
@@ -119,8 +131,9 @@ export function createVmWishes(deps: DefineDeps) {
   }
 
   /** Definition of a derived VM, with the drive of its seed. */
-  const derived = async (caller: Caller, request: Pick<DerivedVm, 'spec' | 'seed'>) => {
-    const known = await facts()
+  const derived = async (caller: Caller, request: Pick<DerivedVm, 'spec' | 'seed' | 'from'>) => {
+    const projectId = places.forCopy(caller, request.from)
+    const known = await facts(caller)
     const cids = new Set([...records.claims()].flatMap((claim) => claim.spec.vsock?.cid ?? []))
     const nextCid = () => {
       let cid = FIRST_CID
@@ -136,7 +149,7 @@ export function createVmWishes(deps: DefineDeps) {
     }
     authority.assertMaySet(caller, null, spec)
     await authority.assertHostPaths(spec)
-    return { spec, seedId }
+    return { spec, seedId, projectId }
   }
 
   return { facts, check, changed, subjectOf, wanted, derived }

@@ -17,17 +17,25 @@ import type { DiskFate } from './vm-disks.ts'
 import type { VmRecord } from './vm-records.ts'
 
 export interface VmDefiner {
-  /** @throws EngineError bad_input, name_taken, image_missing, port_in_use, conflict, no_space */
-  create(caller: Caller, input: VmSpecInput, seed?: SeedInput): Promise<VmRecord>
+  /**
+   * @param projectId whose it is to be; left out: the caller's own
+   * @throws EngineError bad_input, name_taken, image_missing, port_in_use, conflict, no_space, quota_exceeded
+   */
+  create(caller: Caller, input: VmSpecInput, seed?: SeedInput, projectId?: string | null): Promise<VmRecord>
   /**
    * A VM made from another. From the checks to the stored VM as `create`: whole, or nothing of it.
    * @throws EngineError what create throws; what `fill` throws
    */
   derive(caller: Caller, request: DerivedVm): Promise<VmRecord>
   /** Throws what `derive` would say of the definition. No side effects. */
-  assertDerivable(caller: Caller, request: Pick<DerivedVm, 'spec' | 'seed'>): Promise<void>
+  assertDerivable(caller: Caller, request: Pick<DerivedVm, 'spec' | 'seed' | 'from'>): Promise<void>
   /** No side effects. */
-  preview(caller: Caller, input: VmSpecInput, seed?: SeedInput): Promise<{ spec: VmSpec; commandLine: CommandLine }>
+  preview(
+    caller: Caller,
+    input: VmSpecInput,
+    seed?: SeedInput,
+    projectId?: string | null,
+  ): Promise<{ spec: VmSpec; commandLine: CommandLine }>
   /**
    * @param apply `now`: what a running guest can take, it takes at once; an empty patch takes up all that was left
    * @throws EngineError stale_revision and what create throws; what the running guest refused, with its field
@@ -107,12 +115,12 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
   }
 
   return {
-    async create(caller, input, seed) {
-      const { spec, seedId, wishes } = await wanted(caller, input, seed)
+    async create(caller, input, seed, projectId = null) {
+      const { spec, seedId, wishes } = await wanted(caller, input, seed, projectId)
       // From here to `claim` nothing awaits, so that two creates cannot both find a name, port or address free.
-      check(spec, caller, caller.userId, null, seedId)
+      check(spec, caller, caller.userId, null, seedId, projectId)
       const uid = identity.allocate(records.uids.union(disks.uids()))
-      const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid, spec }
+      const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid, spec, projectId }
       using holds = new DisposableStack()
       holds.defer(records.claim(claim))
       holds.defer(pinImages(spec))
@@ -125,7 +133,9 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       // A definition that cannot compile is refused now, not at its first start.
       await launcher.explain(claim, null)
       await files.settle(claim.id)
-      const record = records.insert(claim, now())
+      const record = records.insert(claim, now(), () => {
+        if (projectId !== null) deps.place(claim.id, projectId)
+      })
       if (record === null) throw new EngineError('conflict', 'A VM with this id already exists. Try again.')
       undo.move()
       if (seedId !== null) seeds.named(seedId)
@@ -147,10 +157,11 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       return record
     },
     async derive(caller, request) {
-      const { spec, seedId } = await derived(caller, request)
+      const { spec, seedId, projectId } = await derived(caller, request)
       // As in `create`: nothing awaits from here to `claim`.
-      check(spec, caller, caller.userId, null, seedId)
-      const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid: identity.allocate(records.uids), spec }
+      check(spec, caller, caller.userId, null, seedId, projectId)
+      const uid = identity.allocate(records.uids)
+      const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid, spec, projectId }
       using holds = new DisposableStack()
       holds.defer(records.claim(claim))
       holds.defer(pinImages(spec))
@@ -165,6 +176,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       const record = volumes.together(() =>
         records.insert(claim, now(), () => {
           alongside()
+          if (projectId !== null) deps.place(claim.id, projectId)
           journal.write({
             what: 'vmCreate',
             text: request.done,
@@ -188,18 +200,18 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       return record
     },
     async assertDerivable(caller, request) {
-      const { spec, seedId } = await derived(caller, request)
-      check(spec, caller, caller.userId, null, seedId)
+      const { spec, seedId, projectId } = await derived(caller, request)
+      check(spec, caller, caller.userId, null, seedId, projectId)
     },
-    async preview(caller, input, seed) {
-      const { spec, seedId } = await wanted(caller, input, seed)
-      check(spec, caller, caller.userId, null, seedId)
+    async preview(caller, input, seed, projectId = null) {
+      const { spec, seedId } = await wanted(caller, input, seed, projectId)
+      check(spec, caller, caller.userId, null, seedId, projectId)
       const uid = identity.allocate(records.uids.union(disks.uids()))
       return { spec, commandLine: await launcher.explain({ id: PREVIEW_ID, ownerId: caller.userId, uid, spec }, null) }
     },
     async update(caller, id, asked, expectedRevision, apply) {
       return locks.run(id, async () => {
-        const known = await facts()
+        const known = await facts(caller, requireRecord(id).spec)
         const before = requireRecord(id)
         assertRevision(before, expectedRevision)
         authority.assertMayAsk(caller, before.spec, asked)
@@ -255,8 +267,8 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       })
     },
     async previewChange(caller, id, asked) {
-      const known = await facts()
       const before = requireRecord(id)
+      const known = await facts(caller, before.spec)
       authority.assertMayAsk(caller, before.spec, asked)
       const { input: patch } = disks.resolve(caller, before.ownerId, asked)
       const runtime = supervisor.runtime(id)

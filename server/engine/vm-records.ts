@@ -26,6 +26,8 @@ export interface VmClaim {
   readonly ownerId: string
   readonly uid: number | null
   readonly spec: VmSpec
+  /** Of one that is being created; of the others the placement says. */
+  readonly projectId?: string | null
 }
 
 const Document = z.object({
@@ -53,6 +55,12 @@ export interface VmRecords {
   insert(claim: VmClaim, at: string, alongside?: () => void): VmRecord | null
   /** @returns null when the stored revision is not `expected` */
   replace(record: VmRecord, spec: VmSpec, at: string, expected: number): VmRecord | null
+  /**
+   * Gives it to somebody else.
+   * @param alongside stores what goes with it, in the same transaction
+   * @returns null when the stored revision is not `expected`
+   */
+  giveTo(record: VmRecord, ownerId: string, at: string, expected: number, alongside: () => void): VmRecord | null
   /** False when the stored revision is not `expected`. */
   remove(record: VmRecord, expected: number): boolean
   /** Whether the store has anything under this id, readable or not. */
@@ -127,11 +135,21 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
       })
       if (revision === null) return null
       pending.delete(claim.id)
-      return set({ ...claim, revision, createdAt: at, updatedAt: at })
+      const { projectId: _, ...record } = claim
+      return set({ ...record, revision, createdAt: at, updatedAt: at })
     },
     replace(record, spec, at, expected) {
       const next = { ...record, spec }
       const revision = store.cas('vm', record.id, documentOf(next, record.createdAt, at), expected)
+      return revision === null ? null : set({ ...next, revision, updatedAt: at })
+    },
+    giveTo(record, ownerId, at, expected, alongside) {
+      const next = { ...record, ownerId }
+      const revision = store.transaction(() => {
+        const stored = store.cas('vm', record.id, documentOf(next, record.createdAt, at), expected)
+        if (stored !== null) alongside()
+        return stored
+      })
       return revision === null ? null : set({ ...next, revision, updatedAt: at })
     },
     remove(record, expected) {

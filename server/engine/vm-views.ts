@@ -1,23 +1,21 @@
 /**
- * What the API shows of a VM, cached: as an object and as JSON text, once for those who may act and once for those who
- * may only look. A view is rebuilt when the definition, the supervisor's version, the viewers or the surroundings
+ * What the API shows of a VM, cached: as an object and as JSON text, once for all who may do the same with it. A view is rebuilt when the definition, the supervisor's version, the viewers or the surroundings
  * (owner names, accelerator verdict) change, so listing 500 VMs of which 20 run costs 20 rebuilds a second at most.
  */
-import { TEMPLATE_STAYS_OFF } from '#lib/clones/rules.ts'
+
+import { PRIVILEGES } from '#lib/auth/privileges.ts'
 import type { VmLab } from '#lib/schema/lab.ts'
-import type { Role } from '#lib/schema/user.ts'
 import type { DiskPause, Vm, VmAccelerator } from '#lib/schema/vm-state.ts'
 import type { LineageDocument } from '#server/clones/lineage.ts'
 import type { ViewerCounts } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
-import { actionsFor } from './access.ts'
+import { actionsFor, type Viewpoint } from './access.ts'
 import type { AcceleratorSource } from './deps.ts'
 import { pauseSentence } from './disk-pause-words.ts'
 import { pendingOf } from './live-change.ts'
 import type { BusyDocument } from './vm-busy.ts'
 import type { VmRecord } from './vm-records.ts'
 
-type RoleName = Role
 interface CachedView {
   readonly vm: Vm
   /** Filled when first asked for. */
@@ -33,33 +31,16 @@ interface CacheEntry {
   readonly pause: DiskPause | null
   readonly lineage: LineageDocument | null
   readonly lab: VmLab | null
-  readonly byRole: Map<RoleName, CachedView>
+  readonly byViewpoint: Map<string, CachedView>
 }
 
 export interface VmViews {
-  view(record: VmRecord, role: RoleName): Vm
+  view(record: VmRecord, viewpoint: Viewpoint): Vm
   /** `JSON.stringify` of the view. */
-  text(record: VmRecord, role: RoleName): string
+  text(record: VmRecord, viewpoint: Viewpoint): string
   forget(id: string): void
   /** Owner names or the verdict changed: every view is stale. */
   invalidate(): void
-}
-
-function actionsOf(
-  role: RoleName,
-  state: Vm['state'],
-  { lineage, lab, pause }: Pick<CacheEntry, 'lineage' | 'lab' | 'pause'>,
-): Vm['actions'] {
-  const actions = actionsFor({ role, via: 'session' }, state)
-  const reason = lineage?.template != null ? TEMPLATE_STAYS_OFF : (lab?.blocked ?? null)
-  const refused = { allowed: false, reason: reason ?? '' }
-  return {
-    ...actions,
-    // One that would go on by itself can be told to stay.
-    ...(pause?.resumesItself === true && actions.resume.allowed && { pause: { allowed: true, reason: null } }),
-    ...(reason !== null && actions.start.allowed && { start: refused }),
-    ...(reason !== null && actions.resume.allowed && { resume: refused }),
-  }
 }
 
 export interface VmViewDeps {
@@ -74,6 +55,8 @@ export interface VmViewDeps {
   readonly lineage: (id: string) => LineageDocument | null
   /** Its lease and whether it is idle; the same object until it changes. */
   readonly lab: (id: string) => VmLab | null
+  /** Null: it is in none. */
+  readonly projectOf?: (id: string) => Vm['project'] | null
 }
 
 const NOBODY = { vnc: 0, serial: 0 }
@@ -87,11 +70,12 @@ export function createVmViews({
   pause: pauseOf,
   lineage: lineageOf,
   lab: labOf,
+  projectOf = () => null,
 }: VmViewDeps): VmViews {
   const cache = new Map<string, CacheEntry>()
   let surroundings = 0
 
-  const cached = (record: VmRecord, role: RoleName): CachedView => {
+  const cached = (record: VmRecord, viewpoint: Viewpoint): CachedView => {
     const runtime = supervisor.runtime(record.id)
     const watching = runtime.live === null ? NOBODY : viewers.viewers(record.id)
     const work = busy(record.id)
@@ -121,14 +105,14 @@ export function createVmViews({
         pause,
         lineage,
         lab,
-        byRole: new Map(),
+        byViewpoint: new Map(),
       }
       cache.set(record.id, entry)
     }
-    let view = entry.byRole.get(role)
+    let view = entry.byViewpoint.get(viewpoint.key)
     if (view === undefined) {
-      view = { vm: buildView(record, runtime, watching, entry, role), text: null }
-      entry.byRole.set(role, view)
+      view = { vm: buildView(record, runtime, watching, entry, viewpoint), text: null }
+      entry.byViewpoint.set(viewpoint.key, view)
     }
     return view
   }
@@ -147,40 +131,45 @@ export function createVmViews({
     runtime: VmRuntime,
     watching: { vnc: number; serial: number },
     { work, pause, lineage, lab }: Pick<CacheEntry, 'work' | 'pause' | 'lineage' | 'lab'>,
-    role: RoleName,
-  ): Vm => ({
-    // Ids come from the store, whose documents were parsed when they were written.
-    id: record.id as Vm['id'],
-    name: record.spec.name,
-    revision: record.revision,
-    state: runtime.state,
-    runState: runtime.runState,
-    since: runtime.since,
-    stateDetail: pause === null ? runtime.detail : [pauseSentence(pause), ...runtime.troubles].join(' '),
-    accelerator: acceleratorOf(record, runtime),
-    spec: record.spec,
-    ...(runtime.live !== null && {
-      live: { ...runtime.live, viewers: { vnc: watching.vnc, serial: watching.serial } },
-    }),
-    pending: pendingOf(record.spec, runtime),
-    lastExit: runtime.lastExit,
-    ...(pause !== null && { diskPause: pause }),
-    ...(work !== null && {
-      work: { what: work.what, sentence: work.sentence, by: work.by, since: work.since, jobId: work.jobId },
-    }),
-    ...(lineage?.template != null && { template: lineage.template }),
-    ...(lineage?.origin != null && { origin: lineage.origin }),
-    ...(lab !== null && { lab }),
-    owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
-    actions: actionsOf(role, runtime.state, { lineage, lab, pause }),
-    createdAt: record.createdAt,
-    updatedAt: record.updatedAt,
-  })
+    viewpoint: Viewpoint,
+  ): Vm => {
+    const project = projectOf(record.id) ?? null
+    const vm: Omit<Vm, 'actions'> = {
+      // Ids come from the store, whose documents were parsed when they were written.
+      id: record.id as Vm['id'],
+      name: record.spec.name,
+      revision: record.revision,
+      state: runtime.state,
+      runState: runtime.runState,
+      since: runtime.since,
+      stateDetail: pause === null ? runtime.detail : [pauseSentence(pause), ...runtime.troubles].join(' '),
+      accelerator: acceleratorOf(record, runtime),
+      spec: record.spec,
+      ...(runtime.live !== null && {
+        live: { ...runtime.live, viewers: { vnc: watching.vnc, serial: watching.serial } },
+      }),
+      pending: pendingOf(record.spec, runtime),
+      lastExit: runtime.lastExit,
+      ...(pause !== null && { diskPause: pause }),
+      ...(work !== null && {
+        work: { what: work.what, sentence: work.sentence, by: work.by, since: work.since, jobId: work.jobId },
+      }),
+      ...(lineage?.template != null && { template: lineage.template }),
+      ...(lineage?.origin != null && { origin: lineage.origin }),
+      ...(lab !== null && { lab }),
+      owner: { id: record.ownerId as Vm['owner']['id'], name: userName(record.ownerId) },
+      ...(project !== null && { project }),
+      privileges: PRIVILEGES.filter((verb) => viewpoint.privileges.has(verb)),
+      createdAt: record.createdAt,
+      updatedAt: record.updatedAt,
+    }
+    return { ...vm, actions: actionsFor(viewpoint, vm) }
+  }
 
   return {
-    view: (record, role) => cached(record, role).vm,
-    text(record, role) {
-      const entry = cached(record, role)
+    view: (record, viewpoint) => cached(record, viewpoint).vm,
+    text(record, viewpoint) {
+      const entry = cached(record, viewpoint)
       entry.text ??= JSON.stringify(entry.vm)
       return entry.text
     },

@@ -1,18 +1,19 @@
 /** VMs as the API knows them: seeing, power, consoles. Creating and changing them is in `vm-define.ts`. */
 import { consolePath } from '#lib/api/contract.ts'
-import { may, type Privilege } from '#lib/auth/privileges.ts'
+import { mayOn, type Privilege, privilegesOn } from '#lib/auth/privileges.ts'
 import type { VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import type { Vm, VmExit } from '#lib/schema/vm-state.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import type { Tickets } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
-import { actionsFor, canSeeVm, LOOK_ONLY, requireVm } from './access.ts'
+import { canSeeVm, LOOK_ONLY, requireVm, viewpointOf } from './access.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
 import { linkDevices } from './live-change.ts'
 import { createRestarts } from './restarts.ts'
+import type { StartAdmission } from './start-admission.ts'
 import type { Caller, VmEngine } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import type { VmBusy } from './vm-busy.ts'
@@ -30,6 +31,7 @@ export interface VmEngineDeps {
   readonly tickets: Tickets
   readonly locks: KeyedLock
   readonly busy: VmBusy
+  readonly admission: StartAdmission
   readonly authority: VmAuthority
   /** Running VMs but the one given: what they hold of the host. */
   readonly runningBut: (vmId: string) => readonly RunningVm[]
@@ -59,12 +61,9 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
   const { records, views, supervisor, launcher, definer, journal, tickets, locks, busy } = deps
 
   const visible = (caller: Caller) => records.all().filter((record) => canSeeVm(caller, record))
+  const viewpoint = (record: VmRecord, caller: Caller) => viewpointOf(privilegesOn(caller, record))
+  const shown = (record: VmRecord, caller: Caller): Vm => views.view(record, viewpoint(record, caller))
   /** The record may have been replaced while the caller waited. */
-  /** Views are kept per role; a narrowed token sees the same with fewer actions. */
-  const shown = (record: VmRecord, caller: Caller): Vm => {
-    const view = views.view(record, caller.role)
-    return (caller.scope ?? null) === null ? view : { ...view, actions: actionsFor(caller, view.state) }
-  }
   const current = (record: VmRecord, caller: Caller): Vm => shown(records.get(record.id) ?? record, caller)
 
   const power = (
@@ -75,14 +74,21 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
     return async (caller, id) => {
       const record = requireVm(records, caller, id)
       return journal.vmOperation(what, caller, record, done, async () => {
-        assertMay(caller, 'vm.power')
+        assertMay(caller, record, 'vm.power')
         await run(record, caller)
         return current(record, caller)
       })
     }
   }
 
-  const start = (id: string, by: string): Promise<VmRuntime> =>
+  const start = async (id: string, by: string): Promise<VmRuntime> => {
+    try {
+      return await launch(id, by)
+    } finally {
+      deps.admission.settle(id)
+    }
+  }
+  const launch = (id: string, by: string): Promise<VmRuntime> =>
     supervisor.start(id, by, () =>
       // A change of the definition that is under way finishes first; the start takes its result.
       locks.run(id, async () => {
@@ -91,6 +97,8 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
         busy.assertFree(id, 'start')
         await deps.authority.assertLaunchable(record.spec, deps.runningBut(id))
         await definer.readyDisks(record)
+        // In one step with what follows: of two starts that would pass a limit together, one is refused.
+        deps.admission.admit(record)
         return launcher.prepare(record)
       }),
     )
@@ -134,22 +142,21 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
     },
     listText(caller) {
       deps.watched()
-      if ((caller.scope ?? null) !== null)
-        return JSON.stringify({ items: visible(caller).map((record) => shown(record, caller)) })
       return `{"items":[${visible(caller)
-        .map((record) => views.text(record, caller.role))
+        .map((record) => views.text(record, viewpoint(record, caller)))
         .join(',')}]}`
     },
     async view(caller, id) {
       deps.watched()
       return shown(requireVm(records, caller, id), caller)
     },
-    create: async (caller, { seed, ...input }) => shown(await definer.create(caller, input, seed), caller),
-    preview: (caller, { seed, ...input }) => definer.preview(caller, input, seed),
+    create: async (caller, { seed, project, ...input }) =>
+      shown(await definer.create(caller, input, seed, project), caller),
+    preview: (caller, { seed, project, ...input }) => definer.preview(caller, input, seed, project),
     async update(caller, id, patch, expectedRevision, query) {
       const record = requireVm(records, caller, id)
       return journal.vmOperation('vmUpdate', caller, record, 'changed', async () => {
-        assertMay(caller, 'vm.change')
+        assertMay(caller, record, 'vm.change')
         busy.assertFree(id, 'change')
         deps.templates.assertMayChange(id, patch)
         const apply = query?.apply ?? 'now'
@@ -157,14 +164,14 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       })
     },
     async previewChange(caller, id, patch) {
-      requireVm(records, caller, id)
-      assertMay(caller, 'vm.change')
+      const record = requireVm(records, caller, id)
+      assertMay(caller, record, 'vm.change')
       return definer.previewChange(caller, id, patch)
     },
     async resetFirmware(caller, id) {
       const record = requireVm(records, caller, id)
       return journal.vmOperation('vmFirmwareReset', caller, record, 'reset the UEFI variables of', async () => {
-        assertMay(caller, 'vm.change')
+        assertMay(caller, record, 'vm.change')
         busy.assertFree(id, 'change')
         return shown(await definer.resetFirmware(id), caller)
       })
@@ -172,7 +179,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
     async delete(caller, id, expectedRevision, disks = 'trash') {
       const record = requireVm(records, caller, id)
       await journal.vmOperation('vmDelete', caller, record, 'deleted', async () => {
-        assertMay(caller, 'vm.delete')
+        assertMay(caller, record, 'vm.delete')
         busy.assertFree(id, 'delete')
         deps.templates.assertMayDelete(caller, record)
         await definer.delete(caller, id, expectedRevision, disks)
@@ -222,7 +229,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       const record = requireVm(records, caller, id)
       // That a console was opened is recorded when it is (`console-record.ts`).
       return journal.vmOperation('vmConsoleTicketCreate', caller, record, null, async () => {
-        assertMay(caller, mode === 'control' ? 'vm.console.control' : 'vm.console.view')
+        assertMay(caller, record, mode === 'control' ? 'vm.console.control' : 'vm.console.view')
         const { state } = supervisor.runtime(id)
         const allowed = allowedAction(state, 'console')
         if (!allowed.allowed) throw new EngineError('wrong_state', allowed.reason ?? 'The guest is off.')
@@ -255,6 +262,6 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
 }
 
 /** @throws EngineError forbidden */
-function assertMay(caller: Caller, privilege: Privilege): void {
-  if (!may(caller, privilege)) throw new EngineError('forbidden', LOOK_ONLY)
+function assertMay(caller: Caller, record: VmRecord, privilege: Privilege): void {
+  if (!mayOn(caller, record, privilege)) throw new EngineError('forbidden', LOOK_ONLY)
 }

@@ -16,11 +16,20 @@ export interface HubEvent {
   readonly text: string
   /** Who owns the object; null when it belongs to nobody in particular. Never on the wire. */
   readonly ownerId: string | null
+  /** The object whose people may know of it, where that is not the event's own. Never on the wire. */
+  readonly about: About | null
+}
+
+/** A VM or a free disk: others than its owner may reach it. */
+export interface About {
+  readonly kind: 'vm' | 'volume'
+  readonly id: string
 }
 
 export interface PublishOptions {
   readonly kind?: 'change' | 'gone'
   readonly ownerId?: string | null
+  readonly about?: About | null
 }
 
 /** Events kept for replay, and the bytes of text they may take together. */
@@ -60,7 +69,12 @@ export class EventHub {
       ...this.#frame(options.kind ?? 'change', topic, id, revision),
       ...(object !== undefined && { object }),
     } as DeckEvent
-    const entry: HubEvent = { event, text: JSON.stringify(event), ownerId: options.ownerId ?? null }
+    const entry: HubEvent = {
+      event,
+      text: JSON.stringify(event),
+      ownerId: options.ownerId ?? null,
+      about: options.about ?? null,
+    }
     this.#keep(entry)
     for (const listener of this.#listeners) {
       try {
@@ -75,7 +89,7 @@ export class EventHub {
   /** A `hello` or `reset` for one reader: carries the present epoch and sequence number, takes no number itself. */
   marker(kind: 'hello' | 'reset'): HubEvent {
     const event = this.#frame(kind, null, null, null)
-    return { event, text: JSON.stringify(event), ownerId: null }
+    return { event, text: JSON.stringify(event), ownerId: null, about: null }
   }
 
   /**

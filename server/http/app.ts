@@ -34,6 +34,7 @@ import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
 import { labRoutes } from '#server/http/routes/lab.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
+import { projectRoutes } from '#server/http/routes/projects.ts'
 import { seedRoutes } from '#server/http/routes/seeds.ts'
 import { sessionRoutes } from '#server/http/routes/session.ts'
 import { snapshotRoutes } from '#server/http/routes/snapshots.ts'
@@ -239,10 +240,12 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...hostRoutes(engine),
       ...storageRoutes(engine),
       ...labRoutes(engine),
+      ...projectRoutes(engine),
     },
     {
       identify: (request) => identify(request.raw, auth, credentials),
       assertOwnPage: (request, byCookie) => assertOwnPage(request.raw, credentials, byCookie),
+      authorize: (caller, privilege, kind, id) => engine.authorize(caller, privilege, kind, id),
       onDenied: (operation, caller) =>
         engine.record({ what: operation, text: `${caller.name} is not allowed to do this.`, result: 'denied', caller }),
       validateAnswers: options.validateAnswers,
@@ -259,7 +262,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
     const caller = identify(request.raw, auth, credentials)
     if (!caller) throw new EngineError('unauthenticated', 'Send an API token.')
     if (!may(caller, 'host.view')) throw new EngineError('forbidden', 'Your role does not allow this.')
-    return reply.type('text/plain; version=0.0.4; charset=utf-8').send(await engine.metrics())
+    return reply.type('text/plain; version=0.0.4; charset=utf-8').send(await engine.metrics(caller))
   })
   registerNotFound(app, log)
 

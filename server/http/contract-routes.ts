@@ -6,7 +6,8 @@ import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { API_BASE, type Operation, type OperationId, type Operations, operations } from '#lib/api/contract.ts'
-import { mayCall } from '#lib/auth/privileges.ts'
+import { type AboutKind, objectOf } from '#lib/api/object-of.ts'
+import { mayCall, type Privilege } from '#lib/auth/privileges.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller } from '#server/engine/types.ts'
 import { sendJson } from '#server/http/compression.ts'
@@ -43,6 +44,8 @@ export interface RouteOptions {
   assertOwnPage(request: FastifyRequest, byCookie: boolean): void
   /** Called when a privilege was missing. */
   onDenied(operation: OperationId, caller: Caller): void
+  /** Whether the caller may do this with the object the path names. @throws EngineError not_found, forbidden */
+  authorize(caller: Caller, privilege: Privilege, kind: AboutKind, id: string): void | Promise<void>
   /** Check each answer against its schema: in tests and development. */
   validateAnswers: boolean
 }
@@ -126,6 +129,7 @@ function registerOperation(
   options: RouteOptions,
 ): void {
   const changes = operation.method !== 'GET'
+  const about = objectOf(operation)
   app.route({
     method: operation.method,
     url: API_BASE + operation.path,
@@ -152,12 +156,24 @@ function registerOperation(
       const params = operation.params?.safeParse(request.params)
       // An id that cannot exist is answered like one that does not.
       if (params && !params.success) throw new EngineError('not_found', 'There is no such thing.')
+      const caller = callers.get(request) ?? null
+      const named = (params?.data as { id?: string } | undefined)?.id
+      if (about !== null && caller !== null && named !== undefined) {
+        // Those that roles give; the others are about no object.
+        const privilege = operation.privilege as Privilege
+        try {
+          await options.authorize(caller, privilege, about, named)
+        } catch (error) {
+          if (error instanceof EngineError && error.code === 'forbidden') options.onDenied(id, caller)
+          throw error
+        }
+      }
       const query = parse(operation.query ?? NO_QUERY, { ...(request.query as object) })
       let body: unknown
       if (operation.body) body = parse(operation.body, request.body ?? {})
       else if (operation.stream === undefined) parse(NO_BODY, request.body ?? {})
       const answer = await handle({
-        caller: callers.get(request) ?? null,
+        caller,
         params: params?.data,
         query: operation.query ? query : undefined,
         body,

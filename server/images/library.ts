@@ -23,6 +23,7 @@ import { fileReader } from './reader.ts'
 export interface ImageUse {
   readonly id: string
   readonly name: string
+  readonly kind: 'vm' | 'volume'
   readonly ownerId: string
 }
 

@@ -277,7 +277,7 @@ describe('crashes and planted files', () => {
     const uses: ImageUse[] = []
     const { upload, library, leftovers, store } = await rig(undefined, 0, uses)
     const id = await upload(pieces(disk(MiB)))
-    uses.push({ id: '01890000-0000-7000-8000-0000000000cc', name: 'web', ownerId: 'o' })
+    uses.push({ kind: 'vm', id: '01890000-0000-7000-8000-0000000000cc', name: 'web', ownerId: 'o' })
     await expect(library.remove(id, () => true)).rejects.toMatchObject({
       code: 'in_use',
       message: expect.stringContaining('web'),

@@ -57,6 +57,15 @@ const MIGRATIONS: readonly string[] = [
     hash TEXT NOT NULL
   ) STRICT;
   `,
+  // Roles, projects and shares are documents of their own: an object without a placement is its owner's alone, as it
+  // was. The number alone says that an older Guestdeck, which would show a project's VMs to their former owners and
+  // everybody a project's images, must not open it. People get the fields that were optional until now.
+  `
+  UPDATE document SET value = json_set(value, '$.logins', json('[]'))
+    WHERE collection = 'user' AND json_extract(value, '$.logins') IS NULL;
+  UPDATE document SET value = json_set(value, '$.customRole', json('null'), '$.groups', json('[]'))
+    WHERE collection = 'user';
+  `,
 ]
 export const SCHEMA_VERSION = MIGRATIONS.length
 

@@ -1,6 +1,6 @@
 /** Operations: people and API tokens. */
 import * as z from 'zod'
-import { TokenId, UserId } from '../../schema/ids.ts'
+import { RoleId, TokenId, UserId } from '../../schema/ids.ts'
 import { ApiToken, TokenScope } from '../../schema/token.ts'
 import { ExternalLogin, Password, Person, Role, User, UserName } from '../../schema/user.ts'
 import { Items, type Operation, op } from '../operation.ts'
@@ -43,7 +43,14 @@ export const peopleOperations = {
     summary: 'Add a person',
     privilege: 'user.manage',
     body: z
-      .strictObject({ name: UserName, password: Password.optional(), role: Role, login: ExternalLogin.optional() })
+      .strictObject({
+        name: UserName,
+        password: Password.optional(),
+        role: Role,
+        /** Takes the place of what `role` gives. */
+        customRole: RoleId.nullable().optional(),
+        login: ExternalLogin.optional(),
+      })
       .refine((body) => body.password !== undefined || body.login !== undefined, {
         path: ['password'],
         error: 'a password, or an account elsewhere to sign in with',
@@ -58,7 +65,12 @@ export const peopleOperations = {
     summary: 'Change role, password or access of a person; ends their sessions',
     privilege: 'user.manage',
     params: z.strictObject({ id: UserId }),
-    body: z.strictObject({ role: Role.optional(), password: Password.optional(), disabled: z.boolean().optional() }),
+    body: z.strictObject({
+      role: Role.optional(),
+      customRole: RoleId.nullable().optional(),
+      password: Password.optional(),
+      disabled: z.boolean().optional(),
+    }),
     response: User,
     errors: ['last_admin'],
   }),

@@ -2,7 +2,7 @@
 import * as z from 'zod'
 import { CommandLine } from '../../schema/command-line.ts'
 import { ActivityEntry } from '../../schema/event.ts'
-import { VmId } from '../../schema/ids.ts'
+import { ProjectId, VmId } from '../../schema/ids.ts'
 import { SeedInput } from '../../schema/seed.ts'
 import { VmChangePreview, VmDevices } from '../../schema/vm-devices.ts'
 import { VmSpecInput, VmSpecPatch } from '../../schema/vm-spec.ts'
@@ -13,7 +13,12 @@ const vmId = z.strictObject({ id: VmId })
 
 /** The definition, and what its first start is to set up. */
 export const VmCreateInput = z
-  .strictObject({ ...VmSpecInput.shape, seed: SeedInput.optional() })
+  .strictObject({
+    ...VmSpecInput.shape,
+    seed: SeedInput.optional(),
+    /** Whose it is to be; left out: the caller's own. */
+    project: ProjectId.optional(),
+  })
   .meta({ id: 'VmCreateInput' })
 export type VmCreateInput = z.output<typeof VmCreateInput>
 
@@ -29,6 +34,8 @@ const START_ERRORS = [
   'vm_busy',
   'volume_missing',
   'pool_unavailable',
+  'quota_exceeded',
+  'no_memory',
 ] as const
 
 export const ConsoleTicketInput = z
@@ -61,7 +68,7 @@ export const vmsOperations = {
     body: VmCreateInput,
     response: Vm,
     status: 201,
-    errors: ['name_taken', 'image_missing', 'no_space', 'port_in_use'],
+    errors: ['name_taken', 'image_missing', 'no_space', 'port_in_use', 'quota_exceeded'],
   }),
   vmPreview: op({
     method: 'POST',

@@ -67,6 +67,7 @@ export function peopleRoutes(engine: Engine, auth: Auth): Pick<Handlers, Names> 
       const user = await auth.updateUser(params.id, body)
       const what = [
         body.role !== undefined && `role ${user.role}`,
+        body.customRole !== undefined && (body.customRole === null ? 'no custom role' : 'a custom role'),
         body.password !== undefined && 'new password',
         body.disabled !== undefined && (user.disabled ? 'disabled' : 'enabled'),
       ].filter((part) => part !== false)

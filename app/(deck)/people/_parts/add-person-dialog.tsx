@@ -87,7 +87,7 @@ export function AddPersonDialog({ onClose }: { readonly onClose: () => void }) {
           value={role}
           onValue={setRole}
           columns="grid-cols-1"
-          options={(['viewer', 'operator', 'admin'] as const).map((value) => ({
+          options={(['viewer', 'member', 'operator', 'admin'] as const).map((value) => ({
             value,
             label: tApp(`role.${value}`),
             description: t(`roles.${value}`),

@@ -29,7 +29,7 @@ interface Opened {
   readonly what: 'password' | 'tokens' | 'accounts'
   readonly user: Person
 }
-const ROLES: readonly Role[] = ['viewer', 'operator', 'admin']
+const ROLES: readonly Role[] = ['viewer', 'member', 'operator', 'admin']
 
 export function UserList() {
   const { data, error, refetch } = useQuery(queries.userList())

@@ -46,7 +46,7 @@ export const app = defineMessages('app', {
   },
   theme: { label: 'Theme', system: 'As the system', dark: 'Dark', light: 'Light' },
   account: { label: 'Account: {name}', own: 'Password and API tokens', signOut: 'Sign out' },
-  role: { admin: 'Administrator', operator: 'Operator', viewer: 'Viewer' },
+  role: { admin: 'Administrator', operator: 'Operator', member: 'Member', viewer: 'Viewer' },
   shortcuts: {
     title: 'Keyboard shortcuts',
     open: 'Keyboard shortcuts',

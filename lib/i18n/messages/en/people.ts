@@ -43,7 +43,8 @@ export const people = defineMessages('people', {
   role: 'Role',
   roles: {
     viewer: 'Sees everything, changes nothing',
-    operator: 'Creates VMs and runs their own',
+    operator: 'Creates VMs and runs their own, keeps the common images, begins projects',
+    member: 'Creates VMs and runs their own',
     admin: 'Everything, also people and host files',
   },
   signIn: { title: 'Ways to sign in' },

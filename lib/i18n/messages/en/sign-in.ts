@@ -19,7 +19,7 @@ export const signIn = defineMessages('sign-in', {
   },
   map: {
     roles: 'Roles by group',
-    rolesHint: 'One line each: group = viewer, operator or admin. The most that any group gives counts.',
+    rolesHint: 'One line each: group = viewer, member, operator or admin. The most that any group gives counts.',
     badLine: 'Line {line} is not “group = role”.',
     other: 'Whoever is in none of them',
     refused: 'is refused',

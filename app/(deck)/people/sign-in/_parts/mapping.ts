@@ -2,7 +2,7 @@
 import type { GroupRole } from '#lib/schema/sign-in.ts'
 import type { Role } from '#lib/schema/user.ts'
 
-const ROLES: readonly Role[] = ['viewer', 'operator', 'admin']
+const ROLES: readonly Role[] = ['viewer', 'member', 'operator', 'admin']
 
 export const linesOf = (roles: readonly GroupRole[]): string =>
   roles.map(({ group, role }) => `${group} = ${role}`).join('\n')

@@ -125,7 +125,7 @@ export function RealmForm({
               onChange={(event) => set({ otherRole: event.target.value === '' ? null : (event.target.value as Role) })}
               options={[
                 { value: '', label: t('map.refused') },
-                ...(['viewer', 'operator', 'admin'] as const).map((role) => ({
+                ...(['viewer', 'member', 'operator', 'admin'] as const).map((role) => ({
                   value: role,
                   label: tApp(`role.${role}`),
                 })),

@@ -69,7 +69,7 @@ function Policy({ policy }: { readonly policy: SignInSettings['policy'] }) {
     <Section title={t('policy.title')} note={t('policy.note')}>
       <fieldset className="flex flex-wrap gap-x-6 gap-y-2">
         <legend className="mb-1 font-medium text-dim text-sm">{t('policy.roles')}</legend>
-        {(['admin', 'operator', 'viewer'] as const).map((role) => (
+        {(['admin', 'operator', 'member', 'viewer'] as const).map((role) => (
           <Checkbox
             key={role}
             label={tApp(`role.${role}`)}
