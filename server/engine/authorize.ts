@@ -7,7 +7,7 @@ import { type Privilege, privilegesOn, type Reachable } from '#lib/auth/privileg
 import type { Access } from '#server/access/access.ts'
 import { LOOK_ONLY } from './access.ts'
 import { EngineError } from './errors.ts'
-import type { Caller } from './types.ts'
+import type { Caller, Engine } from './types.ts'
 
 export interface AuthorizeDeps {
   readonly access: Access
@@ -26,10 +26,8 @@ const MISSING: Readonly<Record<AboutKind, string>> = {
   project: 'There is no such project.',
 }
 
-export type Authorize = (caller: Caller, privilege: Privilege, kind: AboutKind, id: string) => Promise<void>
-
 /** The function throws `not_found` where the object is out of reach, `forbidden` where the privilege is missing. */
-export function createAuthorize({ access, find }: AuthorizeDeps): Authorize {
+export function createAuthorize({ access, find }: AuthorizeDeps): Engine['authorize'] {
   const privilegesOf = async (caller: Caller, kind: AboutKind, id: string): Promise<ReadonlySet<Privilege>> => {
     if (kind !== 'project') {
       const object = await find[kind](id)

@@ -9,11 +9,11 @@
 import type { Readable } from 'node:stream'
 import type * as z from 'zod'
 import type { Operations } from '#lib/api/contract.ts'
-import type { Authority, ObjectKind } from '#lib/auth/privileges.ts'
+import type { AboutKind } from '#lib/api/object-of.ts'
+import type { Authority, ObjectKind, Privilege } from '#lib/auth/privileges.ts'
 import type { DiskFiles, FileQuery, FilesQuery } from '#lib/schema/disk-files.ts'
 import type { DeckEvent } from '#lib/schema/event.ts'
 import type { TicketGrant } from '#server/console/types.ts'
-import type { Authorize } from './authorize.ts'
 
 export interface Caller extends Authority {
   readonly userId: string
@@ -391,7 +391,7 @@ export interface Engine {
   readonly host: HostEngine
   readonly jobs: JobEngine
   /** Judges an operation on an object, before it is asked for. @throws EngineError not_found, forbidden */
-  authorize: Authorize
+  authorize(caller: Caller, privilege: Privilege, kind: AboutKind, id: string): Promise<void>
   readonly events: EventEngine
   /** Records a line on behalf of the HTTP side (sign-ins, denials). */
   record(entry: {
