@@ -36,7 +36,9 @@ export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly 
   const { data: schedules } = useQuery(queries.schedules())
   const { data: backups } = useQuery(queries.backupList())
   const needs: Need[] = []
-  for (const { id, title, detail } of storage.data?.items ?? [])
+  for (const { id, kind, title, detail } of storage.data?.items ?? []) {
+    // Guests that their disks stopped are listed with the others below.
+    if (kind === 'paused') continue
     needs.push({
       ...{ id, title, detail, mark: 'attention' },
       action: (
@@ -45,6 +47,7 @@ export function NeedsYou({ vms, host }: { readonly vms: readonly Vm[]; readonly 
         </ButtonLink>
       ),
     })
+  }
   for (const vm of vms) {
     const { lease = null, idle = null } = vm.lab ?? {}
     const phase = leaseNeeds(vm)

@@ -8,12 +8,14 @@ import { Section } from '#components/ui/page.tsx'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
+import { room } from '#lib/i18n/messages/en/room.ts'
 import { spec } from '#lib/i18n/messages/en/spec.ts'
 import type { Image } from '#lib/schema/image.ts'
-import { GIB } from '#lib/units.ts'
+import { ceilGiB, GIB } from '#lib/units.ts'
 import type { DriveDraft } from '../spec-draft.ts'
 import { Details } from './details.tsx'
-import { effectiveDrive, rowKey, type SpecForm } from './form.ts'
+import { AfterGrowth, PoolField } from './disk-place.tsx'
+import { effectiveDrive, rowKey, type SpecForm, shownValue } from './form.ts'
 import { Share } from './resource-fields.tsx'
 
 const MAX_DRIVES = 30
@@ -94,7 +96,14 @@ export function DriveRow({
   readonly images: readonly Image[]
 }) {
   const t = useT(spec)
+  const tRoom = useT(room)
+  const locale = useLocale()
   const complete = effectiveDrive(form, index)
+  const taken = form.draft.drives.map((row) => row.more?.volume)
+  const volume = drive.more?.volume
+  const free = (useQuery(queries.volumeList()).data?.items ?? []).filter(
+    ({ id, vm, trashedAt }) => vm === null && trashedAt === null && (id === volume || !taken.includes(id)),
+  )
   const image = images.find((candidate) => candidate.id === drive.image)
   const isDisk = drive.device === 'disk'
   const kind = t(isDisk ? 'disks.disk' : 'disks.cdrom')
@@ -109,6 +118,21 @@ export function DriveRow({
       ),
     }))
   const fixed = drive.origin === 'boot' ? t('disks.fromBoot') : isDisk && exists ? t('disks.imageFixed') : null
+  /** What fills a new disk: nothing, an image, or a disk that exists and then is this one. */
+  const choose = (value: string) => {
+    const { volume: _, ...more } = drive.more ?? {}
+    const existing = free.find(({ id }) => `volume:${id}` === value)
+    if (existing === undefined) {
+      // The size was that of the disk: a new one gets the server's again.
+      const { sizeGiB, ...row } = drive
+      const size = volume === undefined && sizeGiB !== undefined ? { sizeGiB } : {}
+      const next = { ...row, ...size, image: value === '' ? null : value, more, origin: 'own' as const }
+      form.update((draft) => ({ ...draft, drives: draft.drives.map((old) => (old.key === drive.key ? next : old)) }))
+      return
+    }
+    const { pool: __, ...rest } = more
+    change({ image: null, sizeGiB: ceilGiB(existing.sizeBytes), more: { ...rest, volume: existing.id } })
+  }
   const fits = images.filter((candidate) => candidate.kind === (isDisk ? 'disk' : 'iso'))
   const error = form.errorOf(`disks.${index}`) ?? form.errorOf(`disks.${index}.id`)
   return (
@@ -149,9 +173,9 @@ export function DriveRow({
         {fixed === null ? (
           <Select
             label={t(isDisk ? 'disks.content' : 'disks.medium')}
-            value={drive.image ?? ''}
-            error={form.errorOf(`disks.${index}.image`)}
-            onChange={(event) => change({ image: event.target.value === '' ? null : event.target.value })}
+            value={volume === undefined ? (drive.image ?? '') : `volume:${String(volume)}`}
+            error={form.errorOf(`disks.${index}.image`) ?? form.errorOf(`disks.${index}.volume`)}
+            onChange={(event) => choose(event.target.value)}
             options={[
               { value: '', label: t(isDisk ? 'disks.blank' : 'disks.empty') },
               ...(drive.image !== null && image === undefined
@@ -162,6 +186,13 @@ export function DriveRow({
                 label: isDisk ? t('disks.from', { image: candidate.name }) : candidate.name,
                 disabled: !candidate.present,
               })),
+              ...(isDisk && !exists
+                ? free.map((one) => ({
+                    value: `volume:${one.id}`,
+                    label: tRoom('existing', { name: one.name, size: formatBytes(one.sizeBytes, locale) }),
+                    disabled: one.problem !== null,
+                  }))
+                : []),
             ]}
           />
         ) : (
@@ -185,8 +216,14 @@ export function DriveRow({
             min={1}
             max={65_536}
             step={1}
-            hint={t('disks.sizeHint')}
-            disabledReason={exists ? t('disks.sizeFixed') : null}
+            hint={exists ? tRoom('growHint') : t('disks.sizeHint')}
+            disabledReason={
+              volume !== undefined
+                ? tRoom('sizeOfVolume')
+                : exists && complete?.device === 'disk' && complete.shared
+                  ? tRoom('growShared')
+                  : null
+            }
             value={
               drive.sizeGiB === undefined ? (complete?.device === 'disk' ? complete.sizeGiB : null) : drive.sizeGiB
             }
@@ -196,7 +233,21 @@ export function DriveRow({
             error={form.errorOf(`disks.${index}.sizeGiB`)}
           />
         )}
+        {isDisk && !exists && volume === undefined && (
+          <PoolField
+            device={name}
+            value={typeof drive.more?.pool === 'string' ? drive.more.pool : undefined}
+            sizeGiB={drive.sizeGiB ?? (complete?.device === 'disk' ? complete.sizeGiB : null)}
+            error={form.errorOf(`disks.${index}.pool`)}
+            onValue={(pool) => change({ more: { ...drive.more, pool } })}
+          />
+        )}
       </div>
+      {isDisk && exists && (
+        <div className="ps-6">
+          <AfterGrowth guest={shownValue(form, 'guest')} />
+        </div>
+      )}
       <div className="ps-6">
         <Details form={form} kind="drive" index={index} />
       </div>

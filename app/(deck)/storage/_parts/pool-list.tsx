@@ -51,7 +51,7 @@ function PoolLine({ pool }: { readonly pool: Pool }) {
   const { capacity } = pool
   const size = (bytes: number) => formatBytes(bytes, locale)
   const used = capacity === null ? 0 : capacity.totalBytes - capacity.freeBytes
-  const more = Math.max(0, pool.volumes.worstCaseBytes - pool.volumes.allocatedBytes)
+  const more = pool.volumes.growthBytes
   const isOver = capacity !== null && more > capacity.freeBytes
   const usedText = capacity === null ? '' : t('used', { used: size(used), total: size(capacity.totalBytes) })
   return (
@@ -86,7 +86,12 @@ function PoolLine({ pool }: { readonly pool: Pool }) {
               { label: 'promised', share: more / capacity.totalBytes, tone: 'promised' },
             ]}
           />
-          <span className="figures">{t('promised', { size: size(pool.volumes.worstCaseBytes) })}</span>
+          <span className="figures">
+            {t('thin', { allocated: size(pool.volumes.allocatedBytes), virtual: size(pool.volumes.virtualBytes) })}
+          </span>
+          <span className="figures">
+            {t('promised', { size: size(pool.volumes.worstCaseBytes), growth: size(more) })}
+          </span>
           <span className="figures">
             {t('usable', { size: size(capacity.usableBytes), reserve: size(capacity.reserveBytes) })}
           </span>

@@ -17,6 +17,7 @@ import { app } from '#lib/i18n/messages/en/app.ts'
 import { storage as messages } from '#lib/i18n/messages/en/storage.ts'
 import { DiskDialog, PoolDialog } from './new-dialogs.tsx'
 import { PoolList } from './pool-list.tsx'
+import { StorageNeeds } from './storage-needs.tsx'
 import { VolumeTable } from './volume-table.tsx'
 
 /** Pools, disks and the trash. Filters are in the URL. */
@@ -90,6 +91,7 @@ export function StorageScreen() {
         }
       />
       <p className="-mt-3 max-w-prose text-dim">{t('intro')}</p>
+      <StorageNeeds />
       <Section title={t('pools')} note={t('poolsNote')}>
         {pools.error && !pools.data ? (
           <LoadError error={pools.error} onRetry={() => void pools.refetch()} />

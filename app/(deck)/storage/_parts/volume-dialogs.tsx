@@ -2,6 +2,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { NumberField, Select, TextField } from '#components/ui/field.tsx'
+import { AfterGrowth } from '#components/vm/fields/disk-place.tsx'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
@@ -35,6 +36,7 @@ export function VolumeDialog({
 function GrowDialog({ volume, onClose }: Props) {
   const t = useT(messages)
   const locale = useLocale()
+  const vms = useQuery(queries.vmList())
   const [size, setSize] = useState<number | null>(ceilGiB(volume.sizeBytes) + 10)
   const { mutate, isPending, error } = useOperation('volumeGrow', {
     onSuccess: ({ name, sizeBytes }) => {
@@ -62,11 +64,7 @@ function GrowDialog({ volume, onClose }: Props) {
         onValue={setSize}
         error={atSize ? error?.message : undefined}
       />
-      <div className="text-dim text-sm">
-        <p>{t('growDialog.inside')}</p>
-        <p>{t('growDialog.linux')}</p>
-        <p>{t('growDialog.windows')}</p>
-      </div>
+      <AfterGrowth guest={vms.data?.items.find(({ id }) => id === volume.vm?.id)?.spec.guest ?? null} />
     </FormDialog>
   )
 }

@@ -5,6 +5,7 @@ import { ConsoleView } from '#components/console/console-view.tsx'
 import { LoadError } from '#components/nav/load-error.tsx'
 import { NotFound } from '#components/nav/not-found.tsx'
 import { Skeleton } from '#components/ui/feedback.tsx'
+import { DiskPauseNotice } from '#components/vm/disk-pause.tsx'
 import { VmStateMark } from '#components/vm/vm-state.tsx'
 import { ApiError } from '#lib/client/api-client.ts'
 import { useT } from '#lib/client/i18n.tsx'
@@ -43,6 +44,7 @@ export function ConsoleWindow({ id }: { readonly id: string }) {
         <h1 className="min-w-0 truncate font-medium text-base">{vm.name}</h1>
         <VmStateMark state={vm.state} />
       </header>
+      <DiskPauseNotice vm={vm} />
       <ConsoleView vm={vm} ownWindow />
     </>
   )

@@ -33,7 +33,6 @@ export const spec = defineMessages('spec', {
     size: 'Size',
     sizeOf: 'Size of {device}',
     sizeHint: 'Takes space on the host only as the guest writes.',
-    sizeFixed: 'The size of an existing disk cannot change; add another disk.',
     imageFixed: 'What a disk was made from cannot change; remove it and add a new one.',
     kind: '{bus, select, virtio-blk {virtio-blk (paravirtual): fastest, little CPU. Linux and BSD have the driver, Windows gets it from the virtio CD.} virtio-scsi {virtio-scsi (paravirtual): fast, many drives on one controller. Windows gets the driver from the virtio CD.} nvme {NVMe (emulated): quick, known to every system since about 2015.} sata {SATA (emulated): slower, and every installer knows it.} ide {IDE (emulated): slowest, for systems older than SATA.} other {USB (emulated): for a drive that comes and goes.}}',
     fromBoot: 'Chosen under “What to boot”.',

@@ -10,6 +10,7 @@ import { Tabs } from '#components/nav/tabs.tsx'
 import { Elapsed } from '#components/text/time.tsx'
 import { Skeleton } from '#components/ui/feedback.tsx'
 import { AcceleratorBadge } from '#components/vm/accelerator-badge.tsx'
+import { DiskPauseNotice } from '#components/vm/disk-pause.tsx'
 import { LabBar } from '#components/vm/lab-bar.tsx'
 import { LineageBadges } from '#components/vm/lineage-badges.tsx'
 import { PendingBar } from '#components/vm/pending-bar.tsx'
@@ -76,7 +77,9 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
                   </span>
                   <AcceleratorBadge accelerator={vm.accelerator} />
                   <LineageBadges vm={vm} />
-                  {vm.stateDetail && <span className="basis-full text-dim">{vm.stateDetail}</span>}
+                  {vm.stateDetail && vm.diskPause === undefined && (
+                    <span className="basis-full text-dim">{vm.stateDetail}</span>
+                  )}
                 </>
               )}
             </div>
@@ -104,6 +107,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
       </header>
       {vm && (
         <VmProvider vm={vm}>
+          <DiskPauseNotice vm={vm} />
           <PendingBar vm={vm} />
           <LabBar vm={vm} />
           {children}
