@@ -36,7 +36,7 @@ function fill(root: string): () => void {
 }
 
 test.skipIf(!isRoot)(
-  'a full disk refuses changes as no_space; looking, stopping and what comes after work',
+  'a full disk refuses changes as no_space; looking, stopping and what comes after work (F26)',
   async () => {
     const root = join(dir, 'd')
     mkdirSync(root)

@@ -358,7 +358,7 @@ describe('changing', () => {
 })
 
 describe('starting', () => {
-  it('an image whose file went is said, by its name and field, and the VM stays off', async () => {
+  it('an image whose file went is said, by its name and field, and the VM stays off (F30)', async () => {
     const image = await upload(ANN, bootDisk())
     const vm = await create(ANN, { name: 'gone', memoryMiB: 64, disks: [{ device: 'disk', image: image.id }] })
     rmSync(data.image(image.id))

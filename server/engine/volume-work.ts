@@ -45,7 +45,7 @@ export interface VolumeWork {
   assertPoolForDisks(poolId: string): void
   /** @throws EngineError name_taken */
   assertNameFree(ownerId: string, name: string, but: string | null): void
-  /** @throws EngineError bad_input, conflict */
+  /** @throws EngineError conflict */
   assertGrowth(volume: VolumeDocument, sizeBytes: number, field: string): void
   /** @param ownerId of the VM @throws EngineError in_use, conflict, forbidden */
   assertAttachable(volume: VolumeDocument, ownerId: string, caller: Caller): void
@@ -245,7 +245,7 @@ export function createVolumeWork(deps: VolumeWorkDeps & TrashOptions): VolumeWor
     assertGrowth(volume, sizeBytes, field) {
       if (sizeBytes < volume.sizeBytes)
         throw new EngineError(
-          'bad_input',
+          'conflict',
           `A disk cannot become smaller: what the guest keeps at its end would be cut off. It has ${bytesInWords(volume.sizeBytes)}. Add a smaller disk, copy the files inside the guest, and remove this one.`,
           { field },
         )

@@ -201,7 +201,7 @@ describe('a volume', () => {
   it('that others stand on is neither deleted nor written', async () => {
     const disk = await blank('base')
     await expect(volumes().grow(ANN, disk.id, 2)).resolves.toMatchObject({ sizeBytes: 2 * GIB })
-    await expect(volumes().grow(ANN, disk.id, 1)).rejects.toMatchObject({ code: 'bad_input', message: /smaller/ })
+    await expect(volumes().grow(ANN, disk.id, 1)).rejects.toMatchObject({ code: 'conflict', message: /smaller/ })
     expect(qemuIo(headOf(disk.id).path, 'qcow2', 'length')).toContain('2 GiB')
   })
 

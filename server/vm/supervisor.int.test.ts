@@ -329,7 +329,7 @@ describe('a start that fails is explained', () => {
     expect(exit).toMatchObject({ kind: 'launch-failure', exitCode: 1 })
     expect(JSON.stringify(error) + JSON.stringify(exit)).not.toContain(lab.dir)
   })
-  test('an image that another QEMU has, seen before the start and by QEMU itself', async () => {
+  test('an image that another QEMU has, seen before the start and by QEMU itself (F32)', async () => {
     const path = join(lab.dir, 'disk.qcow2')
     const [code] = await once(spawn('qemu-img', ['create', '-q', '-f', 'qcow2', path, '1M']), 'exit')
     expect(code).toBe(0)
