@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --json FILE] [--only power,fleet,proxy,page]`: Guestdeck against its peers and the physical
+ * `npm run bench [-- --json FILE] [--only power,images,fleet,proxy,page]`: Guestdeck against its peers and the physical
  * limits, interleaved in one run, medians, `ratio` = ours / peer (lower is better). Needs root, because libvirt's
  * daemon is a system service; without it, rows without libvirt remain.
  */
@@ -7,6 +7,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { adoptRows, cpuRows, eventRows, listRows, makeFleet } from './rows/fleet.ts'
+import { imageRows } from './rows/images.ts'
 import { pageRows } from './rows/page.ts'
 import { powerRows } from './rows/power.ts'
 import { proxyRows } from './rows/proxy.ts'
@@ -34,7 +35,7 @@ const print = (fresh: Row[]) => {
 }
 
 const isRoot = process.getuid?.() === 0
-const comparesLibvirt = ['power', 'fleet', 'page'].some(wanted)
+const comparesLibvirt = ['power', 'images', 'fleet', 'page'].some(wanted)
 const libvirt = isRoot && comparesLibvirt && ensurePeer('libvirt') ? await startLibvirt(join(scratch, 'libvirt')) : null
 try {
   if (wanted('power') || wanted('proxy') || wanted('fleet')) {
@@ -42,6 +43,14 @@ try {
     try {
       if (wanted('power')) print(await powerRows(deck, libvirt, scratch))
       if (wanted('proxy')) print(await proxyRows(deck, ensurePeer('websockify'), scratch))
+    } finally {
+      await deck.stop()
+    }
+  }
+  if (wanted('images')) {
+    const deck = await startDeck()
+    try {
+      print(await imageRows(deck, libvirt, join(scratch, 'images')))
     } finally {
       await deck.stop()
     }

@@ -3,7 +3,7 @@
  * It runs in a mount namespace of its own with its own configuration, so nothing of the host's is changed.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
@@ -12,12 +12,19 @@ const run = promisify(execFile)
 const here = import.meta.dirname
 const URI = 'qemu:///system'
 
+export interface DomainOptions {
+  readonly memoryMiB: number
+  readonly devices: boolean
+  /** Path of a qcow2 file. */
+  readonly disk?: string
+}
+
 export interface Libvirt {
   readonly pid: number
   virsh(...args: string[]): Promise<string>
   /** One command on the open connection; milliseconds as the connection's own process measured them. */
   call(command: string): Promise<{ ms: number; count: number }>
-  define(name: string, options: { memoryMiB: number; devices: boolean }): Promise<void>
+  define(name: string, options: DomainOptions): Promise<void>
   stop(): Promise<void>
 }
 
@@ -31,7 +38,7 @@ stdio_handler = "file"
 `
 
 /** A domain with the devices that Guestdeck gives a VM by default, or with none. */
-export function domainXml(name: string, options: { memoryMiB: number; devices: boolean }): string {
+export function domainXml(name: string, options: DomainOptions): string {
   const devices = options.devices
     ? `<controller type="usb" model="qemu-xhci"/><controller type="sata" index="0"/>
        <interface type="user"><model type="virtio"/></interface>
@@ -42,20 +49,31 @@ export function domainXml(name: string, options: { memoryMiB: number; devices: b
        <video><model type="virtio" primary="yes"/></video>
        <memballoon model="virtio"/><rng model="virtio"><backend model="random">/dev/urandom</backend></rng>`
     : `<controller type="usb" model="none"/><memballoon model="none"/>`
+  const disk =
+    options.disk === undefined
+      ? ''
+      : `<disk type="file" device="disk"><driver name="qemu" type="qcow2"/><source file="${options.disk}"/><target dev="vda" bus="virtio"/></disk>`
   return `<domain type="qemu"><name>${name}</name><memory unit="MiB">${options.memoryMiB}</memory><vcpu>1</vcpu>
     <os><type arch="x86_64" machine="q35">hvm</type></os><features><acpi/><apic/></features>
-    <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>${devices}</devices></domain>`
+    <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>${disk}${devices}</devices></domain>`
 }
 
 export async function startLibvirt(scratch: string): Promise<Libvirt> {
   mkdirSync(scratch, { recursive: true })
-  const conf = join(scratch, 'qemu.conf')
-  writeFileSync(conf, CONF)
-  const state = join(scratch, 'etc')
-  mkdirSync(state, { recursive: true })
-  const script = `mount --make-rprivate / && mkdir -p /var/lib/libvirt /run/libvirt /var/cache/libvirt &&
-    mount --bind ${conf} /etc/libvirt/qemu.conf && mkdir -p /etc/libvirt/qemu &&
-    mount --bind ${state} /etc/libvirt/qemu && exec /usr/sbin/libvirtd --pid-file ${join(scratch, 'libvirtd.pid')}`
+  // The packages alone may bring no configuration.
+  const etc = join(scratch, 'etc')
+  mkdirSync(join(etc, 'qemu'), { recursive: true })
+  writeFileSync(join(etc, 'qemu.conf'), CONF)
+  writeFileSync(join(etc, 'libvirtd.conf'), 'auth_unix_rw = "none"\n')
+  // Debian's libvirtd does not start without its user, whom another package makes, whoever runs the guests.
+  const accounts = ['passwd', 'group'].map((name) => {
+    const text = readFileSync(`/etc/${name}`, 'utf8')
+    const own = name === 'passwd' ? 'libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin\n' : 'libvirt-qemu:x:64055:\n'
+    writeFileSync(join(scratch, name), text.includes('libvirt-qemu:') ? text : `${text}${own}`)
+    return `mount --bind ${join(scratch, name)} /etc/${name} &&`
+  })
+  const script = `mount --make-rprivate / && mkdir -p /var/lib/libvirt /run/libvirt /var/cache/libvirt /etc/libvirt &&
+    mount --bind ${etc} /etc/libvirt && ${accounts.join(' ')} exec /usr/sbin/libvirtd --pid-file ${join(scratch, 'libvirtd.pid')}`
   const daemon = spawn('/usr/bin/python3', [join(here, 'subreaper.py'), 'unshare', '--mount', 'sh', '-c', script], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
@@ -74,7 +92,7 @@ export async function startLibvirt(scratch: string): Promise<Libvirt> {
   })
   const lines = createInterface({ input: connection.stdout })[Symbol.asyncIterator]()
   await lines.next()
-  const pid = Number((await import('node:fs')).readFileSync(join(scratch, 'libvirtd.pid'), 'utf8'))
+  const pid = Number(readFileSync(join(scratch, 'libvirtd.pid'), 'utf8'))
   return {
     pid,
     virsh,

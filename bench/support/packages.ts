@@ -7,6 +7,8 @@ const PEERS: Record<string, { file: string; packages: string[] }> = {
     file: '/usr/sbin/libvirtd',
     packages: ['libvirt-daemon', 'libvirt-daemon-driver-qemu', 'libvirt-clients', 'python3-libvirt'],
   },
+  virtClone: { file: '/usr/bin/virt-clone', packages: ['virtinst'] },
+  netcat: { file: '/usr/bin/nc', packages: ['netcat-openbsd', 'curl'] },
   websockify: { file: '/usr/bin/websockify', packages: ['websockify', 'python3'] },
   cockpit: {
     file: '/usr/share/cockpit/machines',

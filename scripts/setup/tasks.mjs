@@ -62,13 +62,15 @@ export const bench = (task) => node(task, ['bench/run.ts', ...task.args], { NODE
 /** @param {Task} task */
 export const e2e = (task) => node(task, [TOOLS.playwright, 'test', ...task.args])
 
-/** @param {Task} task */
+/** @param {Task} task `--without-tests` leaves the unit tests out, for who runs them all anyway */
 export async function check(task) {
   const steps = [
     { name: 'types', args: [TOOLS.tsc, '--noEmit'] },
     { name: 'format and lint', args: [TOOLS.biome, 'ci', '.'] },
     { name: 'import rules', args: ['scripts/check-imports.mjs'] },
-    { name: 'unit tests', args: [TOOLS.vitest, 'run', '--project', 'unit'] },
+    ...(task.args.includes('--without-tests')
+      ? []
+      : [{ name: 'unit tests', args: [TOOLS.vitest, 'run', '--project', 'unit'] }]),
   ]
   if (existsSync(join(task.root, 'scripts/gen-openapi.ts'))) {
     steps.push({ name: 'openapi.json', args: ['scripts/gen-openapi.ts', '--check'] })
