@@ -77,6 +77,7 @@ async function main(): Promise<void> {
   const [
     { pino },
     { startShipper, syslogSink, webhookSink },
+    { createAccess },
     { createAuth },
     { openSealer },
     { createCapabilitiesProbe },
@@ -99,6 +100,7 @@ async function main(): Promise<void> {
   ] = await Promise.all([
     import('pino'),
     import('#server/audit/shipper.ts'),
+    import('#server/access/access.ts'),
     import('#server/auth/auth.ts'),
     import('#server/auth/sealer.ts'),
     import('#server/capabilities/probe.ts'),
@@ -176,7 +178,9 @@ async function main(): Promise<void> {
   })
   const store = openStore(data)
 
-  const auth = createAuth(store, openSealer(data.sealKey))
+  // One for both, so that open connections are judged by what has just changed.
+  const access = createAccess(store, (message, error) => log.warn(error === undefined ? {} : { err: error }, message))
+  const auth = createAuth(store, openSealer(data.sealKey), { access })
   let webhookSecret: string | null = null
   try {
     if (config.auditWebhookSecretFile !== null)
@@ -242,6 +246,7 @@ async function main(): Promise<void> {
     listenPort: () => listenPort,
     data,
     store,
+    access,
     supervisor,
     tickets,
     viewers: consoles,

@@ -10,7 +10,7 @@ import { ProjectId } from '#lib/schema/ids.ts'
 import type { Job } from '#lib/schema/job.ts'
 import { Role } from '#lib/schema/user.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
-import { createAccess } from '#server/access/access.ts'
+import { type Access, createAccess } from '#server/access/access.ts'
 import { placementKey } from '#server/access/documents.ts'
 import { createQuotas, type QuotaSources } from '#server/access/quotas.ts'
 import { createSteadyClock } from '#server/auth/steady-clock.ts'
@@ -88,6 +88,8 @@ const USABLE_POOL: ReadonlySet<string> = new Set(['ok', 'low', 'full', 'read-onl
 export interface RunningEngine extends Engine {
   /** What the start found: for the log and the ready line. */
   readonly adopted: AdoptReport
+  /** Who reaches what; one for engine and sign-in, so that both see a change at the same moment. */
+  readonly access: Access
   /** Long work on VMs; for tests and for what comes beside the facade. */
   readonly busy: VmBusy
   /** Looks at schedules, leases and idle VMs now; for tests, which set the clock. */
@@ -649,6 +651,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       return metrics.text((vm) => canSeeVm(caller, vm))
     },
     adopted,
+    access,
     busy,
     async labTick() {
       scheduler.tick()

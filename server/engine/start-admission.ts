@@ -39,6 +39,8 @@ export function createStartAdmission(deps: AdmissionDeps): StartAdmission {
     return state === 'off' || state === 'crashed'
   }
   const runningSpec = (vmId: string): VmSpec | null => {
+    // One that is being created runs nothing yet, and the supervisor does not know it.
+    if (deps.records.get(vmId) === null) return null
     const { launchedSpec } = deps.runtime(vmId)
     if (launchedSpec !== null) return launchedSpec
     return admitted.has(vmId) ? (deps.records.get(vmId)?.spec ?? null) : null
@@ -68,7 +70,7 @@ export function createStartAdmission(deps: AdmissionDeps): StartAdmission {
       admitted.add(record.id)
     },
     settle(vmId) {
-      if (isOff(vmId)) admitted.delete(vmId)
+      if (deps.records.get(vmId) === null || isOff(vmId)) admitted.delete(vmId)
     },
   }
 }

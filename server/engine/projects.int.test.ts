@@ -1,0 +1,87 @@
+/** Projects, shares and quotas on the whole engine: who reaches what, and how much. */
+import { beforeAll, expect, test } from 'vitest'
+import { VmSpecInput } from '#lib/schema/vm-spec.ts'
+import { ADMIN, ANN, BEN, create, now } from './test-rig.ts'
+import type { Caller } from './types.ts'
+
+let ada: Caller
+let ann: Caller
+let ben: Caller
+
+beforeAll(() => {
+  for (const { userId: id, name, role } of [ADMIN, ANN, BEN]) now.store.put('user', id, { id, name, role })
+  const { access } = now.engine
+  const of = (caller: Caller): Caller => ({ ...caller, grants: access.grantsOf(caller.userId) })
+  ada = of(ADMIN)
+  ann = of(ANN)
+  ben = of(BEN)
+})
+
+const spec = (name: string) => ({ name, memoryMiB: 64, cpus: 1, disks: [] })
+const mayView = (caller: Caller, id: string) => now.engine.authorize(caller, 'vm.view', 'vm', id)
+const share = (caller: Caller, id: string, shares: unknown[]) =>
+  now.engine.objectAccess.update(caller, 'vm', id, { shares } as never)
+const toBen = (role: string) => ({ to: { type: 'person', id: BEN.userId }, role })
+
+test('what A owns B does not reach; shared B does at once, as far as the role goes; taken back it is gone (R05)', async () => {
+  const vm = await create(ann, spec('mine'))
+  await expect(mayView(ben, vm.id)).rejects.toMatchObject({ code: 'not_found' })
+  await expect(mayView(ben, '01890000-0000-7000-8000-00000000ffff')).rejects.toMatchObject({
+    message: 'There is no such VM.',
+  })
+  const told: string[] = []
+  const stop = now.engine.events.subscribe(ben, null, (event) => told.push(`${event.kind} ${event.id ?? ''}`))
+  await share(ann, vm.id, [toBen('viewer')])
+  await mayView(ben, vm.id)
+  expect((await now.engine.vms.list(ben)).items.map(({ id }) => id)).toEqual([vm.id])
+  await expect(now.engine.authorize(ben, 'vm.power', 'vm', vm.id)).rejects.toMatchObject({ code: 'forbidden' })
+  await expect(now.engine.vms.start(ben, vm.id)).rejects.toMatchObject({ code: 'forbidden' })
+  await share(ann, vm.id, [])
+  stop()
+  expect(told).toContain(`gone ${vm.id}`)
+  await expect(mayView(ben, vm.id)).rejects.toMatchObject({ code: 'not_found' })
+  expect((await now.engine.vms.list(ben)).items).toEqual([])
+})
+
+test('a project’s VM is its people’s: a member looks, an operator acts, an archive only shows, who left reaches nothing', async () => {
+  const { projects } = now.engine
+  const project = await projects.create(ann, { name: 'lab', description: '', members: [] })
+  const vm = await now.engine.vms.create(ann, { ...VmSpecInput.parse(spec('ours')), project: project.id })
+  await expect(mayView(ben, vm.id)).rejects.toMatchObject({ code: 'not_found' })
+  const self = { to: { type: 'person', id: ANN.userId }, role: 'admin' }
+  const members = (role: string) => projects.update(ann, project.id, { members: [self, toBen(role)] } as never, null)
+  await members('member')
+  await mayView(ben, vm.id)
+  await expect(now.engine.authorize(ben, 'vm.power', 'vm', vm.id)).rejects.toMatchObject({ code: 'forbidden' })
+  await members('operator')
+  await now.engine.authorize(ben, 'vm.power', 'vm', vm.id)
+  await projects.update(ann, project.id, { archived: true }, null)
+  await expect(now.engine.authorize(ben, 'vm.power', 'vm', vm.id)).rejects.toMatchObject({ code: 'forbidden' })
+  await projects.update(ann, project.id, { archived: false, members: [self] } as never, null)
+  await expect(mayView(ben, vm.id)).rejects.toMatchObject({ code: 'not_found' })
+  await expect(projects.delete(ann, project.id)).rejects.toMatchObject({ code: 'in_use' })
+})
+
+test('of two creates that would pass a quota together one wins, and the other is told which quota and who raises it', async () => {
+  await now.engine.usage.setQuota(ada, { type: 'person', id: ANN.userId }, { vms: 1 })
+  const results = await Promise.allSettled([create(ann, spec('one')), create(ann, spec('two'))])
+  const refused = results.filter((result) => result.status === 'rejected')
+  expect(refused).toHaveLength(1)
+  expect(refused[0]?.reason).toMatchObject({
+    code: 'quota_exceeded',
+    details: { item: 'vms', limit: 1, used: 1, asked: 1 },
+  })
+  expect(refused[0]?.reason.message).toContain('ask an administrator')
+  await now.engine.usage.setQuota(ada, { type: 'person', id: ANN.userId }, null)
+})
+
+test('nobody gives away what is not theirs, nor more than they may', async () => {
+  const vm = await create(ann, spec('kept'))
+  await expect(share(ben, vm.id, [toBen('operator')])).rejects.toMatchObject({ code: 'not_found' })
+  await expect(
+    now.engine.objectAccess.update(ann, 'vm', vm.id, { ownerId: BEN.userId } as never),
+  ).rejects.toMatchObject({ code: 'forbidden' })
+  await now.engine.objectAccess.update(ada, 'vm', vm.id, { ownerId: BEN.userId } as never)
+  await mayView(ben, vm.id)
+  await expect(mayView(ann, vm.id)).rejects.toMatchObject({ code: 'not_found' })
+})
