@@ -2,7 +2,7 @@
  * Behind every npm script: puts in place whatever is missing, then does what was asked under the Node 24 that comes
  * with the dependencies. Plain JavaScript for Node 20 without dependencies, for nothing is installed when it starts.
  *
- *   node scripts/setup.mjs start|dev|test|check|e2e|bench [--no-install] [arguments of the command]
+ *   node scripts/setup.mjs start|dev|test|check|e2e|bench|package [--no-install] [arguments of the command]
  */
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -23,8 +23,9 @@ const COMMANDS = {
   check: tasks.check,
   e2e: tasks.e2e,
   bench: tasks.bench,
+  package: tasks.makePackage,
 }
-const NEEDS_PAGES = new Set(['start', 'test', 'e2e', 'bench'])
+const NEEDS_PAGES = new Set(['start', 'test', 'e2e', 'bench', 'package'])
 
 async function main() {
   const [command = '', ...given] = process.argv.slice(2)

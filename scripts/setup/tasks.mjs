@@ -57,6 +57,9 @@ export async function serve(task, { isDev }) {
 }
 
 /** @param {Task} task */
+export const makePackage = (task) => node(task, ['scripts/package/build-deb.mjs', ...task.args])
+
+/** @param {Task} task */
 export const bench = (task) => node(task, ['bench/run.ts', ...task.args], { NODE_ENV: 'production' })
 
 /** @param {Task} task */
