@@ -26,7 +26,7 @@ export const lab = defineMessages('lab', {
     ended: 'Ended',
     next: {
       warn: 'The first warning comes <time></time>.',
-      suspend: 'It is stopped <time></time>; nothing is lost.',
+      suspend: 'It is stopped <time></time>; extending it takes that back.',
       archive: 'It goes to the archive <time></time>: off, disks kept.',
     },
     archivedNote: 'It stays off and does not start by itself. Its disks are kept.',
