@@ -8,6 +8,7 @@ export const paths = {
   vmNewFromAppliance: (id: string) => `/vms/new?appliance=${id}`,
   vm: (id: string) => `/vms/${id}`,
   vmConsole: (id: string) => `/vms/${id}/console`,
+  guest: (id: string) => `/guest/${id}`,
   vmConsoleWindow: (id: string) => `/window/${id}`,
   vmDevices: (id: string, query: Readonly<Record<string, string>> = {}) => {
     const search = new URLSearchParams(query).toString()

@@ -86,6 +86,7 @@ async function main(): Promise<void> {
     { createSerialHub },
     { createTickets },
     { createEngine },
+    { isGuestCredential },
     { EventHub },
     { kvmOpensFor, unprivilegedUser },
     { createHostService },
@@ -109,6 +110,7 @@ async function main(): Promise<void> {
     import('#server/console/serial-hub.ts'),
     import('#server/console/tickets.ts'),
     import('#server/engine/create.ts'),
+    import('#server/engine/guest-links.ts'),
     import('#server/events/hub.ts'),
     import('#server/host/accelerator.ts'),
     import('#server/host/host.ts'),
@@ -230,6 +232,7 @@ async function main(): Promise<void> {
     originAllowed: (request) => http.isOwnPage(request),
     remoteAddress: (request) => http.clientAddress(request),
     onRevoked(credentialId, revoked, grant) {
+      if (isGuestCredential(credentialId)) return engine.consoles.onRevoked(credentialId, revoked)
       const offs = [auth.onRevoked(credentialId, revoked), engine.consoles.onOutOfReach(grant, revoked)]
       return () => {
         for (const off of offs) off()
@@ -239,6 +242,7 @@ async function main(): Promise<void> {
     onOpen: (session) => engine.consoles.opened(session),
     onClose: (session, end) => engine.consoles.closed(session, end),
     onPresence: (vmId) => engine.consoles.presenceChanged(vmId),
+    onControl: (change) => engine.consoles.control(change),
   })
   let listenPort = config.port
   const engine = await createEngine({
@@ -249,7 +253,7 @@ async function main(): Promise<void> {
     access,
     supervisor,
     tickets,
-    viewers: consoles,
+    rooms: consoles,
     hub,
     capabilities: { current: () => probe.get() },
     accelerator: host,

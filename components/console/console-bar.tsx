@@ -1,6 +1,6 @@
 'use client'
-import { Expand, Eye, PictureInPicture2, Shrink } from 'lucide-react'
-import { type ReactNode, useEffect, useState } from 'react'
+import { PictureInPicture2, Share2 } from 'lucide-react'
+import { type ReactNode, useState } from 'react'
 import { IconButton } from '#components/ui/button.tsx'
 import { Switch } from '#components/ui/choice.tsx'
 import { cx } from '#components/ui/cx.ts'
@@ -8,9 +8,13 @@ import { Kbd } from '#components/ui/kbd.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { consoleMessages } from '#lib/i18n/messages/en/console.ts'
 import { paths } from '#lib/paths.ts'
+import type { ConsoleNews } from '#lib/schema/console.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
-
-export type ConsoleTab = 'screen' | 'serial'
+import type { ConsoleTab } from './console-tab.ts'
+import { FullScreenButton } from './full-screen-button.tsx'
+import { GuestLinksDialog } from './guest-links-dialog.tsx'
+import { PeopleStrip } from './people-strip.tsx'
+import { heldByOther, type Presence, type Wish } from './presence.ts'
 
 /** Where the console is shown; the parts of the bar that do not depend on its kind need it. */
 export interface ConsoleFrame {
@@ -24,67 +28,79 @@ export interface ConsoleFrame {
   readonly mode: 'control' | 'view'
   readonly onMode: (mode: 'control' | 'view') => void
   readonly mayControl: boolean
+  /** Null while there is no connection. */
+  readonly presence: Presence | null
+  readonly onNews: (news: ConsoleNews | null) => void
 }
 
 /** The slim bar: which console, who watches, control, then the tools of the kind. */
 export function ConsoleBar({
   frame,
   hasKeyboard,
+  onWish,
   children,
 }: {
   readonly frame: ConsoleFrame
   /** Keys go to the guest now. */
   readonly hasKeyboard: boolean
+  readonly onWish: (wish: Wish) => void
   readonly children: ReactNode
 }) {
   const t = useT(consoleMessages)
-  const { vm, tab } = frame
-  const viewers = tab === 'screen' ? vm.live?.viewers.vnc : vm.live?.viewers.serial
+  const { vm, tab, presence } = frame
+  const mayShare = vm.privileges?.includes('vm.console.share') ?? false
+  const [isSharing, setSharing] = useState(false)
   return (
-    <div
-      role="toolbar"
-      aria-label={t('tools')}
-      className="flex flex-wrap items-center gap-x-3 gap-y-1 border-line border-b bg-surface px-3 py-1"
-    >
-      <TabSwitch frame={frame} />
-      <Switch
-        label={t('control')}
-        inline
-        checked={frame.mode === 'control'}
-        disabledReason={frame.mayControl ? null : t('mayNotControl')}
-        onChange={(event) => frame.onMode(event.target.checked ? 'control' : 'view')}
-      />
-      {viewers !== undefined && viewers > 0 && (
-        <span className="figures inline-flex items-center gap-1 text-faint text-sm" data-tip={t('watchingTip')}>
-          <Eye size={14} aria-hidden="true" />
-          {t('watching', { count: viewers })}
-        </span>
-      )}
-      {/* Of no width of its own: coming and going, it moves nothing. */}
-      <p className="min-w-0 flex-1 basis-0 truncate text-end text-faint text-sm">
-        {hasKeyboard &&
-          frame.mode === 'control' &&
-          t.rich('keysToGuest', { keys: () => <Kbd key="keys">{t('release')}</Kbd> })}
-      </p>
-      <div className="flex flex-wrap items-center gap-1">
-        {children}
-        <FullScreenButton root={frame.root} />
-        {!frame.ownWindow && (
+    <>
+      <div
+        role="toolbar"
+        aria-label={t('tools')}
+        className="flex flex-wrap items-center gap-x-3 gap-y-1 border-line border-b bg-surface px-3 py-1"
+      >
+        <TabSwitch frame={frame} />
+        <Switch
+          label={t('control')}
+          inline
+          checked={frame.mode === 'control'}
+          disabledReason={frame.mayControl ? null : t('mayNotControl')}
+          onChange={(event) => frame.onMode(event.target.checked ? 'control' : 'view')}
+        />
+        {/* Of no width of its own: coming and going, it moves nothing. */}
+        <p className="min-w-0 flex-1 basis-0 truncate text-end text-faint text-sm">
+          {hasKeyboard &&
+            frame.mode === 'control' &&
+            heldByOther(presence) === null &&
+            t.rich('keysToGuest', { keys: () => <Kbd key="keys">{t('release')}</Kbd> })}
+        </p>
+        <div className="flex flex-wrap items-center gap-1">
+          {children}
           <IconButton
-            label={t('ownWindow')}
-            onClick={() => {
-              window.open(
-                `${paths.vmConsoleWindow(vm.id)}?tab=${tab}`,
-                `guestdeck-${vm.id}`,
-                'popup,width=1040,height=840',
-              )
-            }}
+            label={t('share')}
+            disabledReason={mayShare ? null : t('mayNotShare')}
+            onClick={() => setSharing(true)}
           >
-            <PictureInPicture2 size={16} aria-hidden="true" />
+            <Share2 size={16} aria-hidden="true" />
           </IconButton>
-        )}
+          <FullScreenButton root={frame.root} />
+          {!frame.ownWindow && (
+            <IconButton
+              label={t('ownWindow')}
+              onClick={() => {
+                window.open(
+                  `${paths.vmConsoleWindow(vm.id)}?tab=${tab}`,
+                  `guestdeck-${vm.id}`,
+                  'popup,width=1040,height=840',
+                )
+              }}
+            >
+              <PictureInPicture2 size={16} aria-hidden="true" />
+            </IconButton>
+          )}
+        </div>
       </div>
-    </div>
+      <PeopleStrip vm={vm} presence={presence} onWish={onWish} />
+      {isSharing && <GuestLinksDialog vm={vm} tab={tab} onClose={() => setSharing(false)} />}
+    </>
   )
 }
 
@@ -116,27 +132,5 @@ function TabSwitch({ frame: { vm, tab, onTab } }: { readonly frame: ConsoleFrame
         </button>
       ))}
     </fieldset>
-  )
-}
-
-function FullScreenButton({ root }: { readonly root: ConsoleFrame['root'] }) {
-  const t = useT(consoleMessages)
-  const [isFull, setFull] = useState(false)
-  useEffect(() => {
-    const update = () => setFull(document.fullscreenElement !== null)
-    document.addEventListener('fullscreenchange', update)
-    return () => document.removeEventListener('fullscreenchange', update)
-  }, [])
-  return (
-    <IconButton
-      label={isFull ? t('leaveFullScreen') : t('fullScreen')}
-      onClick={() => {
-        // A browser may refuse, for example in an embedded page; the button then simply does nothing.
-        const change = isFull ? document.exitFullscreen() : root.current?.requestFullscreen()
-        change?.catch(() => {})
-      }}
-    >
-      {isFull ? <Shrink size={16} aria-hidden="true" /> : <Expand size={16} aria-hidden="true" />}
-    </IconButton>
   )
 }

@@ -5,10 +5,12 @@
  *   connecting ──opened──▶ connected ──closed──▶ waiting ──timer, online, events back──▶ connecting
  *        ╰──────────────────refused───────────▶ ended ──connectNow──▶ connecting
  */
-import { ApiError, call, toApiError } from '#lib/client/api-client.ts'
+import { ApiError, toApiError } from '#lib/client/api-client.ts'
 import { connection, reconnectDelayMs } from '#lib/client/events.ts'
 import { type CloseName, closeName, retryAfterClose } from '#lib/console/close-codes.ts'
-import type { VmId } from '#lib/schema/ids.ts'
+import type { ConsoleNews } from '#lib/schema/console.ts'
+import type { Wish } from './presence.ts'
+import type { TicketSource } from './ticket-source.ts'
 
 export type LinkState =
   | { readonly kind: 'connecting' }
@@ -18,9 +20,9 @@ export type LinkState =
   | { readonly kind: 'ended'; readonly why: CloseName | 'failed'; readonly message: string }
 
 export interface ConsoleLinkOptions {
-  readonly vmId: VmId
-  readonly kind: 'vnc' | 'serial'
-  readonly mode: 'control' | 'view'
+  readonly ticket: TicketSource
+  /** Who else is there, and what became of a wish. */
+  readonly onNews: (news: ConsoleNews) => void
   /** A new socket, still connecting. Everything attached to it must die with it. */
   readonly onSocket: (socket: WebSocket) => void
   /** Before the next attempt and at the end: whatever used the socket must let go. */
@@ -85,17 +87,12 @@ export class ConsoleLink {
   }
 
   private async connect(): Promise<void> {
-    const { vmId, kind, mode } = this.options
     const { signal } = this.abort
     // Claims the attempt, so that a second wake-up does not start another beside it.
     const claim = Symbol('attempt')
     this.pending = claim
     try {
-      const { ticket, path } = await call(
-        'vmConsoleTicketCreate',
-        { params: { id: vmId }, body: { kind, mode } },
-        { signal },
-      )
+      const { ticket, path } = await this.options.ticket(signal)
       if (signal.aborted || this.pending !== claim) return
       this.open(`${location.origin.replace(/^http/, 'ws')}${path}`, ticket)
     } catch (cause) {
@@ -119,7 +116,16 @@ export class ConsoleLink {
         this.setState({ kind: 'ended', why: closeName(event.code) ?? 'failed', message: event.reason })
       else this.wait(retry === 'when-running')
     })
+    socket.addEventListener('message', ({ data }: MessageEvent<unknown>) => {
+      // Text is our own server's; bytes are the guest's.
+      if (typeof data === 'string' && this.socket === socket) this.options.onNews(JSON.parse(data) as ConsoleNews)
+    })
     this.options.onSocket(socket)
+  }
+
+  /** Asks something of the others; lost when there is no connection, as they see who is there anew afterwards. */
+  wish(wish: Wish): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(wish))
   }
 
   private wait(off: boolean): void {

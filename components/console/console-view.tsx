@@ -3,8 +3,12 @@ import { useQuery } from '@tanstack/react-query'
 import { useSearchParams } from 'next/navigation'
 import { useRef, useState } from 'react'
 import { queries } from '#lib/client/queries.ts'
+import { showToast } from '#lib/client/toasts.ts'
+import type { ConsoleNews } from '#lib/schema/console.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
-import type { ConsoleFrame, ConsoleTab } from './console-bar.tsx'
+import type { ConsoleFrame } from './console-bar.tsx'
+import type { ConsoleTab } from './console-tab.ts'
+import type { Presence } from './presence.ts'
 import { SerialConsole } from './serial-console.tsx'
 import { VncConsole } from './vnc-console.tsx'
 
@@ -13,6 +17,7 @@ export function ConsoleView({ vm, ownWindow = false }: { readonly vm: Vm; readon
   const asked = useSearchParams().get('tab')
   const { data: session } = useQuery(queries.session())
   const [wantsControl, setWantsControl] = useState(true)
+  const [presence, setPresence] = useState<Presence | null>(null)
   const tab: ConsoleTab =
     asked === 'serial' || asked === 'screen'
       ? asked
@@ -37,6 +42,11 @@ export function ConsoleView({ vm, ownWindow = false }: { readonly vm: Vm; readon
     mode: mayControl && wantsControl ? 'control' : 'view',
     onMode: (mode) => setWantsControl(mode === 'control'),
     mayControl,
+    presence,
+    onNews: (news: ConsoleNews | null) => {
+      if (news?.type === 'refused') showToast({ kind: 'info', title: news.message })
+      else setPresence(news)
+    },
   }
   return (
     <div

@@ -10,14 +10,25 @@ import type { Vm } from '#lib/schema/vm-state.ts'
 import type { LinkState } from './console-link.ts'
 
 /** What became of the connection, over the console it concerns; nothing while connected. */
-export function LinkNotice({ state, onConnect }: { readonly state: LinkState; readonly onConnect: () => void }) {
+export function LinkNotice({
+  state,
+  onConnect,
+  guest = false,
+}: {
+  readonly state: LinkState
+  readonly onConnect: () => void
+  /** Came by a link: there is no session to sign in to again. */
+  readonly guest?: boolean
+}) {
   const t = useT(consoleMessages)
   return (
     <div role="status" className="pointer-events-none absolute inset-x-0 top-3 z-10 flex justify-center px-3">
       {state.kind !== 'connected' && (
         <div className="pointer-events-auto flex max-w-full flex-wrap items-center gap-x-3 gap-y-1 rounded-md border border-line bg-raised px-3 py-2 shadow-pop">
           {state.kind === 'ended' ? <MarkIcon mark="attention" /> : <Spinner />}
-          <span className="min-w-0">{textOf(state, t)}</span>
+          <span className="min-w-0">
+            {guest && state.kind === 'ended' && state.why === 'revoked' ? t('link.linkEnded') : textOf(state, t)}
+          </span>
           {state.kind === 'waiting' && !state.off && (
             <Button size="sm" onClick={onConnect}>
               {t('link.now')}
@@ -41,8 +52,10 @@ function textOf(
   if (state.kind === 'connecting') return t('link.connecting')
   if (state.kind === 'waiting') return state.off ? t('link.off') : t('link.waiting')
   switch (state.why) {
-    case 'revoked':
     case 'disconnected':
+      // The server says who it was, and why if they said so.
+      return state.message || t('link.disconnected')
+    case 'revoked':
     case 'tooMany':
     case 'policy':
       return t(`link.${state.why}`)

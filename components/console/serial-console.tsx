@@ -1,7 +1,7 @@
 'use client'
 import { ClipboardPaste, Copy, Download, Ellipsis, Eraser } from 'lucide-react'
 import dynamic from 'next/dynamic'
-import { useRef, useState } from 'react'
+import { useEffect, useMemo, useRef, useState } from 'react'
 import { IconButton } from '#components/ui/button.tsx'
 import { Menu } from '#components/ui/menu.tsx'
 import { useT } from '#lib/client/i18n.tsx'
@@ -11,8 +11,10 @@ import { ConsoleBar, type ConsoleFrame } from './console-bar.tsx'
 import type { LinkState } from './console-link.ts'
 import { hasConsole } from './has-console.ts'
 import { LinkNotice, OffNotice } from './link-notice.tsx'
+import { heldByOther } from './presence.ts'
 import { saveBlob } from './save-blob.ts'
 import type { SerialSession } from './serial-session.ts'
+import { ticketOf } from './ticket-source.ts'
 
 /** xterm.js needs a document; it is loaded when the tab is first opened. */
 const SerialTerminal = dynamic(() => import('./serial-terminal.tsx').then((m) => m.SerialTerminal), { ssr: false })
@@ -28,7 +30,18 @@ export function SerialConsole({ frame }: { readonly frame: ConsoleFrame }) {
   const [wasLive, setWasLive] = useState(false)
   const isLive = hasConsole(vm.state)
   if (isLive && !wasLive) setWasLive(true)
-  const cannotSend = mode === 'view' ? t('viewOnly') : isLive && link.kind === 'connected' ? null : t('type.needsLink')
+  const holder = heldByOther(frame.presence)
+  const isHeld = holder !== null
+  const cannotSend =
+    mode === 'view'
+      ? t('viewOnly')
+      : holder !== null
+        ? t('heldBy', { name: holder.name })
+        : isLive && link.kind === 'connected'
+          ? null
+          : t('type.needsLink')
+  const ticket = useMemo(() => ticketOf(vm.id, 'serial', mode), [vm.id, mode])
+  useEffect(() => session.current?.setHeldByOther(isHeld), [isHeld])
 
   const refused = () => showToast({ kind: 'info', title: t('clipboardRefused') })
   // Absent where the page is not a secure context.
@@ -54,7 +67,7 @@ export function SerialConsole({ frame }: { readonly frame: ConsoleFrame }) {
 
   return (
     <>
-      <ConsoleBar frame={frame} hasKeyboard={hasKeyboard}>
+      <ConsoleBar frame={frame} hasKeyboard={hasKeyboard} onWish={(wish) => session.current?.wish(wish)}>
         <IconButton
           label={t('copy')}
           disabledReason={hasSelection ? null : t('nothingSelected')}
@@ -105,11 +118,15 @@ export function SerialConsole({ frame }: { readonly frame: ConsoleFrame }) {
       >
         {wasLive && (
           <SerialTerminal
-            vmId={vm.id}
+            ticket={ticket}
             mode={mode}
             isLive={isLive}
             session={session}
-            onState={setLink}
+            onState={(state) => {
+              setLink(state)
+              if (state.kind !== 'connected') frame.onNews(null)
+            }}
+            onNews={frame.onNews}
             onSelection={setHasSelection}
             onRelease={() => root.current?.querySelector<HTMLElement>('[role=toolbar] button')?.focus()}
           />

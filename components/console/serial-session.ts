@@ -1,18 +1,21 @@
 /** One mount of the serial terminal: xterm.js over a console link. */
 import { FitAddon } from '@xterm/addon-fit'
 import { Terminal } from '@xterm/xterm'
-import type { VmId } from '#lib/schema/ids.ts'
+import type { ConsoleNews } from '#lib/schema/console.ts'
 import { ConsoleLink, type LinkState } from './console-link.ts'
 import { OutputLog } from './output-log.ts'
+import type { Wish } from './presence.ts'
 import { isReleaseKey } from './release-key.ts'
 import { guardAnswers } from './terminal-answers.ts'
+import type { TicketSource } from './ticket-source.ts'
 
 export interface SerialSessionOptions {
-  readonly vmId: VmId
+  readonly ticket: TicketSource
   readonly mode: 'control' | 'view'
   /** Shown where output had to be left out. */
   readonly skippedNotice: string
   readonly onState: (state: LinkState) => void
+  readonly onNews: (news: ConsoleNews) => void
   readonly onSelection: (hasSelection: boolean) => void
   /** The reader wants the keyboard back. */
   readonly onRelease: () => void
@@ -40,6 +43,7 @@ export class SerialSession {
   private isSkipping = false
   /** Old output is being drawn: nobody may answer what it asks. */
   private isReplaying = true
+  private isHeldByOther = false
 
   /** Connects at once. `target` must be empty and belong to this session until `dispose`. */
   constructor(target: HTMLElement, options: SerialSessionOptions) {
@@ -60,7 +64,7 @@ export class SerialSession {
       windowOptions: {},
     })
     this.terminal.loadAddon(this.fit)
-    this.offAnswers = guardAnswers(this.terminal.parser, () => options.mode === 'control' && !this.isReplaying)
+    this.offAnswers = guardAnswers(this.terminal.parser, () => this.mayType && !this.isReplaying)
     this.terminal.attachCustomKeyEventHandler((event) => this.onKey(event))
     this.terminal.onData((text) => this.sendText(text))
     this.terminal.onBinary((text) => this.sendBytes(Uint8Array.from(text, (c) => c.charCodeAt(0))))
@@ -70,9 +74,8 @@ export class SerialSession {
     this.resizes = new ResizeObserver(() => this.fit.fit())
     this.resizes.observe(target)
     this.link = new ConsoleLink({
-      vmId: options.vmId,
-      kind: 'serial',
-      mode: options.mode,
+      ticket: options.ticket,
+      onNews: options.onNews,
       onSocket: (socket) => this.attach(socket),
       onSocketGone: () => {
         this.socket = null
@@ -84,6 +87,20 @@ export class SerialSession {
 
   connectNow(): void {
     this.link.connectNow()
+  }
+
+  wish(wish: Wish): void {
+    this.link.wish(wish)
+  }
+
+  /** Somebody else has sole control, or no longer: a terminal that may not type answers nothing either. */
+  setHeldByOther(isHeld: boolean): void {
+    this.isHeldByOther = isHeld
+    this.terminal.options.disableStdin = !this.mayType
+  }
+
+  private get mayType(): boolean {
+    return this.options.mode === 'control' && !this.isHeldByOther
   }
 
   /** Stops trying until `connectNow`. */
@@ -161,7 +178,7 @@ export class SerialSession {
 
   private sendBytes(bytes: Uint8Array<ArrayBuffer>): void {
     const { socket } = this
-    if (this.options.mode !== 'control' || socket === null || socket.readyState !== WebSocket.OPEN) return
+    if (!this.mayType || socket === null || socket.readyState !== WebSocket.OPEN) return
     for (let at = 0; at < bytes.length; at += INPUT_FRAME_BYTES) socket.send(bytes.subarray(at, at + INPUT_FRAME_BYTES))
   }
 

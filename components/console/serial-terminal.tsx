@@ -3,43 +3,48 @@ import '@xterm/xterm/css/xterm.css'
 import { type RefObject, useEffect, useRef } from 'react'
 import { useT } from '#lib/client/i18n.tsx'
 import { consoleMessages } from '#lib/i18n/messages/en/console.ts'
-import type { VmId } from '#lib/schema/ids.ts'
+import type { ConsoleNews } from '#lib/schema/console.ts'
 import type { LinkState } from './console-link.ts'
 import { SerialSession } from './serial-session.ts'
+import type { TicketSource } from './ticket-source.ts'
 
 /** The terminal itself; one session per mount, mode and run of the guest. */
 export function SerialTerminal({
-  vmId,
+  ticket,
   mode,
   isLive,
   session,
   onState,
+  onNews,
   onSelection,
   onRelease,
 }: {
-  readonly vmId: VmId
+  /** Another one is another session. */
+  readonly ticket: TicketSource
   readonly mode: 'control' | 'view'
   readonly isLive: boolean
   /** Filled while the session lives, for the buttons around it. */
   readonly session: RefObject<SerialSession | null>
   readonly onState: (state: LinkState) => void
+  readonly onNews: (news: ConsoleNews) => void
   readonly onSelection: (hasSelection: boolean) => void
   readonly onRelease: () => void
 }) {
   const t = useT(consoleMessages)
   const target = useRef<HTMLDivElement>(null)
-  const hooks = useRef({ onState, onSelection, onRelease })
-  hooks.current = { onState, onSelection, onRelease }
+  const hooks = useRef({ onState, onNews, onSelection, onRelease })
+  hooks.current = { onState, onNews, onSelection, onRelease }
   const skippedNotice = t('skipped')
 
   useEffect(() => {
     const element = target.current
     if (element === null) return
     const made = new SerialSession(element, {
-      vmId,
+      ticket,
       mode,
       skippedNotice,
       onState: (state) => hooks.current.onState(state),
+      onNews: (news) => hooks.current.onNews(news),
       onSelection: (hasSelection) => hooks.current.onSelection(hasSelection),
       onRelease: () => hooks.current.onRelease(),
     })
@@ -50,7 +55,7 @@ export function SerialTerminal({
       hooks.current.onState({ kind: 'connecting' })
       hooks.current.onSelection(false)
     }
-  }, [vmId, mode, skippedNotice, session])
+  }, [ticket, mode, skippedNotice, session])
   useEffect(() => {
     if (isLive) session.current?.connectNow()
     else session.current?.hold()

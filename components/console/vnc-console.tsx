@@ -11,8 +11,10 @@ import type { LinkState } from './console-link.ts'
 import { hasConsole } from './has-console.ts'
 import { KeyMenu } from './key-menu.tsx'
 import { LinkNotice, OffNotice } from './link-notice.tsx'
+import { heldByOther } from './presence.ts'
 import { isReleaseKey } from './release-key.ts'
 import { saveBlob } from './save-blob.ts'
+import { ticketOf } from './ticket-source.ts'
 import { TypeTextDialog } from './type-text-dialog.tsx'
 import { type Scale, VncSession } from './vnc-session.ts'
 
@@ -32,15 +34,23 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
   const isLive = hasConsole(vm.state)
   const { id } = vm
   const scaleNow = useRef(scale)
+  const onNews = useRef(frame.onNews)
+  onNews.current = frame.onNews
+  const holder = heldByOther(frame.presence)
+  const isHeld = holder !== null
 
   useEffect(() => {
     const element = target.current
     if (!isLive || element === null) return
     const made = new VncSession(element, {
-      vmId: id,
+      ticket: ticketOf(id, 'vnc', mode),
       mode,
       scale: scaleNow.current,
-      onState: setLink,
+      onState: (state) => {
+        setLink(state)
+        if (state.kind !== 'connected') onNews.current(null)
+      },
+      onNews: (news) => onNews.current(news),
       onPicture: (blob) => setPicture(URL.createObjectURL(blob)),
       onClipboard: setGuestText,
     })
@@ -51,16 +61,25 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
       setLink({ kind: 'connecting' })
       setHasKeyboard(false)
       setGuestText(null)
+      onNews.current(null)
     }
   }, [id, mode, isLive])
   useEffect(() => {
     scaleNow.current = scale
     session.current?.setScale(scale)
   }, [scale])
+  useEffect(() => session.current?.setHeldByOther(isHeld), [isHeld])
   useEffect(() => () => void (picture !== null && URL.revokeObjectURL(picture)), [picture])
 
   const isConnected = isLive && link.kind === 'connected'
-  const cannotSend = mode === 'view' ? t('viewOnly') : isConnected ? null : t('type.needsLink')
+  const cannotSend =
+    mode === 'view'
+      ? t('viewOnly')
+      : holder !== null
+        ? t('heldBy', { name: holder.name })
+        : isConnected
+          ? null
+          : t('type.needsLink')
 
   const noClipboard = !vm.spec.clipboard
     ? t('clipboard.off')
@@ -75,7 +94,7 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
 
   return (
     <>
-      <ConsoleBar frame={frame} hasKeyboard={hasKeyboard}>
+      <ConsoleBar frame={frame} hasKeyboard={hasKeyboard} onWish={(wish) => session.current?.wish(wish)}>
         <KeyMenu
           disabledReason={cannotSend}
           onChord={(codes) => {
@@ -147,7 +166,7 @@ export function VncConsole({ frame }: { readonly frame: ConsoleFrame }) {
         )}
         <div ref={target} className={cx('absolute inset-0', !isConnected && 'invisible')} />
         {isLive ? <LinkNotice state={link} onConnect={() => session.current?.connectNow()} /> : <OffNotice vm={vm} />}
-        {isConnected && mode === 'control' && !hasKeyboard && (
+        {isConnected && cannotSend === null && !hasKeyboard && (
           <button
             type="button"
             className="sr-only focus:not-sr-only focus:absolute focus:start-3 focus:top-3 focus:z-10 focus:rounded-md focus:bg-raised focus:px-3 focus:py-2"

@@ -2,16 +2,19 @@
 import type RFB from '@novnc/novnc'
 import { type KeyTransition, type Stroke, transitionsOf } from '#lib/console/keymap.ts'
 import { keysymOfCharacter, keysymOfKey } from '#lib/console/keysyms.ts'
-import type { VmId } from '#lib/schema/ids.ts'
+import type { ConsoleNews } from '#lib/schema/console.ts'
 import { ConsoleLink, type LinkState } from './console-link.ts'
+import type { Wish } from './presence.ts'
+import type { TicketSource } from './ticket-source.ts'
 
 export type Scale = 'fit' | 'actual'
 
 export interface VncSessionOptions {
-  readonly vmId: VmId
+  readonly ticket: TicketSource
   readonly mode: 'control' | 'view'
   readonly scale: Scale
   readonly onState: (state: LinkState) => void
+  readonly onNews: (news: ConsoleNews) => void
   /** The screen as it was when the connection ended. */
   readonly onPicture: (picture: Blob) => void
   /** Text was copied in the guest; its first mebibyte. Never called in mode `view`. */
@@ -38,6 +41,7 @@ export class VncSession {
   private rfb: RFB | null = null
   private scale: Scale
   private isDisposed = false
+  private isHeldByOther = false
   /** Modifiers that are down in the guest. */
   private readonly held = new Set<string>()
 
@@ -47,9 +51,8 @@ export class VncSession {
     this.options = options
     this.scale = options.scale
     this.link = new ConsoleLink({
-      vmId: options.vmId,
-      kind: 'vnc',
-      mode: options.mode,
+      ticket: options.ticket,
+      onNews: options.onNews,
       onSocket: (socket) => this.attach(socket),
       onSocketGone: () => this.detach(),
       onState: options.onState,
@@ -74,6 +77,18 @@ export class VncSession {
   connectNow(): void {
     if (this.Rfb === null) void this.load()
     else this.link.connectNow()
+  }
+
+  wish(wish: Wish): void {
+    this.link.wish(wish)
+  }
+
+  /** Somebody else has sole control, or no longer. The server decides; this keeps keys from going nowhere. */
+  setHeldByOther(isHeld: boolean): void {
+    this.isHeldByOther = isHeld
+    // The server has let go of them.
+    if (isHeld) this.held.clear()
+    if (this.rfb !== null) this.rfb.viewOnly = this.options.mode === 'view' || isHeld
   }
 
   setScale(scale: Scale): void {
@@ -148,7 +163,7 @@ export class VncSession {
     const rfb = new this.Rfb(this.target, socket, { shared: true })
     this.rfb = rfb
     rfb.background = 'transparent'
-    rfb.viewOnly = this.options.mode === 'view'
+    rfb.viewOnly = this.options.mode === 'view' || this.isHeldByOther
     rfb.focusOnClick = true
     rfb.showDotCursor = true
     // On a link this short the guest's pixels cost less than compressing them twice.

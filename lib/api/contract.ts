@@ -8,6 +8,7 @@ import { accountOperations } from './operations/account.ts'
 import { appliancesOperations } from './operations/appliances.ts'
 import { backupsOperations } from './operations/backups.ts'
 import { clonesOperations } from './operations/clones.ts'
+import { consolesOperations } from './operations/consoles.ts'
 import { filesOperations } from './operations/files.ts'
 import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
@@ -32,6 +33,7 @@ export const operations = {
   ...peopleOperations,
   ...projectsOperations,
   ...vmsOperations,
+  ...consolesOperations,
   ...seedsOperations,
   ...clonesOperations,
   ...snapshotsOperations,

@@ -37,6 +37,8 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   vmSeedReplace: ['vmSeedView', 'vmView', 'vmCommandLine'],
   vmSeedRemove: ['vmSeedView', 'vmView', 'vmCommandLine'],
   vmUpdate: ['vmCommandLine', 'vmDevices', 'imageList'],
+  guestLinkCreate: ['guestLinkList'],
+  guestLinkRevoke: ['guestLinkList'],
   snapshotCreate: ['snapshotList', 'jobList'],
   snapshotUpdate: ['snapshotList'],
   snapshotRevert: ['snapshotList', 'jobList'],

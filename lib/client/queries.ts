@@ -17,6 +17,7 @@ type ReadOperation =
   | 'vmCommandLine'
   | 'vmDevices'
   | 'vmActivity'
+  | 'guestLinkList'
   | 'snapshotList'
   | 'snapshotCompare'
   | 'snapshotScheduleList'
@@ -103,6 +104,7 @@ export const queries = {
       retry: (failures, error) => failures < 2 && (error.status === 0 || error.status === 503),
     }),
   vmActivity: (id: string, limit = 50) => read('vmActivity', { params: { id }, query: { limit } }),
+  guestLinks: (id: string) => read('guestLinkList', { params: { id } }),
   snapshots: (id: string) => ({ ...read('snapshotList', { params: { id } }), refetchInterval: fallbackMs }),
   snapshotCompare: (id: string, snapshotId: string) => read('snapshotCompare', { params: { id, snapshotId } }),
   snapshotSchedules: (id: string) => ({

@@ -1,6 +1,7 @@
 /** What a VM is doing, as opposed to what it should be (`vm-spec.ts`). */
 import * as z from 'zod'
 import { PRIVILEGES } from '../auth/privileges.ts'
+import { ConsoleViewer, RecordingMark } from './console.ts'
 import { Instant, PoolId, ProjectId, Revision, UserId, VmId } from './ids.ts'
 import { VmLab } from './lab.ts'
 import { VmOrigin } from './origin.ts'
@@ -107,6 +108,10 @@ export const VmLive = z
     /** Addresses the guest agent reports, without loopback. */
     addresses: z.array(z.string()),
     viewers: z.strictObject({ vnc: z.int(), serial: z.int() }),
+    /** Who is at its consoles, longest first. */
+    watching: z.array(ConsoleViewer),
+    /** Recordings under way. */
+    recordings: z.array(RecordingMark),
     uid: z.int(),
   })
   .meta({ id: 'VmLive' })

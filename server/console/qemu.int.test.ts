@@ -77,7 +77,7 @@ describe('consoles of a real QEMU', () => {
     expect(isLit(pixels)).toBe(true)
   })
 
-  test('a view-only viewer’s keys never reach the guest, a controlling one’s do, and both share the screen', async () => {
+  test('a view-only viewer’s keys never reach the guest, a controlling one’s do, and both share the screen (R02, R04)', async () => {
     await using guest = await bootGuest(ECHO)
     const viewWs = guest.rig.open('vnc', 'view')
     const view = await rfbConnect(viewWs)

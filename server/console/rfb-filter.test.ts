@@ -83,8 +83,10 @@ const split = (bytes: readonly number[], cuts: readonly number[]): Uint8Array[] 
   return at.slice(1).map((end, i) => Uint8Array.from(bytes.slice(at[i], end)))
 }
 
+const HANDSHAKE_BYTES = Uint8Array.from([...Buffer.from('RFB 003.008\n'), 1, 1])
+
 describe('RFB filter', () => {
-  test('a view-only client’s input never gets through, everything else does', () => {
+  test('a view-only client’s input never gets through, everything else does (R02)', () => {
     for (const m of ALL) expect([m.name, runWhole('view', [m])]).toEqual([m.name, m.input ? [] : [...m.bytes]])
   })
 
@@ -132,7 +134,7 @@ describe('RFB filter', () => {
     expect(feed(key(0x41).bytes.slice(5))).toEqual(key(0x41).bytes)
   })
 
-  test.each(['control', 'view'] as const)('every client is made a sharing one (%s)', (mode) => {
+  test.each(['control', 'view'] as const)('every client is made a sharing one, %s (R04)', (mode) => {
     for (const flag of [0, 1, 7, 255]) {
       const out = run(mode, [Uint8Array.from([...VERSION_38, 1, flag])])
       expect(out).toEqual([...VERSION_38, 1, 1])
@@ -142,6 +144,42 @@ describe('RFB filter', () => {
   test('in protocol 3.3 no security type is sent', () => {
     const bytes = [...Buffer.from('RFB 003.003\n'), 0, ...key(0x41).bytes]
     expect(run('view', [Uint8Array.from(bytes)])).toEqual([...Buffer.from('RFB 003.003\n'), 1])
+  })
+
+  test('input stops while somebody else has control, what is held is let go, and goes on afterwards', () => {
+    const filter = createRfbFilter('control')
+    filter.push(HANDSHAKE_BYTES)
+    const extended = (down: number) => Uint8Array.of(255, 0, 0, down, 0, 0, 0, 0x61, 0, 0, 0, 30)
+    filter.push(Uint8Array.of(4, 1, 0, 0, 0, 0, 0xff, 0xe3))
+    filter.push(extended(1))
+    filter.push(Uint8Array.of(4, 1, 0, 0, 0, 0, 0, 0x62, 4, 0, 0, 0, 0, 0, 0, 0x62))
+    filter.push(Uint8Array.of(5, 4, 0, 1, 0, 2))
+    expect(filter.setOpen(false)).toEqual([
+      Uint8Array.of(4, 0, 0, 0, 0, 0, 0xff, 0xe3),
+      extended(0),
+      Uint8Array.of(5, 0, 0, 1, 0, 2),
+    ])
+    expect(filter.setOpen(false)).toEqual([])
+    expect(filter.push(Uint8Array.of(4, 1, 0, 0, 0, 0, 0, 0x63))).toEqual([])
+    expect(filter.setOpen(true)).toEqual([])
+    expect(filter.push(Uint8Array.of(4, 1, 0, 0, 0, 0, 0, 0x64))).toHaveLength(1)
+  })
+
+  test('control that ends within a clipboard text lets that text go through whole, then the keys go up', () => {
+    const filter = createRfbFilter('control')
+    filter.push(HANDSHAKE_BYTES)
+    filter.push(Uint8Array.of(4, 1, 0, 0, 0, 0, 0, 0x61))
+    filter.push(Uint8Array.of(6, 0, 0, 0, 0, 0, 0, 4, 1, 2))
+    expect(filter.setOpen(false)).toEqual([])
+    const rest = filter.push(Uint8Array.of(3, 4, 4, 1, 0, 0, 0, 0, 0, 0x65))
+    expect(Buffer.concat(rest)).toEqual(Buffer.of(3, 4, 4, 0, 0, 0, 0, 0, 0, 0x61))
+  })
+
+  test('no number of keys that are pressed and never let go fills the memory', () => {
+    const filter = createRfbFilter('control')
+    filter.push(HANDSHAKE_BYTES)
+    for (let key = 0; key < 5000; key++) filter.push(Uint8Array.of(4, 1, 0, 0, 0, 0, key >> 8, key & 255))
+    expect(filter.setOpen(false).length).toBeLessThanOrEqual(64)
   })
 
   test('clipboard text passes up to the limit and is dropped whole above it, with the place in the stream kept', () => {

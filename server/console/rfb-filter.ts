@@ -67,7 +67,16 @@ export interface RfbFilter {
   push(chunk: Uint8Array): Uint8Array[]
   /** The handshake is over, as far as the client's part goes. */
   readonly initialised: boolean
+  /**
+   * Lets input through or not, for a client that may control. When it ends, what the client still held down is let go:
+   * nobody else could.
+   * @returns what is to be sent to the server now, in order
+   */
+  setOpen(isOpen: boolean): Uint8Array[]
 }
+
+/** More keys than anybody has fingers for are not remembered. */
+const HELD_MAX = 64
 
 type Stage = 'version' | 'security' | 'init' | 'messages' | 'broken'
 
@@ -78,6 +87,13 @@ export function createRfbFilter(mode: ConsoleMode): RfbFilter {
   /** Bytes left of a message body that is passed or dropped as it comes. */
   let bodyLeft = 0
   let bodyPasses = false
+  let isOpen = true
+  /** How to let go of each key that is down, by key. */
+  const down = new Map<string, Uint8Array>()
+  /** The pointer with a button down, as it was last; null with none. */
+  let pointer: Uint8Array | null = null
+  /** To be sent once the message under way is over. */
+  let afterBody: Uint8Array[] = []
   const refusedEncodings = new Set([
     ENCODING_EXTENDED_MOUSE_BUTTONS,
     ...(mode === 'control' ? [] : [ENCODING_EXTENDED_CLIPBOARD]),
@@ -173,7 +189,8 @@ export function createRfbFilter(mode: ConsoleMode): RfbFilter {
 
   function judgeMessage(head: Uint8Array): Uint8Array | null {
     const type = head[0] ?? -1
-    let passes = mode === 'control' || !INPUT.has(type)
+    let passes = (mode === 'control' && isOpen) || !INPUT.has(type)
+    if (passes) noteHeld(type, head)
     if (type === MSG.clientCutText) {
       // Negative: extended clipboard; its size is the absolute value.
       const length = Math.abs(int32(head, 4))
@@ -191,9 +208,38 @@ export function createRfbFilter(mode: ConsoleMode): RfbFilter {
     return passes ? head : null
   }
 
+  function noteHeld(type: number, head: Uint8Array): void {
+    if (type === MSG.pointerEvent) {
+      pointer = head[1] === 0 ? null : Uint8Array.of(head[0] ?? 0, 0, ...head.subarray(2))
+      return
+    }
+    const isExtended = type === MSG.qemu && head[1] === 0
+    if (type !== MSG.keyEvent && !isExtended) return
+    // QEMU goes by the key code where there is one, and by the symbol otherwise.
+    const key = isExtended ? `c${head.subarray(8).join('.')}` : `s${head.subarray(4).join('.')}`
+    const isDown = isExtended ? uint16(head, 2) !== 0 : head[1] !== 0
+    if (!isDown) down.delete(key)
+    else if (down.size < HELD_MAX) {
+      const release = Uint8Array.from(head)
+      release[isExtended ? 3 : 1] = 0
+      release[isExtended ? 2 : 1] = 0
+      down.set(key, release)
+    }
+  }
+
   return {
     get initialised() {
       return stage === 'messages'
+    },
+    setOpen(next) {
+      isOpen = next
+      if (next) return []
+      const releases = [...down.values(), ...(pointer === null ? [] : [pointer])]
+      down.clear()
+      pointer = null
+      if (bodyLeft === 0 || !bodyPasses) return releases
+      afterBody.push(...releases)
+      return []
     },
     push(chunk) {
       const out: Uint8Array[] = []
@@ -213,6 +259,12 @@ export function createRfbFilter(mode: ConsoleMode): RfbFilter {
           }
           bodyLeft -= step
           at += step
+          if (bodyLeft === 0 && afterBody.length > 0) {
+            endRun(at)
+            runStart = at
+            out.push(...afterBody)
+            afterBody = []
+          }
           continue
         }
         if (held.length > 0) {
@@ -233,7 +285,7 @@ export function createRfbFilter(mode: ConsoleMode): RfbFilter {
         if (rest.length < need) {
           endRun(at)
           // A copy: the chunk belongs to the caller and may be reused.
-          held = rest.slice()
+          held = Uint8Array.from(rest)
           runStart = at = chunk.length
           break
         }

@@ -63,7 +63,7 @@ describe('console upgrade', () => {
     ['another origin', { Origin: 'http://evil.test' }],
     ['the null origin', { Origin: 'null' }],
     ['a longer origin', { Origin: `${ORIGIN}.evil.test` }],
-  ])('%s is refused before the upgrade and does not spend the ticket', async (_, headers) => {
+  ])('%s is refused before the upgrade and does not spend the ticket (W01)', async (_, headers) => {
     await using setup = await vncRig()
     const ticket = setup.rig.ticket('vnc', 'control')
     expect(await status(setup.rig, PATH, { ...protocols(ticket), ...headers })).toBe(403)
@@ -137,7 +137,7 @@ describe('console sessions', () => {
     expect(await closed(rig.open('serial', 'view'))).toBe(CLOSE.off)
   })
 
-  test('the ninth viewer is turned away, the eight stay, and a place that gets free can be taken', async () => {
+  test('the ninth viewer is turned away, the eight stay, and a place that gets free can be taken (W06)', async () => {
     await using setup = await vncRig()
     const eight = Array.from({ length: 8 }, () => setup.rig.open('vnc', 'view'))
     for (const ws of eight) await opened(ws)
@@ -153,8 +153,8 @@ describe('console sessions', () => {
 
   test('ending a session or token ends its consoles and no others', async () => {
     await using setup = await vncRig()
-    const mine = setup.rig.open('vnc', 'view', { credentialId: 's1' })
-    const theirs = setup.rig.open('vnc', 'view', { credentialId: 's2' })
+    const mine = setup.rig.open('vnc', 'view', { grant: { credentialId: 's1' } })
+    const theirs = setup.rig.open('vnc', 'view', { grant: { credentialId: 's2' } })
     await Promise.all([opened(mine), opened(theirs)])
     setup.rig.revoke('s1')
     expect(await closed(mine)).toBe(CLOSE.revoked)

@@ -15,8 +15,17 @@ import { CLOSE } from '#lib/console/close-codes.ts'
 import type { ErrorCode } from '#lib/schema/error.ts'
 import { createBufferPool } from './buffer-pool.ts'
 import { CUT_TEXT_MAX_BYTES } from './rfb-filter.ts'
+import { createRooms } from './rooms.ts'
 import { proxySerial } from './serial-proxy.ts'
-import type { ConsoleEnd, ConsoleKind, ConsoleSession, ConsoleSources, TicketGrant, ViewerCounts } from './types.ts'
+import type {
+  ConsoleEnd,
+  ConsoleKind,
+  ConsoleRooms,
+  ConsoleSession,
+  ConsoleSources,
+  ControlChange,
+  TicketGrant,
+} from './types.ts'
 import { VIEWER_LIMITS, Viewer, type ViewerLimits } from './viewer.ts'
 import { proxyVnc } from './vnc-proxy.ts'
 
@@ -48,16 +57,15 @@ export interface ConsoleRouterOptions {
   readonly remoteAddress?: (request: IncomingMessage) => string
   readonly onOpen?: (session: ConsoleSession) => void
   readonly onClose?: (session: ConsoleSession, end: ConsoleEnd) => void
-  /** The number of viewers of this VM changed. */
+  /** Who is at the consoles of this VM changed, or who has control. */
   readonly onPresence?: (vmId: string) => void
+  readonly onControl?: (change: ControlChange) => void
   readonly limits?: Partial<ConsoleLimits>
 }
 
-export interface ConsoleRouter extends ViewerCounts {
+export interface ConsoleRouter extends ConsoleRooms {
   /** For the HTTP server's `upgrade` event. False when the path is not a console's; otherwise the socket is taken. */
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
-  /** Everybody who watches the VM now, longest first. */
-  watching(vmId: string): ConsoleSession[]
   /** Ends every viewer of a VM, for example because it is deleted or a person asked for it. */
   disconnect(vmId: string): void
   /** Ends every viewer with 1001 and refuses new ones; resolves when all sockets are gone (2 s at most). */
@@ -70,14 +78,12 @@ const VM_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const VNC_FRAME_MAX_BYTES = 2 * CUT_TEXT_MAX_BYTES
 const SERIAL_FRAME_MAX_BYTES = 64 << 10
 
-interface Entry {
-  readonly session: ConsoleSession
-  readonly viewer: Viewer
-}
-
 export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRouter {
   const limits: ConsoleLimits = { ...CONSOLE_LIMITS, ...options.limits }
-  const entries = new Set<Entry>()
+  const rooms = createRooms({
+    onPresence: (vmId) => options.onPresence?.(vmId),
+    onControl: (change) => options.onControl?.(change),
+  })
   const pool = createBufferPool()
   const servers: Record<ConsoleKind, WebSocketServer> = {
     vnc: webSocketServer(VNC_FRAME_MAX_BYTES),
@@ -86,40 +92,32 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
   let ticker: NodeJS.Timeout | undefined
   let closing = false
 
-  const count = (vmId: string, kind: ConsoleKind) => {
-    let n = 0
-    for (const { session, viewer } of entries) {
-      if (viewer.closeCode === null && session.grant.vmId === vmId && session.grant.kind === kind) n++
-    }
-    return n
-  }
-
   const accept = (ws: WebSocket, socket: Duplex, grant: TicketGrant, from: string) => {
     const viewer = new Viewer(ws, socket, limits)
     if (closing) return viewer.close(CLOSE.goingAway, 'the dashboard is stopping')
-    if (entries.size >= limits.viewersInAll || count(grant.vmId, grant.kind) >= limits.viewersPerVmAndKind) {
+    if (rooms.size >= limits.viewersInAll || rooms.count(grant.vmId, grant.kind) >= limits.viewersPerVmAndKind) {
       return viewer.close(CLOSE.tooMany, 'too many viewers')
+    }
+    if (grant.guest !== null && rooms.guests(grant.guest.linkId) >= grant.guest.maxViewers) {
+      return viewer.close(CLOSE.tooMany, 'this link is in use by as many as it is for')
     }
     const hub = grant.kind === 'serial' ? options.sources.serialHub(grant.vmId) : null
     const vncSocket = grant.kind === 'vnc' ? options.sources.vncSocket(grant.vmId) : null
     if (hub === null && vncSocket === null) return viewer.close(CLOSE.off, 'the guest is off')
 
-    const entry: Entry = { viewer, session: { id: randomUUID(), grant, from, openedAt: new Date() } }
+    const session: ConsoleSession = { id: grant.viewerId, grant, from, openedAt: new Date() }
     const startedMs = performance.now()
-    entries.add(entry)
     ticker ??= startTicker()
     let offRevoked: (() => void) | null = null
-    viewer.onClosing(() => {
-      offRevoked?.()
-      options.onPresence?.(grant.vmId)
-    })
+    viewer.onClosing(() => offRevoked?.())
+    options.onOpen?.(session)
+    const { gate } = rooms.enter(session, viewer)
     viewer.onEnd(() => {
-      entries.delete(entry)
-      if (entries.size === 0) {
+      if (rooms.size === 0) {
         clearInterval(ticker)
         ticker = undefined
       }
-      options.onClose?.(entry.session, {
+      options.onClose?.(session, {
         code: viewer.closeCode ?? 1006,
         reason: viewer.closeReason,
         durationMs: Math.round(performance.now() - startedMs),
@@ -127,10 +125,8 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
         bytesFromViewer: viewer.bytesFromViewer,
       })
     })
-    options.onOpen?.(entry.session)
-    options.onPresence?.(grant.vmId)
-    if (hub !== null) proxySerial(viewer, hub, grant.mode)
-    else if (vncSocket !== null) proxyVnc(viewer, { socketPath: vncSocket, mode: grant.mode, pool })
+    if (hub !== null) proxySerial(viewer, hub, gate)
+    else if (vncSocket !== null) proxyVnc(viewer, { socketPath: vncSocket, mode: grant.mode, gate, pool })
     offRevoked = options.onRevoked(grant.credentialId, () => viewer.close(CLOSE.revoked, 'signed out'), grant)
     if (viewer.closeCode !== null) offRevoked()
   }
@@ -138,7 +134,7 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
   const startTicker = () => {
     const timer = setInterval(() => {
       const now = performance.now()
-      for (const { viewer } of [...entries]) viewer.tick(now)
+      for (const { viewer } of rooms.all()) viewer.tick(now)
     }, limits.tickMs)
     timer.unref()
     return timer
@@ -181,15 +177,16 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
       return true
     },
 
-    viewers: (vmId) => ({ vnc: count(vmId, 'vnc'), serial: count(vmId, 'serial') }),
-
-    watching: (vmId) =>
-      [...entries]
-        .filter(({ viewer, session }) => viewer.closeCode === null && session.grant.vmId === vmId)
-        .map(({ session }) => session),
+    viewers: rooms.viewers,
+    presence: rooms.presence,
+    watching: rooms.watching,
+    guests: rooms.guests,
+    end: rooms.end,
+    give: rooms.give,
+    setRecordings: rooms.setRecordings,
 
     disconnect(vmId) {
-      for (const { session, viewer } of [...entries]) {
+      for (const { session, viewer } of rooms.all()) {
         if (session.grant.vmId === vmId) viewer.close(CLOSE.disconnected, 'disconnected')
       }
     },
@@ -197,7 +194,7 @@ export function createConsoleRouter(options: ConsoleRouterOptions): ConsoleRoute
     async closeAll() {
       closing = true
       await Promise.all(
-        [...entries].map(({ viewer }) => {
+        [...rooms.all()].map(({ viewer }) => {
           const ended = new Promise<void>((resolve) => viewer.onEnd(resolve))
           viewer.close(CLOSE.goingAway, 'the dashboard is stopping')
           return ended

@@ -6,7 +6,7 @@
 import type { RawData } from 'ws'
 import { CLOSE } from '#lib/console/close-codes.ts'
 import { FRAME_HEADER_MAX, writeFrameHeader } from './frame.ts'
-import type { ConsoleMode, SerialHubHandle } from './types.ts'
+import type { ControlGate, SerialHubHandle } from './types.ts'
 import type { Viewer } from './viewer.ts'
 
 /** Output that may wait for one viewer before it is skipped ahead. */
@@ -25,8 +25,8 @@ export function droppedNotice(bytes: number): string {
   return `\r\n\x1b[0m\x1b[7m ${bytes} bytes of output are not kept \x1b[0m\r\n`
 }
 
-/** Runs until either side ends. Never throws. */
-export function proxySerial(viewer: Viewer, hub: SerialHubHandle, mode: ConsoleMode): void {
+/** Runs until either side ends. Never throws. @param gate closed for who only may watch */
+export function proxySerial(viewer: Viewer, hub: SerialHubHandle, gate: ControlGate): void {
   let gathered: Uint8Array[] = []
   let gatheredBytes = 0
   let flushTimer: NodeJS.Timeout | NodeJS.Immediate | undefined
@@ -132,12 +132,12 @@ export function proxySerial(viewer: Viewer, hub: SerialHubHandle, mode: ConsoleM
 
   viewer.ws.on('message', (frame: RawData, isBinary: boolean) => {
     if (!isBinary) {
-      viewer.close(CLOSE.unsupported, 'bytes expected, text received')
+      viewer.takeText(frame)
       return
     }
     if (viewer.closeCode !== null || !Buffer.isBuffer(frame)) return
     viewer.bytesFromViewer += frame.length
-    if (mode !== 'control' || frame.length === 0) return
+    if (!gate.isOpen || frame.length === 0) return
     inputQueue.push(frame)
     sendInput(inputQueue)
   })

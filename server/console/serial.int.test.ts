@@ -119,7 +119,7 @@ describe('serial viewers', () => {
     expect(text.slice(64 << 10, -MiB)).toBe(droppedNotice(dropped))
   })
 
-  test('two viewers see the same bytes; only the controlling one can type', async () => {
+  test('two viewers see the same bytes; only the controlling one can type (R02, W08)', async () => {
     await using setup = await serialRig()
     const control = setup.rig.open('serial', 'control')
     const view = setup.rig.open('serial', 'view')
@@ -151,7 +151,7 @@ describe('serial viewers', () => {
     expect(got.bytes.equals(paste)).toBe(true)
   })
 
-  test('a viewer that does not read slows neither the guest nor the others, and is skipped ahead later', async () => {
+  test('a viewer that does not read slows neither the guest nor the others, and is skipped ahead later (W08)', async () => {
     await using setup = await serialRig()
     const stuck = setup.rig.open('serial', 'view')
     const other = setup.rig.open('serial', 'view')
@@ -179,7 +179,7 @@ describe('serial viewers', () => {
     expect(SERIAL_PENDING_MAX_BYTES).toBe(MiB)
   })
 
-  test('a viewer that stays stuck is dropped', async () => {
+  test('a viewer that stays stuck is dropped (W08)', async () => {
     await using setup = await serialRig({ stallMs: 300 })
     const ws = setup.rig.open('serial', 'view')
     await opened(ws)

@@ -1,4 +1,5 @@
 /** For this folder's tests: the router behind a real HTTP server, a scripted VNC server, and a small VNC client. */
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -9,7 +10,7 @@ import { type ClientOptions, WebSocket } from 'ws'
 import { consolePath } from '#lib/api/contract.ts'
 import { type ConsoleRouter, type ConsoleRouterOptions, createConsoleRouter } from './router.ts'
 import { createTickets } from './tickets.ts'
-import type { ConsoleKind, ConsoleMode, SerialHubHandle } from './types.ts'
+import type { ConsoleKind, ConsoleMode, ControlChange, SerialHubHandle, TicketGrant } from './types.ts'
 
 export const VM = '01920000-0000-7000-8000-000000000001'
 export const ORIGIN = 'http://deck.test'
@@ -20,12 +21,13 @@ export interface Rig extends AsyncDisposable {
   readonly router: ConsoleRouter
   readonly ended: { code: number; reason: string }[]
   presence: number
+  readonly changes: ControlChange[]
   vnc: string | null
   hub: SerialHubHandle | null
-  ticket(kind: ConsoleKind, mode: ConsoleMode, credentialId?: string): string
+  ticket(kind: ConsoleKind, mode: ConsoleMode, grant?: Partial<TicketGrant>): string
   revoke(credentialId: string): void
   /** A viewer; `options` may override Origin and subprotocols. */
-  open(kind: ConsoleKind, mode: ConsoleMode, options?: ClientOptions & { credentialId?: string }): WebSocket
+  open(kind: ConsoleKind, mode: ConsoleMode, options?: ClientOptions & { grant?: Partial<TicketGrant> }): WebSocket
   url(kind: ConsoleKind): string
 }
 
@@ -47,6 +49,7 @@ export async function startRig(limits: ConsoleRouterOptions['limits'] = {}): Pro
     onPresence: () => {
       rig.presence++
     },
+    onControl: (change) => rig.changes.push(change),
     limits: { tickMs: 25, ...limits },
   })
   const http = createServer((_, response) => response.writeHead(404).end())
@@ -64,16 +67,21 @@ export async function startRig(limits: ConsoleRouterOptions['limits'] = {}): Pro
     router,
     ended: [],
     presence: 0,
+    changes: [],
     vnc: null,
     hub: null,
-    ticket: (kind, mode, credentialId = 's1') =>
-      tickets.issue({ userId: 'u1', userName: 'ada', vmId: VM, kind, mode, credentialId }).ticket,
+    ticket: (kind, mode, grant = {}) =>
+      tickets.issue({
+        ...{ userId: 'u1', userName: 'ada', vmId: VM, kind, mode, credentialId: 's1' },
+        ...{ viewerId: randomUUID(), presence: false, manages: false, guest: null },
+        ...grant,
+      }).ticket,
     revoke: (id) => {
       for (const revoked of [...(revocations.get(id) ?? [])]) revoked()
     },
     url: (kind) => `ws://127.0.0.1:${port}${consolePath(VM, kind)}`,
-    open(kind, mode, { credentialId, ...options } = {}) {
-      const ws = new WebSocket(rig.url(kind), ['binary', rig.ticket(kind, mode, credentialId)], {
+    open(kind, mode, { grant, ...options } = {}) {
+      const ws = new WebSocket(rig.url(kind), ['binary', rig.ticket(kind, mode, grant)], {
         origin: ORIGIN,
         ...options,
       })
@@ -115,7 +123,9 @@ const closeCodes = new WeakMap<WebSocket, number>()
 export function collect(source: WebSocket | Socket) {
   let bytes = Buffer.alloc(0)
   let waiting: { count: number; done: (value: Buffer) => void }[] = []
-  source.on(source instanceof WebSocket ? 'message' : 'data', (chunk: Buffer) => {
+  source.on(source instanceof WebSocket ? 'message' : 'data', (chunk: Buffer, isBinary?: boolean) => {
+    // News about the others is no part of the stream.
+    if (isBinary === false) return
     bytes = Buffer.concat([bytes, chunk])
     const ready = waiting.filter(({ count }) => bytes.length >= count)
     waiting = waiting.filter(({ count }) => bytes.length < count)

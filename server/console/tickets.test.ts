@@ -11,6 +11,10 @@ const grant: TicketGrant = {
   kind: 'vnc',
   mode: 'view',
   credentialId: 's1',
+  viewerId: 'v1',
+  presence: false,
+  manages: false,
+  guest: null,
 }
 
 function table(options = {}) {

@@ -1,6 +1,7 @@
 /** What the console rooms need from the rest, and give to it. */
-export type ConsoleKind = 'vnc' | 'serial'
-export type ConsoleMode = 'control' | 'view'
+import type { ConsoleKind, ConsoleMode, ConsoleViewer, RecordingMark } from '#lib/schema/console.ts'
+
+export type { ConsoleKind, ConsoleMode } from '#lib/schema/console.ts'
 
 export interface TicketGrant {
   readonly userId: string
@@ -10,6 +11,21 @@ export interface TicketGrant {
   readonly mode: ConsoleMode
   /** Session or token the ticket was issued under: when that ends, so does the console (close code 4401). */
   readonly credentialId: string
+  /** Id the viewer will have. */
+  readonly viewerId: string
+  /** It wants to know who else is there: text messages beside the bytes, both ways. */
+  readonly presence: boolean
+  /** May take control back and hand it to others. */
+  readonly manages: boolean
+  /** Came by a guest link; null: a person with an account. */
+  readonly guest: GuestGrant | null
+}
+
+interface GuestGrant {
+  readonly linkId: string
+  readonly maxViewers: number
+  /** Who made the link. */
+  readonly byUserId: string
 }
 
 export interface Tickets {
@@ -40,8 +56,52 @@ export interface SerialHubHandle {
   close(): void
 }
 
+/** Who is at the consoles of a VM. The same object until something changes. */
+export interface VmPresence {
+  /** Longest first. */
+  readonly viewers: readonly ConsoleViewer[]
+  readonly recordings: readonly RecordingMark[]
+}
+
+export const NOBODY: VmPresence = { viewers: [], recordings: [] }
+
 export interface ViewerCounts {
   viewers(vmId: string): { vnc: number; serial: number }
+}
+
+/** What the engine may ask of the consoles. */
+export interface ConsoleRooms extends ViewerCounts {
+  presence(vmId: string): VmPresence
+  /** Everybody who watches the VM now, longest first. */
+  watching(vmId: string): ConsoleSession[]
+  /** Connected by a guest link now. */
+  guests(linkId: string): number
+  /** Ends one viewer and tells it who and why. False when it has left. */
+  end(vmId: string, viewerId: string, reason: string): boolean
+  /** Hands sole control to a viewer, or with null to all who may. @returns why not, or null */
+  give(
+    vmId: string,
+    kind: ConsoleKind,
+    viewerId: string | null,
+    by: { readonly id: string; readonly name: string },
+  ): string | null
+  setRecordings(vmId: string, marks: readonly RecordingMark[]): void
+}
+
+/** What was done about control, for the record. */
+export interface ControlChange {
+  readonly vmId: string
+  readonly kind: ConsoleKind
+  readonly what: 'hold' | 'take' | 'give' | 'release' | 'ask' | 'decline'
+  readonly by: { readonly name: string; readonly userId: string; readonly from: string }
+  /** To whom, for `give` and `decline`. */
+  readonly to: string | null
+}
+
+/** Whether a viewer's input reaches the guest just now. */
+export interface ControlGate {
+  readonly isOpen: boolean
+  onChange(listener: (isOpen: boolean) => void): void
 }
 
 /** One viewer, as the audit log and "who is watching" know it. */

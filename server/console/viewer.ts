@@ -8,6 +8,7 @@
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import { CLOSE } from '#lib/console/close-codes.ts'
+import { FIN_TEXT, FRAME_HEADER_MAX, writeFrameHeader } from './frame.ts'
 
 export interface ViewerLimits {
   /** Stop reading from the guest's side when this many bytes wait for the viewer. */
@@ -59,6 +60,10 @@ export class Viewer {
   private inputPausedSinceMs: number | null = null
   /** Set by the protocol on top once its handshake is over. */
   ready = false
+  /** Takes text messages; null: text ends the viewer. */
+  onText: ((text: Buffer) => void) | null = null
+  /** News not sent yet, because what went before is still waiting. Only the latest counts. */
+  private news: string | null = null
 
   constructor(ws: WebSocket, socket: Duplex, limits: ViewerLimits) {
     this.ws = ws
@@ -114,6 +119,36 @@ export class Viewer {
     })
   }
 
+  /** Sends a text message now, or the latest one once the viewer has taken what waits. */
+  sendNews(text: string): void {
+    this.news = text
+    this.flushNews()
+  }
+
+  /** Sends a text message that only matters now; not at all to a viewer that is behind. */
+  sendText(text: string): void {
+    if (!this.isOpen || this.waitingBytes >= this.limits.resumeBytes) return
+    const payload = Buffer.from(text)
+    const frame = Buffer.allocUnsafe(FRAME_HEADER_MAX + payload.length)
+    payload.copy(frame, FRAME_HEADER_MAX)
+    // No bytes of the console: what counts those must not see it.
+    this.writeFrame(frame.subarray(writeFrameHeader(frame, payload.length, FIN_TEXT)), 0, () => this.flushNews())
+  }
+
+  private flushNews(): void {
+    if (this.news === null || !this.isOpen || this.waitingBytes >= this.limits.resumeBytes) return
+    const { news } = this
+    this.news = null
+    this.sendText(news)
+  }
+
+  /** A text message came. */
+  takeText(text: unknown): void {
+    if (this.closeCode !== null) return
+    if (this.onText === null || !Buffer.isBuffer(text)) this.close(CLOSE.unsupported, 'bytes expected, text received')
+    else this.onText(text)
+  }
+
   pauseInput(): void {
     if (this.inputPausedSinceMs !== null) return
     this.inputPausedSinceMs = performance.now()
@@ -146,6 +181,7 @@ export class Viewer {
   tick(nowMs: number): void {
     if (!this.isOpen) return
     this.watchOutput(nowMs)
+    this.flushNews()
     if (this.inputPausedSinceMs !== null) {
       if (nowMs - this.inputPausedSinceMs >= this.limits.inputStallMs) {
         this.close(CLOSE.stalled, 'the guest takes no input')

@@ -80,7 +80,7 @@ describe('VNC proxy, guest to viewer', () => {
     expect(pauses).toBeGreaterThan(8)
   })
 
-  test('a viewer that does not read stops the reading from the guest, with little buffered, and nothing is lost', async () => {
+  test('a viewer that does not read stops the reading from the guest, with little buffered, and nothing is lost (W03)', async () => {
     await using setup = await vncRig({ stallMs: 60_000 })
     const ws = setup.rig.open('vnc', 'view')
     const guest = await setup.peer.next()
@@ -114,7 +114,7 @@ describe('VNC proxy, guest to viewer', () => {
     expect(hash.digest('hex')).toBe(await sent)
   })
 
-  test('a viewer that takes nothing for the allowed time is dropped and the guest’s socket freed', async () => {
+  test('a viewer that takes nothing for the allowed time is dropped and the guest’s socket freed (W03)', async () => {
     await using setup = await vncRig({ stallMs: 400 })
     const ws = setup.rig.open('vnc', 'view')
     const guest = await setup.peer.next()
@@ -167,7 +167,7 @@ describe('VNC proxy, guest to viewer', () => {
 })
 
 describe('VNC proxy, viewer to guest', () => {
-  test('input goes through for a controlling viewer and not for a view-only one, and both share', async () => {
+  test('input goes through for a controlling viewer and not for a view-only one, and both share (R02, R04)', async () => {
     await using setup = await vncRig()
     for (const mode of ['control', 'view'] as const) {
       const ws = setup.rig.open('vnc', mode)
@@ -241,7 +241,7 @@ describe('VNC proxy, viewer to guest', () => {
       },
       CLOSE.policy,
     ],
-  ])('%s ends the viewer and not the others', async (_, misbehave, code) => {
+  ])('%s ends the viewer and not the others (W04, W10)', async (_, misbehave, code) => {
     await using setup = await vncRig()
     const good = setup.rig.open('vnc', 'control')
     const goodGuest = await setup.peer.next()
@@ -256,7 +256,7 @@ describe('VNC proxy, viewer to guest', () => {
     await got.atLeast(CLIENT_HANDSHAKE.length)
   })
 
-  test('a flood of pings by a viewer that reads no answers ends that viewer', async () => {
+  test('a flood of pings by a viewer that reads no answers ends that viewer (W04)', async () => {
     await using setup = await vncRig({ stallMs: 1000 })
     const ws = setup.rig.open('vnc', 'view')
     const guest = await setup.peer.next()
@@ -290,7 +290,7 @@ describe('VNC proxy, ends', () => {
     expect(setup.rig.router.viewers(VM)).toEqual({ vnc: 0, serial: 0 })
   })
 
-  test('a viewer whose connection is gone without a word is found by ping and its QEMU slot freed', async () => {
+  test('a viewer whose connection is gone without a word is found by ping and its QEMU slot freed (W05)', async () => {
     await using setup = await vncRig({ pingEveryMs: 100, pongWithinMs: 250 })
     setup.rig.open('vnc', 'view', { autoPong: false })
     const guest = await setup.peer.next()
@@ -302,7 +302,7 @@ describe('VNC proxy, ends', () => {
     expect(setup.rig.router.viewers(VM).vnc).toBe(1)
   })
 
-  test('a viewer that never finishes the handshake does not keep a slot', async () => {
+  test('a viewer that never finishes the handshake does not keep a slot (W06)', async () => {
     await using setup = await vncRig({ handshakeMs: 200 })
     const ws = setup.rig.open('vnc', 'view')
     const guest = await setup.peer.next()

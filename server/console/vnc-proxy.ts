@@ -11,17 +11,18 @@ import { connectUnixReader } from '#server/platform/unix-reader.ts'
 import { type BufferPool, createSizer, type PooledBuffer } from './buffer-pool.ts'
 import { FRAME_HEADER_MAX, writeFrameHeader } from './frame.ts'
 import { createRfbFilter, RfbViolation } from './rfb-filter.ts'
-import type { ConsoleMode } from './types.ts'
+import type { ConsoleMode, ControlGate } from './types.ts'
 import type { Viewer } from './viewer.ts'
 
 export interface VncProxyOptions {
   readonly socketPath: string
   readonly mode: ConsoleMode
+  readonly gate: ControlGate
   readonly pool: BufferPool
 }
 
 /** Runs until either side ends; the other is then closed too. Never throws. */
-export function proxyVnc(viewer: Viewer, { socketPath, mode, pool }: VncProxyOptions): void {
+export function proxyVnc(viewer: Viewer, { socketPath, mode, gate, pool }: VncProxyOptions): void {
   const filter = createRfbFilter(mode)
   const sizer = createSizer()
   const { pauseBytes, resumeBytes } = viewer.limits
@@ -65,7 +66,7 @@ export function proxyVnc(viewer: Viewer, { socketPath, mode, pool }: VncProxyOpt
 
   viewer.ws.on('message', (frame: RawData, isBinary: boolean) => {
     if (!isBinary) {
-      viewer.close(CLOSE.unsupported, 'bytes expected, text received')
+      viewer.takeText(frame)
       return
     }
     if (viewer.closeCode !== null || !Buffer.isBuffer(frame)) return
@@ -82,6 +83,10 @@ export function proxyVnc(viewer: Viewer, { socketPath, mode, pool }: VncProxyOpt
       if (!(error instanceof RfbViolation)) throw error
       viewer.close(CLOSE.policy, error.message)
     }
+  })
+  if (!gate.isOpen) filter.setOpen(false)
+  gate.onChange((isOpen) => {
+    for (const release of filter.setOpen(isOpen)) vnc.write(release)
   })
   viewer.onClosing(() => vnc.destroy())
 }

@@ -40,6 +40,7 @@ import { EngineError } from './errors.ts'
 import { createEventEngine } from './event-stream.ts'
 import { createFileBrowser } from './file-browser.ts'
 import { createFileSources } from './file-sources.ts'
+import { createGuestLinks, type GuestLinks } from './guest-links.ts'
 import { watchGuests } from './guest-watch.ts'
 import { hostFacts } from './host-facts.ts'
 import { createImageUses } from './image-uses.ts'
@@ -67,6 +68,7 @@ import { createStorageViews } from './storage-views.ts'
 import { createTransferEngine } from './transfers.ts'
 import type { Caller, Engine } from './types.ts'
 import { createUsageEngine } from './usage.ts'
+import { createViewerEngine } from './viewers.ts'
 import { createVmAnnouncer } from './vm-announcer.ts'
 import { createVmAuthority } from './vm-authority.ts'
 import { createVmBusy, type VmBusy } from './vm-busy.ts'
@@ -97,11 +99,12 @@ export interface RunningEngine extends Engine {
   /** How well helper tools are locked in: for the host page. */
   readonly toolSandbox: 'full' | 'limits' | 'none'
   /** For the console router: what its viewers do becomes part of the VM's view and of the activity log. */
-  readonly consoles: ConsoleRecord & {
-    presenceChanged(vmId: string): void
-    /** Calls back when a person no longer reaches the VM so far. Returns the unsubscribe function. */
-    onOutOfReach(grant: TicketGrant, listener: () => void): () => void
-  }
+  readonly consoles: ConsoleRecord &
+    Pick<GuestLinks, 'onRevoked'> & {
+      presenceChanged(vmId: string): void
+      /** Calls back when a person no longer reaches the VM so far. Returns the unsubscribe function. */
+      onOutOfReach(grant: TicketGrant, listener: () => void): () => void
+    }
   /** Starts VMs with `autostart` when this is the first start since the host booted. Resolves when all were tried. */
   autostart(signal?: AbortSignal): Promise<void>
   /** Lets go of guests, ends jobs and timers. */
@@ -139,7 +142,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
 
   const views = createVmViews({
     supervisor,
-    viewers: deps.viewers,
+    rooms: deps.rooms,
     accelerator: deps.accelerator,
     userName,
     busy: (vmId) => busy.get(vmId),
@@ -316,6 +319,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         views.forget(record.id)
         lineage.forget(record.id)
         room.forgetVm(record.id)
+        guestLinks.forgetVm(record.id)
       }
       lab.definitionChanged(record, gone)
       announcer.definitionChanged(record, gone)
@@ -339,7 +343,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     return user === undefined || user.disabled ? null : { ...user, grants: access.grantsOf(id) }
   }
   const lab = createLabRoom({
-    ...{ store, records, supervisor, viewers: deps.viewers, journal, busy, hub, userName, warn },
+    ...{ store, records, supervisor, journal, busy, viewers: deps.rooms, hub, userName, warn },
     scheduler: room.scheduler,
     clock: deps.labClock ?? { steadyMs: createSteadyClock(store).now, wallMs: () => Date.now() },
     times: deps.labTimes,
@@ -348,6 +352,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     user: person,
     start: (caller, vmId) => vms.start(caller, vmId),
     announce: (record) => announcer.definitionChanged(record, false),
+  })
+  const guestLinks = createGuestLinks({
+    ...{ store, records, journal, userName, rooms: deps.rooms, tickets: deps.tickets, sources: supervisor, person },
+    runtime: (id) => supervisor.runtime(id),
   })
 
   const vms = createVmEngine({
@@ -587,7 +595,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       yield { id, ownerId, name: spec.name, runtime: supervisor.runtime(id) }
   })
 
-  const record = createConsoleRecord(records, journal)
+  const record = createConsoleRecord(records, journal, guestLinks.used)
   const authorize = createAuthorize({
     access,
     find: {
@@ -609,6 +617,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
 
   return {
     vms: doors.vms(vms),
+    viewers: createViewerEngine({ records, journal, rooms: deps.rooms }),
+    guestLinks,
     seeds: vmSeeds,
     clones,
     images: doors.images(images),
@@ -668,6 +678,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         doors.consoleClosed(session)
         record.closed(session, end)
       },
+      control: record.control,
+      onRevoked: guestLinks.onRevoked,
       presenceChanged(vmId) {
         announcer.viewersChanged(vmId)
         lab.viewersChanged(vmId)
@@ -705,6 +717,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       roomWatch.close()
       pauses.close()
       seeds.close()
+      guestLinks.close()
       readers.close()
       stopListening()
       unwatchUsers()

@@ -5,7 +5,7 @@ import type { AcceleratorChoice } from '#lib/schema/vm-spec.ts'
 import type { Access } from '#server/access/access.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import type { Config } from '#server/config.ts'
-import type { Tickets, ViewerCounts } from '#server/console/types.ts'
+import type { ConsoleRooms, Tickets } from '#server/console/types.ts'
 import type { EventHub } from '#server/events/hub.ts'
 import type { LabClock } from '#server/lab/time.ts'
 import type { DataPaths } from '#server/paths.ts'
@@ -57,7 +57,7 @@ export interface EngineDeps {
   readonly store: Store
   readonly supervisor: Supervisor
   readonly tickets: Tickets
-  readonly viewers: ViewerCounts
+  readonly rooms: ConsoleRooms
   readonly hub: EventHub
   readonly capabilities: CapabilitySource
   readonly accelerator: AcceleratorSource

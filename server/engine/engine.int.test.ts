@@ -54,7 +54,11 @@ describe('creating', () => {
       expect(status).toMatch(/CapEff:\s+0000000000000000/)
       expect(status).toMatch(/NoNewPrivs:\s+1/)
     }
-    const { ticket, path } = await now.engine.vms.consoleTicket(ANN, vm.id, { kind: 'serial', mode: 'control' })
+    const { ticket, path } = await now.engine.vms.consoleTicket(ANN, vm.id, {
+      kind: 'serial',
+      mode: 'control',
+      presence: false,
+    })
     expect(path).toContain(vm.id)
     expect(now.engine.redeemConsoleTicket(ticket, vm.id, 'serial')).toMatchObject({ userName: 'ann', mode: 'control' })
     const png = await now.engine.vms.screenshot(ANN, vm.id, {})
@@ -180,7 +184,7 @@ describe('who sees what', () => {
       vms.poweroff(BEN, vm.id),
       vms.commandLine(BEN, vm.id, { of: 'next' }),
       vms.screenshot(BEN, vm.id, {}),
-      vms.consoleTicket(BEN, vm.id, { kind: 'vnc', mode: 'view' }),
+      vms.consoleTicket(BEN, vm.id, { kind: 'vnc', mode: 'view', presence: false }),
       vms.activity(BEN, vm.id, { limit: 10 }),
     ]
     for (const attempt of attempts) await expect(attempt).rejects.toMatchObject({ code: 'not_found' })
@@ -200,7 +204,7 @@ describe('who sees what', () => {
   it('a viewer may watch a console, not use it; a guest that is off has none', async () => {
     const vm = await create(ANN, { name: 'watched', memoryMiB: 64 })
     const ticket = (who: Caller, mode: 'view' | 'control') =>
-      now.engine.vms.consoleTicket(who, vm.id, { kind: 'vnc', mode })
+      now.engine.vms.consoleTicket(who, vm.id, { kind: 'vnc', mode, presence: false })
     await expect(ticket(ANN, 'control')).rejects.toMatchObject({ code: 'wrong_state' })
     await now.engine.vms.start(ANN, vm.id)
     await expect(ticket(EYE, 'control')).rejects.toMatchObject({ code: 'forbidden' })

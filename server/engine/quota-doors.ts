@@ -140,8 +140,10 @@ export function createQuotaDoors(deps: QuotaDoorDeps): QuotaDoors {
     },
     consoleOpened({ id, grant }) {
       // The ticket it came with no longer counts; the console does, whatever the quota: it was asked for in time.
-      asked.get(grant.userId)?.[0]?.()
-      open.set(id, quotas.count({ type: 'person', id: grant.userId }, 'consoles'))
+      if (grant.guest === null) asked.get(grant.userId)?.[0]?.()
+      // A guest's counts as that of whoever let them in.
+      const holder = grant.guest?.byUserId ?? grant.userId
+      open.set(id, quotas.count({ type: 'person', id: holder }, 'consoles'))
     },
     consoleClosed({ id }) {
       open.get(id)?.()

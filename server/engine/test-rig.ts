@@ -16,6 +16,7 @@ import { viewCapabilities } from '#server/capabilities/view.ts'
 import { readConfig } from '#server/config.ts'
 import { createSerialHub } from '#server/console/serial-hub.ts'
 import { createTickets } from '#server/console/tickets.ts'
+import { type ConsoleRooms, NOBODY } from '#server/console/types.ts'
 import { EventHub } from '#server/events/hub.ts'
 import { listOffers } from '#server/host/offers.ts'
 import type { LabClock } from '#server/lab/time.ts'
@@ -56,6 +57,17 @@ const config = readConfig(
 )
 
 export const { runDir } = config
+
+/** No console is opened in these tests; how many watch is what a test says. */
+const emptyRooms: ConsoleRooms = {
+  viewers: () => ({ vnc: options.viewers ?? 0, serial: 0 }),
+  presence: () => NOBODY,
+  watching: () => [],
+  guests: () => 0,
+  end: () => false,
+  give: () => null,
+  setRecordings: () => {},
+}
 
 const caller = (n: number, name: string, role: Role): Caller => ({
   userId: `01890000-0000-7000-8000-00000000000${n}`,
@@ -110,7 +122,7 @@ async function run(): Promise<Run> {
     store,
     supervisor,
     tickets: createTickets(),
-    viewers: { viewers: () => ({ vnc: options.viewers ?? 0, serial: 0 }) },
+    rooms: emptyRooms,
     hub,
     capabilities: { current: () => probe.get() },
     accelerator: {

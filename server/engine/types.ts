@@ -73,6 +73,21 @@ export interface VmEngine {
   activity(caller: Caller, id: string, query: Query<'vmActivity'>): Promise<Out<'vmActivity'>>
 }
 
+export interface ViewerEngine {
+  list(caller: Caller, vmId: string): Promise<Out<'vmViewerList'>>
+  end(caller: Caller, vmId: string, viewerId: string, input: Body<'vmViewerEnd'>): Promise<void>
+  giveControl(caller: Caller, vmId: string, viewerId: string): Promise<void>
+  releaseControl(caller: Caller, vmId: string, input: Body<'vmControlRelease'>): Promise<void>
+}
+
+export interface GuestLinkEngine {
+  list(caller: Caller, vmId: string): Promise<Out<'guestLinkList'>>
+  create(caller: Caller, vmId: string, input: Body<'guestLinkCreate'>): Promise<Out<'guestLinkCreate'>>
+  revoke(caller: Caller, vmId: string, linkId: string): Promise<void>
+  /** Anybody's, from that address. @throws EngineError not_found, wrong_state while the guest is off, rate_limited, busy */
+  ticket(from: string, input: Body<'guestTicketCreate'>): Promise<Out<'guestTicketCreate'>>
+}
+
 export interface ByteRange {
   readonly from: number
   readonly to: number
@@ -373,6 +388,8 @@ export interface EventEngine {
 
 export interface Engine {
   readonly vms: VmEngine
+  readonly viewers: ViewerEngine
+  readonly guestLinks: GuestLinkEngine
   readonly seeds: SeedEngine
   readonly clones: CloneEngine
   readonly images: ImageEngine

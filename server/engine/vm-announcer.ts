@@ -9,6 +9,8 @@ import type { VmRecord, VmRecords } from './vm-records.ts'
 import type { VmViews } from './vm-views.ts'
 
 const LIVE_EVERY_MS = 1000
+/** People notice who comes and goes. */
+const VIEWERS_EVERY_MS = 150
 
 export interface VmAnnouncer {
   /** For `Supervisor.onChange`. */
@@ -24,6 +26,7 @@ interface LastSent {
   atMs: number
   essence: string
   timer: NodeJS.Timeout | null
+  dueMs: number
 }
 
 /** What must not wait: everything but the numbers. */
@@ -52,25 +55,30 @@ export function createVmAnnouncer(records: VmRecords, views: VmViews, hub: Event
   const entryOf = (id: string): LastSent => {
     let entry = sent.get(id)
     if (entry === undefined) {
-      entry = { atMs: Number.NEGATIVE_INFINITY, essence: '', timer: null }
+      entry = { atMs: Number.NEGATIVE_INFINITY, essence: '', timer: null, dueMs: 0 }
       sent.set(id, entry)
     }
     return entry
   }
 
-  /** At once, or when a second has passed since the last event of this VM. */
-  const sendSoon = (record: VmRecord, entry: LastSent): void => {
-    if (entry.timer !== null) return
-    const dueMs = entry.atMs + LIVE_EVERY_MS - performance.now()
-    if (dueMs <= 0) {
+  /** At once, or when so long has passed since the last event of this VM. */
+  const sendSoon = (record: VmRecord, entry: LastSent, everyMs: number): void => {
+    const dueMs = entry.atMs + everyMs
+    if (entry.timer !== null) {
+      if (entry.dueMs <= dueMs) return
+      clearTimeout(entry.timer)
+    }
+    const waitMs = dueMs - performance.now()
+    if (waitMs <= 0) {
       send(record, entry)
       return
     }
+    entry.dueMs = dueMs
     entry.timer = setTimeout(() => {
       entry.timer = null
       const latest = records.get(record.id)
       if (latest !== null) send(latest, entry)
-    }, dueMs)
+    }, waitMs)
     entry.timer.unref()
   }
 
@@ -85,11 +93,11 @@ export function createVmAnnouncer(records: VmRecords, views: VmViews, hub: Event
         send(record, entry)
         return
       }
-      sendSoon(record, entry)
+      sendSoon(record, entry, LIVE_EVERY_MS)
     },
     viewersChanged(vmId) {
       const record = records.get(vmId)
-      if (record !== null) sendSoon(record, entryOf(vmId))
+      if (record !== null) sendSoon(record, entryOf(vmId), VIEWERS_EVERY_MS)
     },
     definitionChanged(record, gone) {
       if (!gone) {

@@ -5,9 +5,9 @@
 
 import { PRIVILEGES } from '#lib/auth/privileges.ts'
 import type { VmLab } from '#lib/schema/lab.ts'
-import type { DiskPause, Vm, VmAccelerator } from '#lib/schema/vm-state.ts'
+import type { DiskPause, Vm, VmAccelerator, VmLive } from '#lib/schema/vm-state.ts'
 import type { LineageDocument } from '#server/clones/lineage.ts'
-import type { ViewerCounts } from '#server/console/types.ts'
+import { type ConsoleRooms, NOBODY, type VmPresence } from '#server/console/types.ts'
 import type { Supervisor, VmRuntime } from '#server/vm/types.ts'
 import { actionsFor, type Viewpoint } from './access.ts'
 import type { AcceleratorSource } from './deps.ts'
@@ -25,8 +25,7 @@ interface CacheEntry {
   readonly record: VmRecord
   readonly runtimeVersion: number
   readonly surroundings: number
-  readonly vncViewers: number
-  readonly serialViewers: number
+  readonly presence: VmPresence
   readonly work: BusyDocument | null
   readonly pause: DiskPause | null
   readonly lineage: LineageDocument | null
@@ -45,7 +44,7 @@ export interface VmViews {
 
 export interface VmViewDeps {
   readonly supervisor: Supervisor
-  readonly viewers: ViewerCounts
+  readonly rooms: Pick<ConsoleRooms, 'presence'>
   readonly accelerator: AcceleratorSource
   readonly userName: (id: string) => string
   /** Long work under way on it. */
@@ -59,11 +58,9 @@ export interface VmViewDeps {
   readonly projectOf?: (id: string) => Vm['project'] | null
 }
 
-const NOBODY = { vnc: 0, serial: 0 }
-
 export function createVmViews({
   supervisor,
-  viewers,
+  rooms,
   accelerator,
   userName,
   busy,
@@ -77,7 +74,7 @@ export function createVmViews({
 
   const cached = (record: VmRecord, viewpoint: Viewpoint): CachedView => {
     const runtime = supervisor.runtime(record.id)
-    const watching = runtime.live === null ? NOBODY : viewers.viewers(record.id)
+    const presence = runtime.live === null ? NOBODY : rooms.presence(record.id)
     const work = busy(record.id)
     const pause = pauseOf(record.id)
     const lineage = lineageOf(record.id)
@@ -88,8 +85,7 @@ export function createVmViews({
       entry.record !== record ||
       entry.runtimeVersion !== runtime.version ||
       entry.surroundings !== surroundings ||
-      entry.vncViewers !== watching.vnc ||
-      entry.serialViewers !== watching.serial ||
+      entry.presence !== presence ||
       entry.work !== work ||
       entry.pause !== pause ||
       entry.lineage !== lineage ||
@@ -99,8 +95,7 @@ export function createVmViews({
         record,
         runtimeVersion: runtime.version,
         surroundings,
-        vncViewers: watching.vnc,
-        serialViewers: watching.serial,
+        presence,
         work,
         pause,
         lineage,
@@ -111,7 +106,7 @@ export function createVmViews({
     }
     let view = entry.byViewpoint.get(viewpoint.key)
     if (view === undefined) {
-      view = { vm: buildView(record, runtime, watching, entry, viewpoint), text: null }
+      view = { vm: buildView(record, runtime, presence, entry, viewpoint), text: null }
       entry.byViewpoint.set(viewpoint.key, view)
     }
     return view
@@ -129,7 +124,7 @@ export function createVmViews({
   const buildView = (
     record: VmRecord,
     runtime: VmRuntime,
-    watching: { vnc: number; serial: number },
+    presence: VmPresence,
     { work, pause, lineage, lab }: Pick<CacheEntry, 'work' | 'pause' | 'lineage' | 'lab'>,
     viewpoint: Viewpoint,
   ): Vm => {
@@ -146,7 +141,7 @@ export function createVmViews({
       accelerator: acceleratorOf(record, runtime),
       spec: record.spec,
       ...(runtime.live !== null && {
-        live: { ...runtime.live, viewers: { vnc: watching.vnc, serial: watching.serial } },
+        live: { ...runtime.live, ...presenceView(presence) },
       }),
       pending: pendingOf(record.spec, runtime),
       lastExit: runtime.lastExit,
@@ -177,5 +172,14 @@ export function createVmViews({
     invalidate() {
       surroundings += 1
     },
+  }
+}
+
+function presenceView({ viewers, recordings }: VmPresence): Pick<VmLive, 'viewers' | 'watching' | 'recordings'> {
+  const count = (wanted: 'vnc' | 'serial') => viewers.filter(({ kind }) => kind === wanted).length
+  return {
+    viewers: { vnc: count('vnc'), serial: count('serial') },
+    watching: [...viewers],
+    recordings: [...recordings],
   }
 }

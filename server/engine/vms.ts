@@ -1,4 +1,5 @@
 /** VMs as the API knows them: seeing, power, consoles. Creating and changing them is in `vm-define.ts`. */
+import { randomUUID } from 'node:crypto'
 import { consolePath } from '#lib/api/contract.ts'
 import { mayOn, type Privilege, privilegesOn } from '#lib/auth/privileges.ts'
 import type { VmSpecPatch } from '#lib/schema/vm-spec.ts'
@@ -225,7 +226,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       const png = await supervisor.screenshot(record.id)
       return query.width === undefined ? png : definer.thumbnail(png, query.width)
     },
-    async consoleTicket(caller, id, { kind, mode }) {
+    async consoleTicket(caller, id, { kind, mode, presence }) {
       const record = requireVm(records, caller, id)
       // That a console was opened is recorded when it is (`console-record.ts`).
       return journal.vmOperation('vmConsoleTicketCreate', caller, record, null, async () => {
@@ -240,6 +241,7 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
             kind === 'vnc' ? 'This guest has no screen now.' : 'This guest runs without a serial port.',
           )
         }
+        const viewerId = randomUUID()
         const { ticket, expiresAt } = tickets.issue({
           userId: caller.userId,
           userName: caller.name,
@@ -247,8 +249,12 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
           kind,
           mode,
           credentialId: caller.credentialId,
+          viewerId,
+          presence,
+          manages: mayOn(caller, record, 'vm.console.manage'),
+          guest: null,
         })
-        return { ticket, path: consolePath(id, kind), mode, expiresAt: expiresAt.toISOString() }
+        return { ticket, path: consolePath(id, kind), viewer: viewerId, mode, expiresAt: expiresAt.toISOString() }
       })
     },
     async activity(caller, id, query) {

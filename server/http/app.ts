@@ -30,6 +30,7 @@ import { accountRoutes } from '#server/http/routes/account.ts'
 import { applianceRoutes } from '#server/http/routes/appliances.ts'
 import { backupRoutes } from '#server/http/routes/backups.ts'
 import { cloneRoutes } from '#server/http/routes/clones.ts'
+import { consoleRoutes } from '#server/http/routes/consoles.ts'
 import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
 import { labRoutes } from '#server/http/routes/lab.ts'
@@ -229,6 +230,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...accountRoutes(engine, auth, credentials),
       ...peopleRoutes(engine, auth),
       ...vmRoutes(engine),
+      ...consoleRoutes(engine, (request) => clientAddress(request, proxies)),
       ...seedRoutes(engine),
       ...cloneRoutes(engine),
       ...snapshotRoutes(engine),

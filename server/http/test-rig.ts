@@ -146,6 +146,8 @@ export function engineDouble(): EngineDouble {
       'consoleTicket',
       'activity',
     ]),
+    viewers: group('viewers', ['list', 'end', 'giveControl', 'releaseControl']),
+    guestLinks: group('guestLinks', ['list', 'create', 'revoke', 'ticket']),
     images: group('images', [
       'list',
       'view',

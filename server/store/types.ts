@@ -26,6 +26,7 @@ export type Collection =
   | 'quota'
   | 'session'
   | 'token'
+  | 'guest-link'
   | 'factor'
   | 'upload'
   | 'download'

@@ -41,7 +41,7 @@ export interface VmRuntime {
   readonly troubles: readonly string[]
   /** Read from the running QEMU (`query-kvm`/`query-accelerators`); null while off. */
   readonly accelerator: { readonly kind: 'kvm' | 'tcg'; readonly reason: string } | null
-  readonly live: Omit<VmLive, 'viewers'> | null
+  readonly live: Omit<VmLive, 'viewers' | 'watching' | 'recordings'> | null
   /** What the running QEMU has: what it was launched with, and what changed since. Pending is the difference to the stored one. */
   readonly launchedSpec: VmSpec | null
   /** The plan that would start what runs, for "command line of what runs"; changes with `launchedSpec`. */

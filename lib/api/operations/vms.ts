@@ -39,7 +39,12 @@ const START_ERRORS = [
 ] as const
 
 export const ConsoleTicketInput = z
-  .strictObject({ kind: z.enum(['vnc', 'serial']), mode: z.enum(['control', 'view']) })
+  .strictObject({
+    kind: z.enum(['vnc', 'serial']),
+    mode: z.enum(['control', 'view']),
+    /** Text messages beside the bytes: who is there, who has control, what is recorded; and wishes about it. */
+    presence: z.boolean().default(false),
+  })
   .meta({ id: 'ConsoleTicketInput' })
 export const ConsoleTicket = z
   .strictObject({
@@ -47,6 +52,8 @@ export const ConsoleTicket = z
     ticket: z.string(),
     /** Path of the WebSocket, to be joined to the page's own origin. */
     path: z.string(),
+    /** Id of this viewer among those at the console. */
+    viewer: z.string(),
     mode: z.enum(['control', 'view']),
     expiresAt: z.iso.datetime(),
   })

@@ -119,6 +119,8 @@ export const account = defineMessages('account', {
     backup_restore: 'restore backups',
     vm_console_view: 'watch consoles',
     vm_console_control: 'use consoles',
+    vm_console_manage: 'end viewers and hand out control',
+    vm_console_share: 'make guest links to consoles',
     vm_host: 'give VMs what is the host’s',
     image_view: 'see images',
     image_add: 'add images',

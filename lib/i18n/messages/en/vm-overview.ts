@@ -28,8 +28,8 @@ export const vmOverview = defineMessages('vmOverview', {
     addresses: 'Addresses',
     noAddresses: 'Known once the guest agent answers',
     viewers: 'Watching',
-    viewersValue:
-      '{vnc, plural, =0 {nobody on the screen} one {# on the screen} other {# on the screen}}, {serial, plural, =0 {nobody on serial} one {# on serial} other {# on serial}}',
+    nobody: 'nobody',
+    recordings: 'Recorded',
     process: 'Process',
     processValue: 'QEMU {version}, pid {pid}, uid {uid}',
     measuring: 'measuring',

@@ -1,4 +1,5 @@
 'use client'
+import { Person, RecordingNote } from '#components/console/people-strip.tsx'
 import { type Fact, Facts, Section } from '#components/ui/page.tsx'
 import { Sparkline } from '#components/ui/sparkline.tsx'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
@@ -11,6 +12,7 @@ import type { Vm, VmLive } from '#lib/schema/vm-state.ts'
 export function VmNow({ vm, live }: { readonly vm: Vm; readonly live: VmLive }) {
   const t = useT(messages)
   const locale = useLocale()
+  const manages = vm.privileges?.includes('vm.console.manage') ?? false
   const measuring = <span className="text-faint">{t('now.measuring')}</span>
   const { guestMemory, disk } = live
   const facts: Fact[] = [
@@ -77,7 +79,33 @@ export function VmNow({ vm, live }: { readonly vm: Vm; readonly live: VmLive }) 
       label: t('now.agent'),
       value: t(live.agent === null ? 'now.agentUnknown' : live.agent ? 'now.agentYes' : 'now.agentNo'),
     },
-    { label: t('now.viewers'), value: t('now.viewersValue', live.viewers) },
+    {
+      label: t('now.viewers'),
+      value:
+        live.watching.length === 0 ? (
+          <span className="text-faint">{t('now.nobody')}</span>
+        ) : (
+          <ul aria-label={t('now.viewers')} className="flex flex-wrap gap-x-4 gap-y-1">
+            {live.watching.map((viewer) => (
+              <Person key={viewer.id} vm={vm} viewer={viewer} isYou={false} elsewhere manages={manages} />
+            ))}
+          </ul>
+        ),
+    },
+    ...(live.recordings.length === 0
+      ? []
+      : [
+          {
+            label: t('now.recordings'),
+            value: (
+              <span className="flex flex-col">
+                {live.recordings.map((mark) => (
+                  <RecordingNote key={mark.id} mark={mark} />
+                ))}
+              </span>
+            ),
+          },
+        ]),
     {
       label: t('now.process'),
       value: (

@@ -1,0 +1,1 @@
+export type ConsoleTab = 'screen' | 'serial'
