@@ -170,7 +170,8 @@ export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOpti
   const callerFor = (user: UserDocument, from: string) => ({
     userId: user.id,
     name: user.name,
-    role: user.role,
+    // A custom role takes the place of the built-in one: nothing that looks at this alone may give what that gave.
+    role: (user.customRole ?? null) === null ? user.role : ('member' as const),
     from,
     grants: access.grantsOf(user.id),
   })
