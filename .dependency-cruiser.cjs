@@ -93,7 +93,7 @@ module.exports = {
     rule(
       'store-alone-knows-the-database',
       'Nothing but the store knows what keeps it.',
-      { path: '^(server|cli)/', pathNot: `^server/store/|${TEST_FILE}` },
+      { path: '^(server|cli)/', pathNot: `^server/store/|${TEST_ONLY}` },
       { path: '^(node:)?sqlite$' },
     ),
     rule(

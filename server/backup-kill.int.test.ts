@@ -11,7 +11,7 @@ import { dir, isRunning, ready, server, token } from '#server/testing/process-ri
 
 const MIB = 2 ** 20
 
-test('a dashboard that is killed in a backup or a restore leaves whole ones, and a guest without a trace of it', async () => {
+test('a dashboard that is killed in a backup or a restore leaves whole ones, and a guest without a trace of it (F09, F10)', async () => {
   const authorization = `Bearer ${await token()}`
   let dashboard = server()
   let port = await ready(dashboard)

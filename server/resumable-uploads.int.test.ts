@@ -65,7 +65,7 @@ function client(port: number, secret: string) {
   }
 }
 
-it('an upload outlives kill -9 of the dashboard: it goes on at the last safe byte, and every byte is right', async () => {
+it('an upload outlives kill -9 of the dashboard: it goes on at the last safe byte, and every byte is right (F08)', async () => {
   const secret = await token()
   const first = server()
   const before = client(await ready(first), secret)

@@ -15,8 +15,8 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
 import { errorCode, readPlainFile } from '#server/platform/fs.ts'
-import { freezeFileSystems, thawFileSystems } from '#server/qga/client.ts'
 import type { QmpJson } from '#server/qmp/types.ts'
+import { whileFrozen } from '#server/snapshots/freeze.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import { type BlockMonitor, finishJobs, tell } from './block-jobs.ts'
 import { targetNode } from './block-tool.ts'
@@ -54,8 +54,6 @@ export interface MakeDeps {
   warn(message: string, error?: unknown): void
 }
 
-/** A freeze flushes what the guest has not written yet; its own limit is that nobody waits longer. */
-const FREEZE_MS = 15_000
 const TPM_FILE_MAX_BYTES = 4 * 2 ** 20
 const nodeName = (id: string, index: number) => `gdbk${index}-${id.slice(-12)}`
 const jobName = (id: string, index: number) => `gdbk-job${index}-${id.slice(-12)}`
@@ -187,7 +185,7 @@ async function copy(
       },
     })
   }
-  const frozen = await whileFrozen(deps, source, options.freeze, async () => {
+  const frozen = await heldStill(deps, source, options.freeze, async () => {
     context.signal.throwIfAborted()
     await tell(monitor, what, 'transaction', { actions })
   })
@@ -208,8 +206,8 @@ async function copy(
   }
 }
 
-/** Thawed whatever happens; should the dashboard die meanwhile, that is the first thing its next start does. */
-async function whileFrozen(
+/** Should the dashboard die meanwhile, thawing is the first thing its next start does. */
+async function heldStill(
   deps: MakeDeps,
   { agent }: OpenSource,
   wanted: boolean,
@@ -219,22 +217,10 @@ async function whileFrozen(
     await work()
     return false
   }
-  let frozen = false
-  deps.noteFrozen(true)
-  try {
-    frozen =
-      (await freezeFileSystems(agent, { timeoutMs: FREEZE_MS }).catch((error: unknown) => {
-        deps.warn('The guest agent did not freeze the file systems; the backup is made without.', error)
-        return 0
-      })) > 0
-    await work()
-  } finally {
-    await thawFileSystems(agent).catch((error: unknown) =>
-      deps.warn('The guest agent did not thaw the file systems.', error),
-    )
-    deps.noteFrozen(false)
-  }
-  return frozen
+  const mark = { set: () => deps.noteFrozen(true), clear: () => deps.noteFrozen(false) }
+  const { outcome } = await whileFrozen(agent, mark, work)
+  if (outcome.kind === 'not') deps.warn(`The backup was made without holding the file systems still. ${outcome.why}`)
+  return outcome.kind === 'frozen'
 }
 
 /** Bitmaps that cannot be removed are removed after the next backup; they cost a little memory, no more. */

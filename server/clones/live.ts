@@ -133,7 +133,8 @@ async function still(run: Run, note: (frozen: boolean) => void, moment: () => Pr
   const wasRunning = guest.runState === 'running'
   const mark: FreezeMark = { set: () => note(true), clear: () => note(false) }
   progress.step('Holding the file systems still')
-  return whileFrozen(guest.agent?.open === true && wasRunning ? guest.agent.path : null, mark, async () => {
+  const agent = guest.agent?.open === true && wasRunning ? guest.agent.path : null
+  const { result } = await whileFrozen(agent, mark, async () => {
     const stops = tpmDir !== null && wasRunning
     if (stops) await guest.ask('stop')
     try {
@@ -143,6 +144,7 @@ async function still(run: Run, note: (frozen: boolean) => void, moment: () => Pr
       if (stops) await guest.ask('cont')
     }
   })
+  return result
 }
 
 async function clear({ context, guest, nodes, made }: Run): Promise<void> {

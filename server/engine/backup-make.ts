@@ -14,7 +14,7 @@ import { candidatesOf, isOurName, type MakeDeps, makeBackup } from '#server/back
 import { type OpenSource, openParts, type SourcePart, withDisksOfOffGuest } from '#server/backup/source.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
 import type { DataPaths } from '#server/paths.ts'
-import { thawFileSystems } from '#server/qga/client.ts'
+import { thaw } from '#server/snapshots/freeze.ts'
 import { openPathForGuests } from '#server/storage/dirs.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import { readNvramOrigin } from '#server/storage/nvram.ts'
@@ -210,7 +210,8 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
     if (isOn) {
       await supervisor
         .work(vmId, async (work) => {
-          if (about.frozen && work.agent !== null) await thawFileSystems(work.agent.path)
+          if (about.frozen && work.agent !== null && !(await thaw(work.agent.path)))
+            deps.warn(`The guest ${vmId} may still be frozen.`)
         })
         .catch((error: unknown) => deps.warn(`The guest ${vmId} may still be frozen.`, error))
       await supervisor

@@ -9,29 +9,21 @@
 
 import { privilegesOn } from '#lib/auth/privileges.ts'
 import { cloneNames } from '#lib/clones/names.ts'
-import { cloneNotes, cloneObstacle, cloneSpec, ownDisks, TEMPLATE_STAYS_OFF } from '#lib/clones/rules.ts'
-import type { CloneFacts, CloneInput } from '#lib/schema/clone.ts'
+import { cloneNotes, cloneObstacle, cloneSpec } from '#lib/clones/rules.ts'
+import type { CloneInput } from '#lib/schema/clone.ts'
 import { VmId } from '#lib/schema/ids.ts'
 import type { CloneKind } from '#lib/schema/origin.ts'
-import type { SnapshotKind } from '#lib/schema/snapshot.ts'
-import { VmName, type VmSpec, type VmSpecPatch } from '#lib/schema/vm-spec.ts'
+import { VmName } from '#lib/schema/vm-spec.ts'
 import type { Base, CloneContext } from '#server/clones/context.ts'
-import { atOnce, dropLayers, toolUser } from '#server/clones/context.ts'
-import { chainBytes, fillFirmware, fillFull, fillLinked, readTpm } from '#server/clones/fill.ts'
-import {
-  basesOf,
-  type DiskOf,
-  forgetOldNames,
-  freezeHeads,
-  ownLayer,
-  repairLayers,
-  shareLayers,
-} from '#server/clones/freeze.ts'
+import { chainBytes, fillFirmware, fillFull, fillLinked } from '#server/clones/fill.ts'
+import { forgetOldNames, repairLayers } from '#server/clones/freeze.ts'
 import type { Lineage } from '#server/clones/lineage.ts'
-import { copyLive, freezeLive, recoverLive } from '#server/clones/live.ts'
+import { recoverLive } from '#server/clones/live.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
 import type { Supervisor } from '#server/vm/types.ts'
-import { canSeeVm, requireVm, viewpointOf } from './access.ts'
+import { requireVm, viewpointOf } from './access.ts'
+import { createCloneMoments, type SnapshotBase, type SnapshotSource } from './clone-moment.ts'
+import { createTemplates, visible } from './clone-templates.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
@@ -40,31 +32,6 @@ import type { VmBusy } from './vm-busy.ts'
 import type { VmDefiner } from './vm-define.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 import type { VmViews } from './vm-views.ts'
-
-const TEMPLATE_STAYS_SO =
-  'This is a template, whose disks stay as they are. Make a VM of it, or make it an ordinary VM again first.'
-
-/** Work that leaves a template's disks alone. */
-const READS_ONLY = new Set(['backup-create', 'clone'])
-
-/** A snapshot as a clone needs it. */
-export interface SnapshotBase {
-  readonly name: string
-  readonly kind: SnapshotKind
-  readonly spec: VmSpec
-  readonly disks: readonly { readonly device: string; readonly layerId: string; readonly sizeBytes: number }[]
-  /** Inside the files of the disks and of the variables; null: the layers themselves. */
-  readonly tag: string | null
-  readonly nvram: string | null
-  readonly tpm: string | null
-}
-
-export interface SnapshotSource {
-  /** Kind of the snapshots a VM has; null: none. */
-  kindOf(vmId: string): SnapshotKind | null
-  /** @throws EngineError not_found, wrong_state when it is not complete */
-  baseOf(vmId: string, snapshotId: string): SnapshotBase
-}
 
 export interface CloneDeps {
   readonly context: CloneContext
@@ -90,74 +57,18 @@ export interface CloneEngineWithUpkeep extends CloneEngine {
   open(): Promise<string[]>
 }
 
-/** What the VM engine asks before it deletes or changes a template. */
-export function templateRules(lineage: Lineage, records: VmRecords) {
-  return {
-    /** @throws EngineError in_use naming those the caller may see */
-    assertMayDelete(caller: Caller, record: VmRecord): void {
-      if (!lineage.isTemplate(record.id)) return
-      refuseWhileStanding(lineage, records, caller, record.id, 'Delete them first.')
-    },
-    /** @throws EngineError conflict */
-    assertMayChange(id: string, patch: VmSpecPatch): void {
-      if (patch.disks !== undefined && lineage.isTemplate(id))
-        throw new EngineError('conflict', TEMPLATE_STAYS_SO, { field: 'disks' })
-    },
-  }
-}
-
-/** @throws EngineError in_use */
-function refuseWhileStanding(lineage: Lineage, records: VmRecords, caller: Caller, id: string, advice: string): void {
-  const standing = visible(records, caller, lineage.standingOn(id))
-  const count = standing.vms.length + standing.others
-  if (count === 0) return
-  const named = standing.vms.slice(0, 5).map(({ name }) => name)
-  const rest = count - named.length
-  const who = [...named, ...(rest > 0 ? [`${rest} more`] : [])].join(', ')
-  throw new EngineError(
-    'in_use',
-    `${count === 1 ? 'A linked clone stands' : `${count} linked clones stand`} on the disks of this template: ${who}. ${advice}`,
-    { details: { vms: standing.vms, others: standing.others } },
-  )
-}
-
-function visible(records: VmRecords, caller: Caller, ids: readonly string[]): CloneFacts['standing'] {
-  const known = ids.flatMap((id) => records.get(id) ?? [])
-  const seen = known.filter((record) => canSeeVm(caller, record))
-  return {
-    vms: seen.map(({ id, spec }) => ({ id: VmId.parse(id), name: spec.name })),
-    others: ids.length - seen.length,
-  }
-}
-
 export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
   const { context, lineage, records, views, supervisor, definer, journal, jobs, locks, busy, snapshots } = deps
-  const { volumes, data } = context
+  const { volumes } = context
 
-  busy.addGuard((vmId, action) => {
-    if (!lineage.isTemplate(vmId)) return
-    if (action === 'start') throw new EngineError('wrong_state', TEMPLATE_STAYS_OFF)
-    if (action === 'revert' || (typeof action === 'object' && !READS_ONLY.has(action.work)))
-      throw new EngineError('wrong_state', TEMPLATE_STAYS_SO)
-  })
-
-  const isOff = (id: string): boolean => ['off', 'crashed'].includes(supervisor.runtime(id).state)
+  const moments = createCloneMoments({ context, lineage, supervisor, locks, busy })
+  const templates = createTemplates({ context, lineage, records, busy, snapshots, moments })
+  const { isOff } = moments
   const must = (id: string): VmRecord => {
     const record = records.get(id)
     if (record === null) throw new EngineError('not_found', 'There is no such VM.')
     return record
   }
-
-  const disksOf = (vmId: string, spec: VmSpec): DiskOf[] =>
-    ownDisks(spec).map((disk) => {
-      const volume = volumes.find(vmId, disk.id)
-      if (volume === null)
-        throw new EngineError(
-          'volume_missing',
-          `The files of the disk “${disk.id}” are not known; it cannot be cloned.`,
-        )
-      return { device: disk.id, volume }
-    })
 
   const subjectOf = (record: VmRecord, from: SnapshotBase | null) => ({
     spec: from?.spec ?? record.spec,
@@ -172,138 +83,6 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
     if (why !== null) throw new EngineError('conflict', why)
   }
 
-  /** Directory of what the TPM knows; null: it is not taken over. */
-  const tpmOf = (record: VmRecord, spec: VmSpec, input: CloneInput): string | null =>
-    spec.tpm !== 'none' && input.tpm === 'copy' ? data.tpmDir(record.id) : null
-  const sideOf = async (record: VmRecord, spec: VmSpec, input: CloneInput) => {
-    const tpm = tpmOf(record, spec, input)
-    return {
-      nvram: spec.firmware === 'uefi' ? data.nvram(record.id) : null,
-      tpm: tpm === null ? null : await readTpm(tpm),
-      user: toolUser(context, record.uid),
-    }
-  }
-
-  /** Keeps the moment, makes clones of it with `make`, lets go. */
-  const withBase = async (
-    record: VmRecord,
-    input: CloneInput,
-    from: SnapshotBase | null,
-    job: JobContext,
-    caller: Caller,
-    make: (base: Base) => Promise<void>,
-  ): Promise<void> => {
-    const { id } = record
-    using pins = new DisposableStack()
-    const pinned = async (base: Base) => {
-      for (const { layerId } of base.disks) pins.defer(volumes.pin(layerId))
-      await make(base)
-    }
-    const held = { what: 'clone', by: caller.name, jobId: job.jobId }
-
-    if (from !== null) {
-      const disks = from.disks.map(({ device, layerId, sizeBytes }) => {
-        const layer = volumes.layer(layerId)
-        if (layer === null) throw new EngineError('volume_missing', `The files of “${device}” have gone.`)
-        return { device, layerId, poolId: layer.poolId, sizeBytes }
-      })
-      const base = {
-        ...{ spec: from.spec, disks, tag: from.tag, isForOne: false },
-        ...{ user: toolUser(context, record.uid), nvram: from.nvram },
-        tpm: input.tpm === 'copy' && from.tpm !== null ? await readTpm(from.tpm) : null,
-      }
-      // Neither may it be deleted, nor be merged with others, before the clones stand on it.
-      const sentence = 'A snapshot of it is being cloned'
-      const blocks = from.tag === null ? (['change', 'delete', 'revert'] as const) : undefined
-      await busy.run(id, { ...held, sentence, isAtomic: true, ...(blocks && { blocks }) }, async () => {
-        if (input.kind === 'linked')
-          await shareLayers(
-            context,
-            disks.map(({ layerId }) => layerId),
-          )
-        await pinned(base)
-      })
-      return
-    }
-    if (!isOff(id)) {
-      await whileLive(record, input, job, held, pinned)
-      return
-    }
-    const whole = async () => ({
-      ...{ spec: record.spec, tag: null, isForOne: false },
-      ...(await sideOf(record, record.spec, input)),
-    })
-    if (lineage.isTemplate(id)) {
-      // No file of it is written, so nobody need wait.
-      const disks = disksOf(id, record.spec)
-      await shareLayers(
-        context,
-        disks.map(({ volume }) => volume.head),
-      )
-      await pinned({ ...(await whole()), disks: basesOf(context, disks) })
-      return
-    }
-    const sentence = 'It is being cloned'
-    if (input.kind === 'full') {
-      await busy.run(id, { ...held, sentence, isAtomic: true }, async () => {
-        assertOff(id)
-        await pinned({ ...(await whole()), disks: basesOf(context, disksOf(id, record.spec)) })
-      })
-      return
-    }
-    // Variables and TPM are read until the last clone is made; then the source may start again.
-    await busy.run(id, { ...held, sentence, isAtomic: true }, async () => {
-      const disks = await locks.run(id, async () => {
-        assertOff(id)
-        return freezeHeads(context, record.uid, disksOf(id, record.spec))
-      })
-      await pinned({ ...(await whole()), disks })
-    })
-  }
-  /** Of a guest that runs: its disks as of one moment, whatever it writes meanwhile. */
-  const whileLive = async (
-    record: VmRecord,
-    input: CloneInput,
-    job: JobContext,
-    held: { what: string; by: string; jobId: string },
-    make: (base: Base) => Promise<void>,
-  ): Promise<void> => {
-    const { id, uid } = record
-    const ids = (spec: VmSpec) =>
-      ownDisks(spec)
-        .map((disk) => disk.id)
-        .join()
-    await busy.run(id, { ...held, sentence: 'It is being cloned' }, async (note) => {
-      const running = supervisor.runtime(id).launchedSpec
-      if (running === null) throw new EngineError('wrong_state', 'What this guest runs is not known; try again.')
-      // A disk that is to come with the next start is not there yet, one that is to go still is.
-      const spec = ids(running) === ids(record.spec) ? record.spec : running
-      const source = { id, uid, spec: running, disks: disksOf(id, running) }
-      const progress = {
-        signal: job.signal,
-        step: job.step,
-        progress: (done: number, total: number) => job.progress(done, total),
-        note,
-      }
-      const take = input.kind === 'linked' ? freezeLive : copyLive
-      const moment = await supervisor.work(id, (guest) =>
-        take(context, guest, source, tpmOf(record, running, input), progress),
-      )
-      try {
-        await make({
-          ...{ spec, disks: moment.disks, tag: null, user: toolUser(context, uid) },
-          nvram: moment.nvram === null ? null : volumes.pathOf(moment.nvram),
-          tpm: moment.tpm,
-          isForOne: input.kind === 'full' && input.count === 1,
-        })
-      } finally {
-        await dropLayers(
-          context,
-          moment.made.filter((layer) => volumes.volumeOfHead(layer.id) === null),
-        )
-      }
-    })
-  }
   busy.onRecovery('clone', async (vmId, left) => {
     const { state } = supervisor.runtime(vmId)
     const isReachable = !['off', 'crashed', 'unmanageable'].includes(state)
@@ -312,10 +91,6 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       : await recoverLive(context, null, left.about)
     for (const sentence of notes) context.warn(`${records.get(vmId)?.spec.name ?? vmId}: ${sentence}`)
   })
-
-  const assertOff = (id: string): void => {
-    if (!isOff(id)) throw new EngineError('wrong_state', 'The guest was started meanwhile; try again.')
-  }
 
   const makeOne = async (
     caller: Caller,
@@ -381,7 +156,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
         ownerId: record.ownerId,
       })
     }
-    await withBase(record, input, from, job, caller, async (base) => {
+    await moments.withBase(record, input, from, job, caller, async (base) => {
       const bytes =
         input.kind === 'full'
           ? (await Promise.all(base.disks.map(({ layerId }) => chainBytes(context, layerId)))).reduce(
@@ -469,16 +244,14 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       const own = volumes.ofVm(vmId)
       const allocated = await Promise.all(own.map(({ head }) => chainBytes(context, head).catch(() => 0)))
       const standing = visible(records, caller, isTemplate ? lineage.standingOn(vmId) : lineage.sharing(vmId))
-      const mayUnset = isTemplate
-        ? standing.vms.length + standing.others > 0
-          ? 'Linked clones stand on its disks; delete them first.'
-          : null
-        : 'It is not a template.'
       return {
         linked: state(cloneObstacle(subject, 'linked')),
         full: state(cloneObstacle(subject, 'full')),
         notes: cloneNotes(record.spec),
-        template: { set: state(setObstacle(record)), unset: state(mayUnset) },
+        template: {
+          set: state(templates.setObstacle(record)),
+          unset: state(templates.unsetObstacle(caller, record)),
+        },
         standing,
         sizeBytes: own.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
         allocatedBytes: Math.round(allocated.reduce((sum, one) => sum + one, 0)),
@@ -490,7 +263,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       return journal.vmOperation('vmTemplateSet', caller, record, done, async () => {
         if (template !== lineage.isTemplate(vmId))
           await locks.run(vmId, () =>
-            template ? makeTemplate(caller, must(vmId)) : unmakeTemplate(caller, must(vmId)),
+            template ? templates.make(caller, must(vmId)) : templates.unmake(caller, must(vmId)),
           )
         deps.announce(must(vmId))
         return views.view(must(vmId), viewpointOf(privilegesOn(caller, record)))
@@ -505,49 +278,5 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       lineage.load(records.isStored)
       return repairLayers(context)
     },
-  }
-
-  function setObstacle(record: VmRecord): string | null {
-    if (lineage.isTemplate(record.id)) return 'It is a template already.'
-    if (!isOff(record.id)) return 'Shut the guest down first.'
-    if (snapshots.kindOf(record.id) !== null)
-      return 'It has snapshots, which a template cannot go back to; delete them.'
-    return cloneObstacle({ spec: record.spec, snapshots: null, from: null, isOff: true }, 'linked')
-  }
-
-  async function makeTemplate(caller: Caller, record: VmRecord): Promise<void> {
-    const why = setObstacle(record)
-    if (why !== null) throw new EngineError(isOff(record.id) ? 'conflict' : 'wrong_state', why)
-    const request = { what: 'template', sentence: 'It is becoming a template', by: caller.name, isAtomic: true }
-    await busy.run(record.id, request, async () => {
-      assertOff(record.id)
-      // Before its files are for all to read nobody may begin to write them, and this says so.
-      lineage.change(record.id, { template: { by: caller.name, at: new Date().toISOString() } })
-      await shareLayers(
-        context,
-        disksOf(record.id, record.spec).map(({ volume }) => volume.head),
-      )
-    })
-  }
-
-  async function unmakeTemplate(caller: Caller, record: VmRecord): Promise<void> {
-    const heads = disksOf(record.id, record.spec).map(({ volume }) => volume.head)
-    const assertUnused = () => {
-      refuseWhileStanding(lineage, records, caller, record.id, 'Delete them first, then it can become a VM again.')
-      if (heads.some((id) => volumes.childrenOf(id).length > 0))
-        throw new EngineError(
-          'in_use',
-          'Disks in the trash still stand on it, or a clone is being made just now: empty the trash, or wait.',
-        )
-    }
-    assertUnused()
-    atOnce(context, () => {
-      for (const id of heads) volumes.changeLayer(id, { uid: record.uid })
-      lineage.change(record.id, { template: null })
-    })
-    for (const id of heads) {
-      const layer = volumes.layer(id)
-      if (layer !== null) await ownLayer(context, layer)
-    }
   }
 }

@@ -31,7 +31,8 @@ import { createActivity } from './activity.ts'
 import { createApplianceEngine } from './appliances.ts'
 import { createAuthorize } from './authorize.ts'
 import { createBackups } from './backup-setup.ts'
-import { createCloneEngine, templateRules } from './clones.ts'
+import { templateRules } from './clone-templates.ts'
+import { createCloneEngine } from './clones.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
 import { createDiskPauses } from './disk-pauses.ts'
@@ -551,8 +552,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
   for (const note of await clones.open()) log.warn({}, note)
   await vmSeeds.open()
-  await room.recover()
-  await busy.recover()
+  // At once: a guest whose file systems are frozen waits for it.
+  await Promise.all([room.recover(), busy.recover()])
   await backups.open()
   scheduler.open()
   lab.open()

@@ -11,7 +11,7 @@ import { recoverVm } from '#server/snapshots/recover.ts'
 import { createSideFiles } from '#server/snapshots/side-files.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
 import type { ChainLink, Volumes } from '#server/storage/volume-types.ts'
-import type { SnapshotSource } from './clones.ts'
+import type { SnapshotSource } from './clone-moment.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
@@ -140,6 +140,18 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
       })
     },
   }
+
+  // Disks that are half gone back to a snapshot are of no moment at all.
+  room.busy.addGuard((vmId, action) => {
+    const { reverting } = snapshotRecords.place(vmId)
+    if (reverting === null || (action !== 'start' && typeof action !== 'object')) return
+    if (typeof action === 'object' && action.work === 'snapshotRevert') return
+    const name = snapshotRecords.get(reverting)?.document.name ?? 'a snapshot'
+    throw new EngineError(
+      'wrong_state',
+      `This VM was going back to ${name} when that was interrupted, so its disks are not all of one moment. Go back to ${name} again first.`,
+    )
+  })
 
   const scheduler = createScheduler({
     store,

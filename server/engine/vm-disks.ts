@@ -3,6 +3,7 @@ import type { VmSpec, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import { ceilGiB, GIB } from '#lib/units.ts'
 import type { PoolHealth } from '#server/storage/pool-health.ts'
 import type { Pools } from '#server/storage/pools.ts'
+import { emptyQcow2Bytes } from '#server/storage/qcow2-write.ts'
 import type { Usage } from '#server/storage/usage.ts'
 import type { VolumeDocument } from '#server/storage/volume-documents.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
@@ -78,9 +79,6 @@ export interface VmDisks {
   assertStartable(vmId: string, spec: VmSpec): Promise<void>
 }
 
-/** A qcow2 file in which nothing has been written yet takes less than this. */
-const UNTOUCHED_BYTES = 256 * 1024
-
 export function createVmDisks(deps: VmDisksDeps): VmDisks {
   const { store, pools, volumes, health, usage, work, locks } = deps
   const now = () => (deps.now ?? (() => new Date()))().toISOString()
@@ -89,14 +87,17 @@ export function createVmDisks(deps: VmDisksDeps): VmDisks {
   const isDisk = (drive: VmSpec['disks'][number]): drive is Disk => drive.device === 'disk' && !drive.shared
   const poolOf = (wishes: DiskWishes, index: number): string => wishes.get(index)?.poolId ?? pools.defaultId()
 
-  /** Whether the guest has never written to it: then there is nothing to keep. */
+  /**
+   * Whether the guest has never written to it: then there is nothing to keep. The length of the file tells, which the first
+   * write makes longer; what it takes on disk does not, where the file system compresses. Of a raw file nothing tells.
+   */
   const isUntouched = async (volume: VolumeDocument): Promise<boolean> => {
     const layer = volumes.layer(volume.head)
-    if (layer === null || (layer.parent !== null && 'layer' in layer.parent)) return false
+    if (layer?.format !== 'qcow2' || (layer.parent !== null && 'layer' in layer.parent)) return false
     if (volumes.needs(layer.id).length > 0) return false
     await usage.refresh(layer.poolId)
     const size = usage.of(layer.id)?.size
-    return size != null && size.allocatedBytes < UNTOUCHED_BYTES
+    return size != null && size.bytes <= emptyQcow2Bytes(layer.sizeBytes)
   }
 
   return {

@@ -21,7 +21,7 @@ const converters = (): number[] =>
     })
     .map(Number)
 
-it('a converter dies with the dashboard and nothing of it is shown afterwards; when it dies alone, only the upload fails', {
+it('a converter dies with the dashboard and nothing of it is shown afterwards; when it dies alone, only the upload fails (F06, F07)', {
   timeout: 120_000,
 }, async () => {
   const secret = await token()

@@ -20,6 +20,7 @@ import {
   hasNvram,
   hasTpm,
   NVRAM_NODE,
+  type Power,
   type Progress,
   powerOf,
   rememberPlan,
@@ -64,7 +65,7 @@ export async function createSnapshot(
   request: NewSnapshot,
   progress: Progress,
 ): Promise<SnapshotDocument> {
-  const { records, supervisor, files } = context
+  const { records, supervisor } = context
   const power = powerOf(context, vm.id)
   const runtime = supervisor.runtime(vm.id)
   const spec = power === 'live' ? (runtime.launchedSpec ?? vm.spec) : vm.spec
@@ -98,11 +99,24 @@ export async function createSnapshot(
     createdAt: context.now().toISOString(),
     createdBy: request.createdBy,
   })
+  const task: Task = { context, vm, spec, id: request.id, disks, progress }
+  try {
+    await make(task, request, power)
+  } catch (error) {
+    // Nobody is making it any more, whatever went wrong.
+    if (records.get(request.id)?.document.state === 'creating') markIncomplete(context, request.id)
+    throw error
+  }
+  return must(context, request.id)
+}
+
+async function make(task: Task, request: NewSnapshot, power: Power): Promise<void> {
+  const { context, vm } = task
+  const { records, supervisor, files } = context
   if (request.screen !== null) {
     await files.keepScreen(vm.id, request.id, request.screen)
     records.change(request.id, { hasScreenshot: true })
   }
-  const task: Task = { context, vm, spec, id: request.id, disks, progress }
   if (request.kind === 'memory') {
     if (power === 'live') await supervisor.work(vm.id, (guest) => saveWithMemory(task, guest))
     else await keepInside(task)
@@ -111,7 +125,6 @@ export async function createSnapshot(
     if (power === 'live') await supervisor.work(vm.id, (guest) => switchLive(task, guest))
     else await switchOff(task)
   }
-  return must(context, request.id)
 }
 
 interface Task {
@@ -168,8 +181,15 @@ async function saveWithMemory(task: Task, guest: GuestWork): Promise<void> {
   const target = { tag: tagOf(id), vmstate: tops[0] ?? '', nodes }
   progress.step('Writing the memory; the guest stands still meanwhile')
   try {
-    await saveMemory(guest, jobIdOf('save', id), target, { onProgress: progress.progress })
+    await saveMemory(guest, jobIdOf('save', id), target, {
+      onProgress: progress.progress,
+      async onDone() {
+        const memoryBytes = memoryBytesOf(await listNodes(guest).catch(() => []), target.tag) ?? 0
+        complete(task, { memoryBytes, tpm: hasTpm(spec) ? 'inside' : 'none' })
+      },
+    })
   } catch (error) {
+    if (must(context, id).state === 'complete') throw jobFailure(WHAT, error)
     if (guest.signal.aborted) {
       // The files may list it all the same, unfinished.
       markIncomplete(context, id)
@@ -178,10 +198,6 @@ async function saveWithMemory(task: Task, guest: GuestWork): Promise<void> {
     await giveUp(task, () => deleteTag(guest, jobIdOf('delete', id), target.tag, nodes))
     throw jobFailure(WHAT, error)
   }
-  complete(task, {
-    memoryBytes: memoryBytesOf(await listNodes(guest).catch(() => []), target.tag) ?? 0,
-    tpm: hasTpm(spec) ? 'inside' : 'none',
-  })
 }
 
 /** Files that hold a snapshot inside, with the user who may open them. */
@@ -309,25 +325,24 @@ async function switchLive(task: Task, guest: GuestWork): Promise<void> {
       clear: () => records.setPlace(vm.id, { frozen: false }),
     }
     const agent = guest.agent?.open === true && document.runState === 'running' ? guest.agent.path : null
-    const found = await whileFrozen(agent, mark, async (outcome) => {
-      const hasKept = await standingStill(guest, hasTpm(spec), async () => {
+    const { result: hasKept, outcome } = await whileFrozen(agent, mark, () =>
+      standingStill(guest, hasTpm(spec), async () => {
         await switchOver(guest, { overlays, nvram })
         isOver = true
         // Should storing it fail, the guest runs on the new layers: the next start of the dashboard finds that.
         context.store.transaction(() => takeOverlays(context, id))
         return hasTpm(spec) && (await files.keepTpm(vm.id, id))
-      })
-      return { outcome, hasKept }
-    })
+      }),
+    )
     if (nvram !== null) {
       progress.step('Copying the UEFI variables')
       await seeThrough(guest, nvramJob, null)
       await dropNode(guest, nvramNode)
     }
     complete(task, {
-      tpm: found.hasKept ? 'copied' : 'none',
-      consistency: consistencyOf(document, found.outcome),
-      detail: document.runState === 'running' && found.outcome.kind === 'not' ? found.outcome.why : null,
+      tpm: hasKept ? 'copied' : 'none',
+      consistency: consistencyOf(document, outcome),
+      detail: document.runState === 'running' && outcome.kind === 'not' ? outcome.why : null,
     })
   } catch (error) {
     if (isOver || guest.signal.aborted) {

@@ -52,8 +52,12 @@ const Place = z.object({
   current: z.string().nullable(),
   /** Being gone back to: its disks are being changed, and must all be changed. */
   reverting: z.string().nullable().default(null),
+  /** Of `reverting`: whether the definition goes back as well. */
+  definition: z.enum(['restore', 'keep']).default('restore'),
   /** The guest's file systems may be frozen: to be thawed before anything else. */
   frozen: z.boolean().default(false),
+  /** The guest was stopped for the last moment of a merge, and is to go on. */
+  stopped: z.boolean().default(false),
 })
 export type SnapshotPlace = z.output<typeof Place>
 
@@ -66,7 +70,7 @@ export interface StoredSnapshot {
 export const tagOf = (snapshotId: string): string => `gd-${snapshotId}`
 
 const placeKey = (vmId: string) => `snapshot-place:${vmId}`
-const HOME: SnapshotPlace = { current: null, reverting: null, frozen: false }
+const HOME: SnapshotPlace = Place.parse({ current: null })
 
 export interface SnapshotRecords {
   load(warn: (message: string, error?: unknown) => void): void

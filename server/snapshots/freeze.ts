@@ -41,14 +41,17 @@ export async function thaw(agentPath: string): Promise<boolean> {
 /**
  * Does `moment` with the guest's file systems frozen, or without when they cannot be.
  * @param agentPath null: the guest has no agent, or none that listens
+ * @param frozenMaxMs then it is thawed, whatever the moment takes
  * @throws what `moment` throws, after thawing
  */
 export async function whileFrozen<T>(
   agentPath: string | null,
   mark: FreezeMark,
-  moment: (outcome: FreezeOutcome) => Promise<T>,
-): Promise<T> {
-  if (agentPath === null) return await moment({ kind: 'not', why: 'No guest agent answers in this guest.' })
+  moment: () => Promise<T>,
+  frozenMaxMs = FROZEN_MAX_MS,
+): Promise<{ readonly result: T; readonly outcome: FreezeOutcome }> {
+  if (agentPath === null)
+    return { result: await moment(), outcome: { kind: 'not', why: 'No guest agent answers in this guest.' } }
   mark.set()
   let outcome: FreezeOutcome
   try {
@@ -58,9 +61,13 @@ export async function whileFrozen<T>(
   } catch (error) {
     outcome = { kind: 'not', why: inWords(error) }
   }
-  const timer = setTimeout(() => void thaw(agentPath), FROZEN_MAX_MS)
+  const timer = setTimeout(() => {
+    outcome = { kind: 'not', why: 'It took too long, so the file systems were let go before it was over.' }
+    void thaw(agentPath)
+  }, frozenMaxMs)
   try {
-    return await moment(outcome)
+    const result = await moment()
+    return { result, outcome }
   } finally {
     clearTimeout(timer)
     // Also after a freeze that failed: it may have been the answer alone that did not come.

@@ -26,6 +26,8 @@ interface JobOptions {
   readonly onProgress?: (done: number, total: number) => void
   /** What to do once it stands ready for its last step (an active commit); left out: QEMU does it alone. */
   readonly whenReady?: () => Promise<void>
+  /** Stores that it succeeded, while QEMU can still be asked whether it did: a crash before is put right after it. */
+  readonly onDone?: () => Promise<void> | void
 }
 
 /** Writing a guest's memory out takes as long as the disk needs for it. */
@@ -67,7 +69,7 @@ export async function seeThrough(
   guest: SnapshotGuest,
   id: string,
   start: (() => Promise<unknown>) | null,
-  { signal, onProgress, whenReady }: JobOptions = {},
+  { signal, onProgress, whenReady, onDone }: JobOptions = {},
 ): Promise<void> {
   signal?.throwIfAborted()
   await start?.()
@@ -79,6 +81,7 @@ export async function seeThrough(
     if (job === undefined) return
     if (job['total-progress'] > 0) onProgress?.(job['current-progress'], job['total-progress'])
     if (job.status === 'concluded') {
+      if (job.error === undefined && !asked) await onDone?.()
       await guest.ask('job-dismiss', { id })
       if (signal?.aborted && asked) throw signal.reason
       if (job.error !== undefined) throw new QemuJobError(job.error)
@@ -286,16 +289,19 @@ export interface Merge {
  * Merges one layer into the one below it. When the topmost goes, the guest stands still for the moment between the last
  * block and the note of it (`note`): whichever file is taken for the disk after a crash, both hold the same.
  * @param note stores that the disk is now what was merged into
+ * @param mark remembers, so that it survives a crash, that the guest was stopped for this
  * @throws QemuJobError; the signal's reason, the disk then being as before
  */
 export async function mergeLive(
   guest: SnapshotGuest,
   { jobId, top, from, into, backingFile }: Merge,
   note: () => void,
+  mark: (stopped: boolean) => void,
   options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {},
 ): Promise<void> {
   const isActive = top === from
   let wasRunning = false
+  let isOver = false
   const isKnown = (await listJobs(guest)).some(({ id }) => id === jobId)
   const start = isKnown
     ? null
@@ -309,22 +315,29 @@ export async function mergeLive(
           ...(isActive ? {} : { 'backing-file': backingFile }),
         })
   const goOn = async () => {
-    if (wasRunning) await guest.ask('cont')
+    if (!wasRunning) return
+    await guest.ask('cont')
+    mark(false)
   }
   try {
     await seeThrough(guest, jobId, start, {
       ...options,
       whenReady: async () => {
         wasRunning = (await readStatus(guest)) === 'running'
-        if (wasRunning) await guest.ask('stop')
+        if (!wasRunning) return
+        mark(true)
+        await guest.ask('stop')
+      },
+      onDone() {
+        isOver = true
+        note()
       },
     })
   } catch (error) {
-    await goOn()
+    // Over and not noted, it stays stopped: what it wrote from here on would be lost at its next start.
+    if (!isOver) await goOn()
     throw error
   }
-  // Should this fail, the guest stays stopped: what it wrote from here on would be lost at its next start.
-  note()
   await dropNode(guest, from)
   await goOn()
 }

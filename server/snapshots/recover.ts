@@ -5,13 +5,13 @@
  * QEMU outlives the dashboard: a job it was given goes on and is found here by its name (`jobIdOf`), seen through and
  * dismissed. What it has open counts, whatever is on record.
  */
-import { EngineError } from '#server/engine/errors.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import { hasNvram, NVRAM_NODE, rememberPlan, type SnapshotContext, type SnapshotVm } from './context.ts'
 import { markIncomplete, takeOverlays } from './create.ts'
 import { type SnapshotDocument, tagOf } from './documents.ts'
 import { thaw } from './freeze.ts'
 import {
+  afterFailedLoad,
   deleteTag,
   dropNode,
   formatNodeOf,
@@ -24,7 +24,8 @@ import {
   readStatus,
   seeThrough,
 } from './live.ts'
-import { applyOffline } from './revert.ts'
+import { replaceLayer, soleChild } from './remove.ts'
+import { applyOffline, noteLoaded } from './revert.ts'
 
 const isLive = ({ supervisor }: SnapshotContext, vmId: string): boolean => {
   const { state } = supervisor.runtime(vmId)
@@ -36,28 +37,28 @@ export async function recoverVm(context: SnapshotContext, vm: SnapshotVm): Promi
   const { records, supervisor, warn } = context
   const left = records.ofVm(vm.id).filter(({ document }) => document.state === 'creating')
   const place = records.place(vm.id)
-  if (left.length === 0 && place.reverting === null && !place.frozen) {
-    await settleJobs(context, vm)
-    return
-  }
   try {
     if (isLive(context, vm.id)) {
       await supervisor.work(vm.id, async (guest) => {
         // First of all: a guest whose file systems stand still can do nothing.
-        if (place.frozen && guest.agent !== null) await thaw(guest.agent.path)
-        records.setPlace(vm.id, { frozen: false })
+        if (place.frozen && (guest.agent === null || (await thaw(guest.agent.path))))
+          records.setPlace(vm.id, { frozen: false })
         for (const { document } of left) await recoverLive(context, vm, document, guest)
-        if (place.reverting !== null) await recoverLoad(context, vm, place.reverting, guest)
+        await recoverLoad(context, vm, guest)
+        await noteMerges(context, vm, guest)
         await clearJobs(guest)
+        if (!records.place(vm.id).stopped) return
+        if ((await readStatus(guest)) === 'paused') await guest.ask('cont')
+        records.setPlace(vm.id, { stopped: false })
       })
       return
     }
-    records.setPlace(vm.id, { frozen: false })
+    if (place.frozen || place.stopped) records.setPlace(vm.id, { frozen: false, stopped: false })
     for (const { document } of left) recoverOff(context, document)
     if (place.reverting !== null) {
       const document = records.get(place.reverting)?.document
       if (document === undefined) records.setPlace(vm.id, { reverting: null })
-      else await applyOffline(context, vm, document, 'restore')
+      else await applyOffline(context, vm, document, place.definition)
     }
   } catch (error) {
     warn(`Snapshots of ${vm.spec.name} that were interrupted could not be cleared up.`, error)
@@ -66,50 +67,35 @@ export async function recoverVm(context: SnapshotContext, vm: SnapshotVm): Promi
   }
 }
 
-/** Jobs of ours that nobody waits for any more: merges, whose snapshot is shown as being deleted. */
-async function settleJobs(context: SnapshotContext, vm: SnapshotVm): Promise<void> {
-  if (!isLive(context, vm.id) || context.records.ofVm(vm.id).length === 0) return
-  await context.supervisor
-    .work(vm.id, async (guest) => {
-      await noteMerges(context, vm, guest)
-      await clearJobs(guest)
-    })
-    .catch((error: unknown) => context.warn(`Jobs left in ${vm.spec.name} could not be looked at.`, error))
-}
-
 /**
  * A merge whose dashboard was killed. One that still copies is stopped: the chain is as good as before, and deleting
- * again goes on. One that had gone over stands still, both files alike, until it is noted (`mergeLive`).
+ * again goes on. One that was over is noted now; of the topmost layer the guest stands still until it is (`mergeLive`).
+ * A merge that was noted has no job any more, or needs nothing but that it is dismissed.
  */
 async function noteMerges(context: SnapshotContext, vm: SnapshotVm, guest: GuestWork): Promise<void> {
-  const { volumes, store, records } = context
+  const { volumes, records } = context
   for (const { document } of records.ofVm(vm.id)) {
     if (document.state !== 'deleting' || document.kind !== 'disk') continue
-    for (const { device } of document.disks) {
+    for (const { device, layerId } of document.disks) {
       const id = jobIdOf('merge', document.id, `-${device}`)
       const job = (await listJobs(guest)).find((one) => one.id === id)
-      if (job !== undefined && job.status !== 'concluded') {
-        await guest.ask('job-cancel', { id }).catch(() => null)
-        await seeThrough(guest, id, null).catch(() => {})
-      }
-      const volume = volumes.find(vm.id, device)
-      const head = volume === null ? null : volumes.layer(volume.head)
-      if (volume === null || head === null) continue
-      const parent = head.parent !== null && 'layer' in head.parent ? volumes.layer(head.parent.layer) : null
+      if (job === undefined) continue
+      if (job.status !== 'concluded') await guest.ask('job-cancel', { id }).catch(() => null)
+      const base = volumes.layer(layerId)
+      const child = soleChild(context, document.id, layerId)
       const nodes = await listNodes(guest)
-      const from = formatNodeOf(nodes, volumes.pathOf(head))
-      const into =
-        parent === null ? null : nodes.find(({ file, drv }) => file === volumes.pathOf(parent) && drv === 'file')
-      // The parent is written: it is what the disk reads now.
-      if (parent !== null && into !== undefined && into !== null && !into.ro && job?.error === undefined) {
-        store.transaction(() => {
-          volumes.change(volume.id, { head: parent.id })
-          volumes.changeLayer(parent.id, { sizeBytes: head.sizeBytes })
-        })
-        if (from !== null) await dropNode(guest, from)
-        await rememberPlan(context, vm.id, guest)
+      const from = child === null ? null : formatNodeOf(nodes, volumes.pathOf(child))
+      const note = () => {
+        if (base !== null && child !== null) replaceLayer({ context, base, child })
       }
-      if ((await readStatus(guest)) === 'paused' && job !== undefined) await guest.ask('cont')
+      try {
+        await seeThrough(guest, id, null, { onDone: note })
+      } catch (error) {
+        if (!(error instanceof QemuJobError)) throw error
+        continue
+      }
+      if (from !== null) await dropNode(guest, from)
+      await rememberPlan(context, vm.id, guest)
     }
   }
 }
@@ -167,13 +153,13 @@ async function recoverLive(
     const layer = overlayId === null ? null : volumes.layer(overlayId)
     const below = document.disks.find((disk) => disk.device === device)?.layerId
     const base = below === undefined ? null : volumes.layer(below)
-    const file =
-      base === null ? undefined : nodes.find(({ drv, file: path }) => drv === 'file' && path === volumes.pathOf(base))
-    // The transaction makes what was the top read-only.
-    return layer !== null && formatNodeOf(nodes, volumes.pathOf(layer)) !== null && file?.ro === true
+    const node = base === null ? null : formatNodeOf(nodes, volumes.pathOf(base))
+    // The transaction makes what was the top read-only; its file stays open as it was.
+    const isBelow = nodes.some((one) => one['node-name'] === node && one.ro)
+    return layer !== null && formatNodeOf(nodes, volumes.pathOf(layer)) !== null && isBelow
   }
   const overlaid = document.disks.filter(({ device, overlayId }) => isTop(device, overlayId))
-  const isNoted = document.disks.length > 0 && document.disks.every(({ overlayId }) => overlayId === null)
+  const isNoted = !isUnbegun(context, document) && document.disks.every(({ overlayId }) => overlayId === null)
   if (overlaid.length === 0 && !isNoted) {
     for (const { device, overlayId } of document.disks)
       if (overlayId !== null) await dropNode(guest, overlayNode(device, overlayId))
@@ -201,9 +187,19 @@ async function recoverLive(
   done({ detail: 'The dashboard ended while this was being made; the disks are complete.' })
 }
 
+/** The disks are written where they were, whatever was made to take their place. */
+const isUnbegun = ({ volumes }: SnapshotContext, { disks }: SnapshotDocument): boolean =>
+  disks.every(({ volumeId, layerId }) => volumes.get(volumeId)?.head === layerId)
+
 /** The guest is off, so nobody has its files open. */
 function recoverOff(context: SnapshotContext, document: SnapshotDocument): void {
-  const { store } = context
+  const { store, records } = context
+  // Of a VM that was off everything becomes so at once; of one that ran nothing was made yet.
+  const isEmpty = document.runState === 'off' || document.disks.every(({ overlayId }) => overlayId === null)
+  if (document.kind === 'disk' && isEmpty && isUnbegun(context, document)) {
+    records.remove(document.id)
+    return
+  }
   const hasOverlays = document.disks.some(({ overlayId }) => overlayId !== null)
   // A guest that ran may have gone over to its new layers. They are right either way: an unused one is empty.
   if (document.kind === 'disk' && hasOverlays && document.runState !== 'off')
@@ -211,29 +207,34 @@ function recoverOff(context: SnapshotContext, document: SnapshotDocument): void 
   markIncomplete(context, document.id)
 }
 
-/** Memory was being loaded. */
-async function recoverLoad(
-  context: SnapshotContext,
-  vm: SnapshotVm,
-  snapshotId: string,
-  guest: GuestWork,
-): Promise<void> {
+/**
+ * Memory was being loaded, into the guest as it ran or into one that was started for it. QEMU stands still with it until
+ * it is told to go on. What is noted before the job is dismissed (`noteLoaded`) is known even when the job is not.
+ */
+async function recoverLoad(context: SnapshotContext, vm: SnapshotVm, guest: GuestWork): Promise<void> {
   const { records } = context
-  const document = records.get(snapshotId)?.document
-  const jobId = jobIdOf('load', snapshotId)
-  const isKnown = (await listJobs(guest)).some((job) => job.id === jobId)
-  if (document === undefined || !isKnown) {
-    // The guest runs, so it was not begun, or it was over and only the note of it is missing.
-    records.setPlace(vm.id, { reverting: null })
-    return
+  const { reverting, current } = records.place(vm.id)
+  const document = records.get(reverting ?? current ?? '')?.document
+  const jobId = document === undefined ? null : jobIdOf('load', document.id)
+  const isKnown = jobId !== null && (await listJobs(guest)).some((job) => job.id === jobId)
+  let isLoaded = reverting === null
+  if (document !== undefined && isKnown)
+    try {
+      await seeThrough(guest, jobId, null, { onDone: () => noteLoaded(context, vm, document) })
+      isLoaded = true
+    } catch (error) {
+      if (!(error instanceof QemuJobError)) throw error
+      const hasDisksBack = await afterFailedLoad(guest, error.words, document.runState === 'running')
+      records.setPlace(vm.id, { reverting: null, ...(hasDisksBack && { current: document.id }) })
+      await guest.readRunState()
+      return
+    }
+  if ((await readStatus(guest)) === 'restore-vm') {
+    // Of a load that failed nobody knows how far it came: only a start from the disks as they are fits them.
+    if (!isLoaded) await guest.ask('system_reset')
+    if (!isLoaded || document?.runState === 'running') await guest.ask('cont')
+    else await guest.ask('stop')
+    await guest.readRunState()
   }
-  try {
-    await seeThrough(guest, jobId, null)
-    if (document.runState === 'running') await guest.ask('cont')
-    records.setPlace(vm.id, { current: snapshotId, reverting: null })
-  } catch (error) {
-    if (!(error instanceof QemuJobError)) throw error
-    records.setPlace(vm.id, { reverting: null })
-    throw new EngineError('conflict', 'Going back failed while the dashboard was away.', { cause: error })
-  }
+  if (reverting !== null && !isLoaded) records.setPlace(vm.id, { reverting: null })
 }

@@ -100,7 +100,7 @@ async function deleteInside(
 const isThere = async (path: string) => (await allocatedBytes(path)) > 0
 
 /** Who stands on a layer, seen from a snapshot that lets go of it. */
-function soleChild(context: SnapshotContext, snapshotId: string, layerId: string): LayerDocument | null {
+export function soleChild(context: SnapshotContext, snapshotId: string, layerId: string): LayerDocument | null {
   const { volumes, records } = context
   const isHeld = [...records.all()].some(
     ({ document }) => document.id !== snapshotId && document.disks.some((disk) => disk.layerId === layerId),
@@ -132,16 +132,16 @@ async function mergeLayers(
     const size = Math.max(1, await allocatedBytes(volumes.pathOf(child)))
     const report = (done: number, total: number) =>
       progress.progress(doneBefore + Math.round((done / Math.max(total, 1)) * size), doneBefore + size)
-    const merge = { context, vm, base, child }
-    const isLive = guest !== null && (await mergeInGuest(merge, guest, document.id, device, report, progress.signal))
+    const merge = { context, base, child }
+    const isLive =
+      guest !== null && (await mergeInGuest(merge, vm, guest, document.id, device, report, progress.signal))
     if (!isLive) await mergeFiles(merge, report, progress.signal)
     doneBefore += size
   }
 }
 
-interface LayerMerge {
+export interface LayerMerge {
   readonly context: SnapshotContext
-  readonly vm: SnapshotVm
   /** Takes the data in. */
   readonly base: LayerDocument
   /** Goes. */
@@ -149,7 +149,7 @@ interface LayerMerge {
 }
 
 /** Everything that named the layer that goes names the one that took its data in. */
-function replaceLayer({ context, base, child }: LayerMerge): void {
+export function replaceLayer({ context, base, child }: LayerMerge): void {
   const { store, volumes, records } = context
   store.transaction(() => {
     const volume = volumes.volumeOfHead(child.id)
@@ -168,13 +168,14 @@ function replaceLayer({ context, base, child }: LayerMerge): void {
 /** False when the guest has not both files open: then nobody has. */
 async function mergeInGuest(
   merge: LayerMerge,
+  vm: SnapshotVm,
   guest: GuestWork,
   snapshotId: string,
   device: string,
   onProgress: (done: number, total: number) => void,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { context, vm, base, child } = merge
+  const { context, base, child } = merge
   const { volumes } = context
   const nodes = await listNodes(guest)
   const into = formatNodeOf(nodes, volumes.pathOf(base))
@@ -182,16 +183,21 @@ async function mergeInGuest(
   const head = volumes.find(vm.id, device)?.head ?? null
   const layer = head === null ? null : volumes.layer(head)
   const top = layer === null ? null : formatNodeOf(nodes, volumes.pathOf(layer))
-  if (into === null || from === null) {
-    if (into !== null || from !== null)
-      throw new EngineError('conflict', `The running guest has one file of “${device}” open and not the other.`)
-    return false
+  if (into === null && from !== null)
+    throw new EngineError('conflict', `The running guest has one file of “${device}” open and not the other.`)
+  if (into === null) return false
+  if (from === null) {
+    // It was merged while the dashboard was away: the guest reads through the one that took the data in.
+    replaceLayer(merge)
+    await volumes.collect()
+    return true
   }
   if (top === null) throw new EngineError('conflict', `The running guest does not have “${device}” open as on record.`)
   await mergeLive(
     guest,
     { jobId: jobIdOf('merge', snapshotId, `-${device}`), top, from, into, backingFile: volumes.pathOf(base) },
     () => replaceLayer(merge),
+    (stopped) => context.records.setPlace(vm.id, { stopped }),
     { onProgress, signal },
   )
   await renameAbove(

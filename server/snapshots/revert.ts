@@ -60,9 +60,9 @@ export async function revertSnapshot(
   progress.settle()
   if (document.memoryBytes !== null) {
     if (power === 'live' && launchedSpec !== null && isSameMachine(launchedSpec, document.spec))
-      return await loadIntoRunning(context, vm, document, progress)
+      return await loadOrFinish(context, vm, document, progress)
     await turnOff(context, vm, request.by, progress)
-    context.records.setPlace(vm.id, { reverting: document.id })
+    context.records.setPlace(vm.id, { reverting: document.id, definition: 'restore' })
     await applyOffline(context, vm, document, 'restore')
     progress.step('Starting with the memory of the snapshot')
     await context.start(vm.id, request.by, {
@@ -75,7 +75,7 @@ export async function revertSnapshot(
     return
   }
   await turnOff(context, vm, request.by, progress)
-  context.records.setPlace(vm.id, { reverting: document.id })
+  context.records.setPlace(vm.id, { reverting: document.id, definition: request.definition })
   progress.step('Putting the disks back')
   await applyOffline(context, vm, document, request.definition)
   if (request.start) {
@@ -107,6 +107,50 @@ function assertWhole(context: SnapshotContext, vm: SnapshotVm, document: Snapsho
   }
 }
 
+/** Should QEMU end while it loads, some disks may be those of the snapshot and others not: all of them become so. */
+async function loadOrFinish(
+  context: SnapshotContext,
+  vm: SnapshotVm,
+  document: SnapshotDocument,
+  progress: Progress,
+): Promise<void> {
+  const { records, supervisor } = context
+  try {
+    await loadIntoRunning(context, vm, document, progress)
+  } catch (error) {
+    if (records.place(vm.id).reverting !== document.id) throw error
+    const deadline = performance.now() + ENDS_MS
+    while (!isOff(supervisor.runtime(vm.id).state)) {
+      // It has not ended: the next start of the dashboard looks at it again.
+      if (performance.now() > deadline) throw error
+      await new Promise((resolve) => setTimeout(resolve, ENDS_STEP_MS))
+    }
+    await applyOffline(context, vm, document, 'restore')
+    throw new EngineError(
+      'wrong_state',
+      'QEMU ended while it was reading the memory. The disks and the definition are those of the snapshot, and the VM is off.',
+      { cause: error },
+    )
+  }
+}
+/** The process's end may be known a moment after that of its monitor. Milliseconds. */
+const ENDS_MS = 10_000
+const ENDS_STEP_MS = 100
+const isOff = (state: string) => state === 'off' || state === 'crashed'
+
+/** The guest's memory and disks are those of the snapshot: stored with what belongs to it. */
+export async function noteLoaded(context: SnapshotContext, vm: SnapshotVm, document: SnapshotDocument): Promise<void> {
+  const freed = context.store.transaction(() => {
+    const spec = restoredSpec(context.vm(vm.id).spec, document.spec)
+    const others = setFree(context, vm.id, spec)
+    context.replaceSpec(vm.id, spec)
+    context.records.setPlace(vm.id, { current: document.id, reverting: null })
+    return others
+  })
+  context.specReplaced(vm.id)
+  for (const id of freed) await context.volumes.handOver(id, null)
+}
+
 async function loadIntoRunning(
   context: SnapshotContext,
   vm: SnapshotVm,
@@ -122,10 +166,13 @@ async function loadIntoRunning(
       nodes: [...tops, ...(document.nvram === 'inside' ? [NVRAM_NODE] : [])],
     }
     const wasRunning = guest.runState === 'running'
-    records.setPlace(vm.id, { reverting: document.id })
+    records.setPlace(vm.id, { reverting: document.id, definition: 'restore' })
     progress.step('Reading the memory; the guest stands still meanwhile')
     try {
-      await loadMemory(guest, jobIdOf('load', document.id), target, { onProgress: progress.progress })
+      await loadMemory(guest, jobIdOf('load', document.id), target, {
+        onProgress: progress.progress,
+        onDone: () => noteLoaded(context, vm, document),
+      })
     } catch (error) {
       if (error instanceof QemuJobError && !guest.signal.aborted) {
         const hasDisksBack = await afterFailedLoad(guest, error.words, wasRunning)
@@ -143,11 +190,6 @@ async function loadIntoRunning(
     if (document.runState === 'running') await guest.ask('cont')
     else await guest.ask('stop')
     await guest.readRunState()
-    context.store.transaction(() => {
-      context.replaceSpec(vm.id, restoredSpec(context.vm(vm.id).spec, document.spec))
-      records.setPlace(vm.id, { current: document.id, reverting: null })
-    })
-    context.specReplaced(vm.id)
   })
 }
 

@@ -17,7 +17,7 @@ import { ConfigError } from '#server/config.ts'
 import { dataPaths } from '#server/paths.ts'
 import { prepareDataDir } from '#server/store/data-dir.ts'
 import { takeDashboardLock } from '#server/store/lock.ts'
-import { ACTIVITY_KEEP } from '#server/store/open.ts'
+import { ACTIVITY_KEEP, SCHEMA_VERSION } from '#server/store/open.ts'
 import { openStore } from '#server/store/sqlite.ts'
 
 let dir: string
@@ -41,8 +41,11 @@ const line = (text: string, over: object = {}) => ({
 })
 
 /** Runs a module in a process of its own; resolves with its first line of output. */
-function child(code: string) {
-  const process_ = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'pipe'] })
+function child(code: string, options: string[] = [], env: Record<string, string> = {}) {
+  const process_ = spawn(process.execPath, [...options, '--input-type=module', '-e', code], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  })
   let out = ''
   let err = ''
   process_.stdout.on('data', (d) => {
@@ -205,7 +208,7 @@ test('an emptied or missing database is not taken for a new one while a backup e
   again.close()
 })
 
-test('a newer schema and a foreign database are refused unchanged', () => {
+test('a newer schema and a foreign database are refused unchanged (F47)', () => {
   const paths = makeDatabase()
   const db = new DatabaseSync(paths.stateDb)
   db.exec('PRAGMA user_version = 99')
@@ -216,6 +219,46 @@ test('a newer schema and a foreign database are refused unchanged', () => {
   foreign.exec('CREATE TABLE t (a)')
   foreign.close()
   expect(() => openStore(paths)).toThrow("not one of Guestdeck's")
+})
+
+test('a migration that is killed leaves the old schema with all it holds, and the next start migrates (F47)', async () => {
+  const paths = makeDatabase()
+  const old = new DatabaseSync(paths.stateDb)
+  old.exec('ALTER TABLE activity DROP COLUMN hash; DROP TABLE activity_anchor; PRAGMA user_version = 1')
+  old.close()
+  const order = join(dir, 'kill.json')
+  const schema = () => {
+    const db = new DatabaseSync(paths.stateDb, { readOnly: true })
+    try {
+      const columns = db.prepare("SELECT name FROM pragma_table_info('activity')").all()
+      const tables = db.prepare("SELECT name FROM sqlite_schema WHERE name = 'activity_anchor'").all()
+      return {
+        version: db.prepare('PRAGMA user_version').get()?.user_version,
+        isNew: [columns.some(({ name }) => name === 'hash'), tables.length === 1],
+        documents: db.prepare('SELECT count(*) AS n FROM document').get()?.n,
+      }
+    } finally {
+      db.close()
+    }
+  }
+  // Before its first statement, after all of them, and before the transaction ends.
+  for (const at of ['^exec ALTER TABLE activity', '^exec PRAGMA application_id', '^exec COMMIT']) {
+    writeFileSync(order, JSON.stringify({ at }))
+    const opener = child(
+      `import { openStore } from ${JSON.stringify(join(import.meta.dirname, 'sqlite.ts'))}
+       openStore(${JSON.stringify({ stateDb: paths.stateDb, stateBackup: paths.stateBackup })})
+       process.stdout.write('opened')`,
+      ['--import', join(import.meta.dirname, '../testing/kill-points.ts')],
+      { GUESTDECK_TEST_KILL: order },
+    )
+    await opener.ended
+    expect([opener.process.signalCode, opener.out()], opener.err()).toEqual(['SIGKILL', ''])
+    expect(schema()).toEqual({ version: 1, isNew: [false, false], documents: 200 })
+  }
+  const store = openStore(paths)
+  expect(store.list('vm')).toHaveLength(200)
+  store.close()
+  expect(schema()).toEqual({ version: SCHEMA_VERSION, isNew: [true, true], documents: 200 })
 })
 
 test('files are private', () => {

@@ -45,7 +45,8 @@ export interface Run {
 }
 
 export function run(program: string, args: string[], input?: string, env: Record<string, string> = {}): Run {
-  const child = spawn(process.execPath, [join(ROOT, program), ...args], {
+  const before = env.GUESTDECK_TEST_KILL === undefined ? [] : ['--import', join(import.meta.dirname, 'kill-points.ts')]
+  const child = spawn(process.execPath, [...before, join(ROOT, program), ...args], {
     env: {
       ...process.env,
       GUESTDECK_RUN: join(dir, 'r'),
@@ -75,7 +76,7 @@ export const deck = (args: string[], input?: string) => run('cli/guestdeck.mjs',
 
 export async function ready(started: Run): Promise<number> {
   await expect
-    .poll(started.out, { timeout: 60_000, message: started.err() })
+    .poll(started.out, { timeout: 180_000, message: started.err() })
     .toContain('Guestdeck is ready at http://127.0.0.1:')
   return Number(/127\.0\.0\.1:(\d+)/.exec(started.out())?.[1])
 }
