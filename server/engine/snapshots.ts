@@ -288,7 +288,19 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
   }
 
   const schedules = createSnapshotSchedules({
-    ...{ snapshots, records, busy, journal, scheduler, userName, authorityOf: deps.authorityOf, maxOf, assertMay, take, drop },
+    ...{
+      snapshots,
+      records,
+      busy,
+      journal,
+      scheduler,
+      userName,
+      authorityOf: deps.authorityOf,
+      maxOf,
+      assertMay,
+      take,
+      drop,
+    },
   })
 
   return {
