@@ -148,7 +148,14 @@ export class Dashboard {
   }
   async again(): Promise<void> {
     this.#run = this.#spawn()
-    this.#port = await ready(this.#run)
+    try {
+      this.#port = await ready(this.#run)
+    } catch (error) {
+      const last = this.points().slice(-30).join('\n')
+      throw new Error(`The next dashboard did not start.\n${this.#run.err()}\nIts last points:\n${last}`, {
+        cause: error,
+      })
+    }
   }
 
   /** Asks a running guest's QEMU itself. */

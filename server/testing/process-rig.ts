@@ -76,7 +76,7 @@ export const deck = (args: string[], input?: string) => run('cli/guestdeck.mjs',
 
 export async function ready(started: Run): Promise<number> {
   await expect
-    .poll(started.out, { timeout: 180_000, message: started.err() })
+    .poll(started.out, { timeout: 60_000, message: started.err() })
     .toContain('Guestdeck is ready at http://127.0.0.1:')
   return Number(/127\.0\.0\.1:(\d+)/.exec(started.out())?.[1])
 }
