@@ -134,7 +134,7 @@ export class Api {
     return user
   }
 
-  /** Deletes every VM, made here or on a page, then the images and people made through this object. */
+  /** Deletes every VM, made here or on a page, with its disks, then the images and people made through this object. */
   async removeAll(): Promise<void> {
     for (const { id, state } of await this.vms()) {
       if (state !== 'off' && state !== 'crashed') {
@@ -143,6 +143,8 @@ export class Api {
       }
       await this.send('DELETE', `/vms/${id}`)
     }
+    // Disks of deleted VMs wait there, and hold the images they stand on.
+    await this.call('POST', '/volumes/empty-trash')
     for (let remove = this.#removals.pop(); remove; remove = this.#removals.pop()) await remove()
   }
 }
