@@ -4,7 +4,7 @@ import { looksLikeFat, openFat } from './fat.ts'
 import { openIso } from './iso9660.ts'
 import type { Bytes, FileSystem } from './types.ts'
 
-/** What is told apart. Those that have no reader of ours are read by libguestfs, where it is installed. */
+/** What is told apart. Those that have no reader of ours are named, so that the page can say why they are not shown. */
 export type FsName =
   | 'ext'
   | 'fat'
