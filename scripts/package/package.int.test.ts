@@ -194,6 +194,7 @@ test.skipIf(reason !== null)(
     inside(['dpkg', '--purge', 'guestdeck'])
     expect(existsSync(`/proc/${init}/root/etc/default/guestdeck`)).toBe(false)
     expect(existsSync(`/proc/${init}/root/var/lib/guestdeck/state.db`)).toBe(true)
+    expect(inside(['ls', '/etc/systemd/system/multi-user.target.wants'])).not.toContain('guestdeck')
     expect(inside(['dpkg-query', '--show', 'guestdeck'], { mayFail: true })).toBe('')
   },
 )
