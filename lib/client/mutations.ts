@@ -69,7 +69,7 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   starterAdd: ['imageList', 'starterList'],
   jobCancel: ['jobList'],
   poolCreate: ['poolList'],
-  poolUpdate: ['poolList'],
+  poolUpdate: ['poolList', 'volumeList'],
   poolDelete: ['poolList'],
   poolCheck: ['poolList', 'storageNeedList'],
   volumeCreate: ['volumeList', 'poolList'],
