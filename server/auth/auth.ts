@@ -6,11 +6,13 @@
  * long-lived connection for one asks `onRevoked`; the call comes within a second of logout, password change,
  * role change, disabling, deletion, revocation or expiry, whichever process did it.
  */
+
 import { may, PRIVILEGES } from '#lib/auth/privileges.ts'
 import type { SignInSettings, SignInSettingsChange, SignInWays } from '#lib/schema/sign-in.ts'
 import type { ApiToken } from '#lib/schema/token.ts'
 import type { ExternalLogin, ExternalRealm, Person, Session } from '#lib/schema/user.ts'
 import { type Access, createAccess } from '#server/access/access.ts'
+import { builtInRole } from '#server/access/standing.ts'
 import { type AccountActions, createAccount } from '#server/auth/account.ts'
 import { keyOf } from '#server/auth/credential-key.ts'
 import {
@@ -170,8 +172,7 @@ export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOpti
   const callerFor = (user: UserDocument, from: string) => ({
     userId: user.id,
     name: user.name,
-    // A custom role takes the place of the built-in one: nothing that looks at this alone may give what that gave.
-    role: (user.customRole ?? null) === null ? user.role : ('member' as const),
+    role: builtInRole(user),
     from,
     grants: access.grantsOf(user.id),
   })

@@ -49,6 +49,13 @@ const IN_PLACE = 'backup-restore'
 const AS_NEW = 'backup-restore-new'
 const About = z.object({ switched: z.boolean() })
 
+const requestOf = (what: string, by: string) => ({
+  what,
+  sentence: 'A backup is being restored',
+  by,
+  about: { switched: false },
+})
+
 export interface Restorer {
   /**
    * The definition a restored VM gets: of its own name and addresses, without what is not there.
@@ -57,6 +64,8 @@ export interface Restorer {
   inputOf(backup: StoredBackup, name: string): VmSpecInput
   /** The chain, when it can be restored. @throws EngineError not_found, image_refused */
   chainOf(backup: StoredBackup): readonly StoredBackup[]
+  /** For the transaction that stores a VM made to be restored into: whatever happens to us, it does not stay blank. */
+  announce(vmId: string, by: string): void
   /** @param as `new`: the VM was made for this a moment ago, and goes when it fails */
   run(record: VmRecord, backup: StoredBackup, as: 'new' | 'in-place', by: string, context: JobContext): Promise<string>
 }
@@ -234,17 +243,12 @@ export function createRestorer(deps: RestoreDeps): Restorer {
         networks: spec.networks.map(({ mac: _, forwards: __, ...card }) => ({ ...card, forwards: [] })),
       }
     },
+    announce: (vmId, by) => busy.announce(vmId, requestOf(AS_NEW, by)),
     async run(record, backup, as, by, context) {
       try {
         await busy.run(
           record.id,
-          {
-            what: as === 'new' ? AS_NEW : IN_PLACE,
-            sentence: 'A backup is being restored',
-            by,
-            jobId: context.jobId,
-            about: { switched: false },
-          },
+          { ...requestOf(as === 'new' ? AS_NEW : IN_PLACE, by), jobId: context.jobId },
           async (note) => {
             try {
               await restore(record, backup, note, context)

@@ -310,7 +310,8 @@ export function createBackupEngine(deps: BackupEngineDeps): BackupEngine {
           })
         // A token for some VMs makes no others.
         if (!may(caller, 'vm.create')) throw new EngineError('forbidden', 'You may not create VMs.', { field: 'as' })
-        record = await definer.create(caller, restorer.inputOf(backup, name.data))
+        const announce = (vmId: string) => restorer.announce(vmId, caller.name)
+        record = await definer.create(caller, restorer.inputOf(backup, name.data), undefined, null, announce)
       } else {
         record = requireVm(records, caller, backup.manifest.vm.id)
         const allowed = allowedAction(deps.supervisor.runtime(record.id).state, 'delete')

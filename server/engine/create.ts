@@ -4,11 +4,9 @@
  * Start: `open` prepares directories, loads documents, adopts running guests, sweeps what a crash left, then (on the
  * first start after the host booted) starts what should run. Stop: `close` lets go of guests without stopping them.
  */
-import * as z from 'zod'
 import { may } from '#lib/auth/privileges.ts'
 import { ProjectId } from '#lib/schema/ids.ts'
 import type { Job } from '#lib/schema/job.ts'
-import { Role } from '#lib/schema/user.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { type Access, createAccess } from '#server/access/access.ts'
 import { placementKey } from '#server/access/documents.ts'
@@ -52,6 +50,7 @@ import { createLabRoom } from './lab.ts'
 import { createLauncher } from './launch.ts'
 import { createLossRecord } from './loss-record.ts'
 import { createObjectAccess } from './object-access.ts'
+import { createPeople } from './people.ts'
 import { careForPlacements } from './placement-care.ts'
 import { stopPngWorker } from './png.ts'
 import { createPoolEngine } from './pools.ts'
@@ -112,9 +111,6 @@ export interface RunningEngine extends Engine {
   close(): Promise<void>
 }
 
-const UserName = z.object({ name: z.string() })
-const User = z.object({ name: z.string(), role: Role, disabled: z.boolean().default(false) })
-
 /** @throws Error when the data directory cannot be used */
 export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const { config, data, store, supervisor, hub, identity, log } = deps
@@ -131,15 +127,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const locks = createKeyedLock()
   const busy = createVmBusy(store, warn)
 
-  const userNames = new Map<string, string>()
-  const userName = (id: string): string => {
-    let name = userNames.get(id)
-    if (name === undefined) {
-      name = UserName.safeParse(store.get('user', id)?.value).data?.name ?? 'unknown'
-      userNames.set(id, name)
-    }
-    return name
-  }
+  const people = createPeople(store, access, () => views.invalidate())
+  const { name: userName, person } = people
 
   const views = createVmViews({
     supervisor,
@@ -156,10 +145,6 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     },
   })
   access.onChange(() => views.invalidate())
-  const unwatchUsers = store.watch('user', ({ key }) => {
-    userNames.delete(key)
-    views.invalidate()
-  })
   const unwatchVerdict = deps.accelerator.onChange(() => {
     views.invalidate()
     hub.publish('host', null, null)
@@ -282,7 +267,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   }
   const names = createNames(store, access, userName)
   const quotas = createQuotas(store, sources)
-  const doors = createQuotaDoors({ quotas, access, records, volumes, snapshotsOf })
+  const doors = createQuotaDoors({ quotas, access, volumes })
   const places = createVmPlaces(access, quotas)
   const admission = createStartAdmission({
     ...{ records, holderOf: places.holderOf, quotas: () => quotas },
@@ -329,8 +314,9 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   })
 
   const room = createSnapshotRoom({
-    ...{ deps, records, volumes, qemuImg, busy, jobs, journal, locks, launcher, authority, userName, access },
+    ...{ deps, records, volumes, qemuImg, busy, jobs, journal, locks, launcher, authority, userName, person },
     runningBut: (vmId) => runningBut(vmId, null),
+    hold: ({ id, ownerId }) => quotas.hold(places.holderOf(id, ownerId), 'snapshots'),
     onDefinition(record) {
       announcer.definitionChanged(record, false)
       uses.announce(record, false)
@@ -339,10 +325,6 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const vmSeeds = createVmSeeds({ records, supervisor, seeds, definer, journal })
 
   const readers = createReaders(supervisor)
-  const person = (id: string) => {
-    const user = User.safeParse(store.get('user', id)?.value).data
-    return user === undefined || user.disabled ? null : { ...user, grants: access.grantsOf(id) }
-  }
   const lab = createLabRoom({
     ...{ store, records, supervisor, journal, busy, viewers: deps.rooms, hub, userName, warn },
     scheduler: room.scheduler,
@@ -636,7 +618,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     usage: createUsageEngine({ store, access, quotas, sources, volumes, usage, health, names, journal }),
     pools: poolEngine,
     volumes: doors.volumes(volumeEngine),
-    snapshots: doors.snapshots(room.snapshots),
+    snapshots: room.snapshots,
     schedules: room.schedules,
     lab: lab.engine,
     host: {
@@ -721,7 +703,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       guestLinks.close()
       readers.close()
       stopListening()
-      unwatchUsers()
+      people.close()
       unwatchVerdict()
       announcer.close()
       transfers.close()

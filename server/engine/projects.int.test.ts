@@ -75,6 +75,29 @@ test('of two creates that would pass a quota together one wins, and the other is
   await now.engine.usage.setQuota(ada, { type: 'person', id: ANN.userId }, null)
 })
 
+test('a schedule takes no snapshot beyond its owner’s quota and says so; with room it does', async () => {
+  const vm = await create(ann, { ...spec('kept often'), disks: [{ device: 'disk', sizeGiB: 1 }] })
+  const retention = { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 }
+  const made = await now.engine.snapshots.createSchedule(ann, vm.id, {
+    ...{ cron: '0 3 * * *', timeZone: 'UTC', retention, kind: 'disk' },
+  } as never)
+  const lastRun = async () => (await now.engine.snapshots.schedules(ann, vm.id)).items[0]?.lastRun ?? null
+  const limit = (snapshots: number | null) =>
+    now.engine.usage.setQuota(ada, { type: 'person', id: ANN.userId }, snapshots === null ? null : { snapshots })
+  await limit(0)
+  await now.engine.snapshots.runSchedule(ann, vm.id, made.id)
+  await expect.poll(async () => (await lastRun())?.result, { timeout: 30_000 }).toBe('failed')
+  expect((await lastRun())?.message).toContain('ask an administrator')
+  expect((await now.engine.snapshots.list(ann, vm.id)).items).toEqual([])
+  await limit(1)
+  await now.engine.snapshots.runSchedule(ann, vm.id, made.id)
+  await expect.poll(async () => (await lastRun())?.result, { timeout: 60_000 }).toBe('ok')
+  await expect(now.engine.snapshots.create(ann, vm.id, { note: '', kind: 'disk' } as never)).rejects.toMatchObject({
+    code: 'quota_exceeded',
+  })
+  await limit(null)
+})
+
 test('nobody gives away what is not theirs, nor more than they may', async () => {
   const vm = await create(ann, spec('kept'))
   await expect(share(ben, vm.id, [toBen('operator')])).rejects.toMatchObject({ code: 'not_found' })

@@ -1,25 +1,21 @@
-/** Doors of the facade behind which something is counted that definitions do not say: uploads, snapshots, disks, consoles. */
+/** Doors of the facade behind which something is counted that definitions do not say: uploads, disks, consoles. */
 import type { Job } from '#lib/schema/job.ts'
 import type { Access } from '#server/access/access.ts'
 import type { Holder, Quotas } from '#server/access/quotas.ts'
 import type { ConsoleSession } from '#server/console/types.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
-import type { Caller, ImageEngine, SnapshotEngine, TransferEngine, VmEngine, VolumeEngine } from './types.ts'
+import type { Caller, ImageEngine, TransferEngine, VmEngine, VolumeEngine } from './types.ts'
 import { holderFor } from './vm-place.ts'
-import type { VmRecords } from './vm-records.ts'
 
 export interface QuotaDoorDeps {
   readonly quotas: Quotas
   readonly access: Access
-  readonly records: VmRecords
   readonly volumes: Volumes
-  readonly snapshotsOf: (vmId: string) => number
 }
 
 export interface QuotaDoors {
   images(engine: ImageEngine): ImageEngine
   transfers(engine: TransferEngine): TransferEngine
-  snapshots(engine: SnapshotEngine): SnapshotEngine
   volumes(engine: VolumeEngine): VolumeEngine
   vms<T extends VmEngine>(engine: T): T
   jobChanged(job: Pick<Job, 'id' | 'endedAt'>): void
@@ -32,7 +28,7 @@ const GIB = 2 ** 30
 const TICKET_MS = 30_000
 
 export function createQuotaDoors(deps: QuotaDoorDeps): QuotaDoors {
-  const { quotas, access, records, volumes } = deps
+  const { quotas, access, volumes } = deps
   const person = (caller: Caller): Holder => ({ type: 'person', id: caller.userId })
   /** What is given back when a job is over. */
   const untilOver = new Map<string, () => void>()
@@ -61,24 +57,6 @@ export function createQuotaDoors(deps: QuotaDoorDeps): QuotaDoors {
       ...engine,
       uploadCreate: (caller, request) =>
         during(quotas.hold(person(caller), 'uploads'), () => engine.uploadCreate(caller, request)),
-    }),
-    snapshots: (engine) => ({
-      ...engine,
-      async create(caller, vmId, input) {
-        const record = records.get(vmId)
-        if (record === null) return engine.create(caller, vmId, input)
-        const release = quotas.hold(holderFor(record.ownerId, access.projectOf('vm', vmId)), 'snapshots')
-        const before = deps.snapshotsOf(vmId)
-        try {
-          const job = await engine.create(caller, vmId, input)
-          if (deps.snapshotsOf(vmId) > before) release()
-          else keepUntilOver(job, release)
-          return job
-        } catch (error) {
-          release()
-          throw error
-        }
-      },
     }),
     volumes: (engine) => ({
       ...engine,

@@ -1,8 +1,4 @@
-/** Joins snapshots and schedules with the rest of the engine. */
-import * as z from 'zod'
-import { Role } from '#lib/schema/user.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
-import type { Access } from '#server/access/access.ts'
 import type { createJobRegistry } from '#server/jobs/registry.ts'
 import { createScheduler, type Scheduler } from '#server/schedules/scheduler.ts'
 import { kindOf, type SnapshotContext } from '#server/snapshots/context.ts'
@@ -17,6 +13,7 @@ import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
+import type { People } from './people.ts'
 import { createRunningPlan } from './running-plan.ts'
 import { createScheduleEngine } from './schedules.ts'
 import { createSnapshotEngine } from './snapshots.ts'
@@ -36,9 +33,11 @@ export interface SnapshotRoomDeps {
   readonly locks: KeyedLock
   readonly launcher: Launcher
   readonly authority: VmAuthority
+  /** Counts one snapshot more against a quota until it is released. @throws EngineError quota_exceeded */
+  readonly hold: (record: VmRecord) => () => void
   readonly runningBut: (vmId: string) => readonly RunningVm[]
   readonly userName: (id: string) => string
-  readonly access: Access
+  readonly person: People['person']
   /** The definition was changed. */
   readonly onDefinition: (record: VmRecord) => void
 }
@@ -78,8 +77,6 @@ export interface SnapshotRoom {
   recover(): Promise<void>
   forgetVm(vmId: string): void
 }
-
-const Person = z.object({ role: Role, disabled: z.boolean().default(false) })
 
 export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
   const { deps, records, volumes, qemuImg, journal, launcher } = room
@@ -190,10 +187,10 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     locks: room.locks,
     scheduler,
     userName: room.userName,
+    hold: room.hold,
     authorityOf(userId) {
-      const person = Person.safeParse(store.get('user', userId)?.value)
-      if (!person.success || person.data.disabled) return null
-      return { userId, role: person.data.role, via: 'session', grants: room.access.grantsOf(userId) }
+      const person = room.person(userId)
+      return person === null ? null : { ...person, userId, via: 'session' }
     },
   })
 

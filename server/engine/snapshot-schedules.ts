@@ -36,7 +36,7 @@ export interface SnapshotScheduleDeps {
   readonly userName: (id: string) => string
   /** What a person may now; null: gone, or may not sign in. */
   readonly authorityOf: (userId: string) => Pick<Caller, 'userId' | 'role' | 'via' | 'grants'> | null
-  readonly maxOf: (record: VmRecord) => number
+  readonly max: number
   /** @throws EngineError forbidden */
   assertMay(caller: Caller): void
   take(
@@ -58,7 +58,7 @@ type ScheduleOperations = Pick<
 >
 
 export function createSnapshotSchedules(deps: SnapshotScheduleDeps): ScheduleOperations {
-  const { snapshots, records, busy, journal, scheduler, userName, maxOf, assertMay, take, drop } = deps
+  const { snapshots, records, busy, journal, scheduler, userName, max, assertMay, take, drop } = deps
 
   const scheduleView = ({ document, revision, progress, nextAt }: ScheduleState): SnapshotScheduleView => ({
     id: ScheduleId.parse(document.id),
@@ -147,7 +147,7 @@ export function createSnapshotSchedules(deps: SnapshotScheduleDeps): ScheduleOpe
     schedule: ScheduleDocument,
     signal: AbortSignal,
   ): Promise<void> => {
-    if (snapshots.ofVm(record.id).length >= maxOf(record)) await thinOut(actor, record, schedule, signal)
+    if (snapshots.ofVm(record.id).length >= max) await thinOut(actor, record, schedule, signal)
   }
 
   return {

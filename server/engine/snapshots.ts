@@ -44,8 +44,8 @@ export interface SnapshotEngineDeps {
   readonly userName: (id: string) => string
   /** What a person may now; null: gone, or may not sign in. */
   readonly authorityOf: SnapshotScheduleDeps['authorityOf']
-  /** Most snapshots of one VM; for quotas. */
-  readonly maxOf?: (record: VmRecord) => number
+  /** Counts one more against its owner's or project's quota until it is released. @throws EngineError quota_exceeded */
+  readonly hold: (record: VmRecord) => () => void
 }
 
 const YES = { allowed: true, reason: null }
@@ -54,7 +54,6 @@ const no = (reason: string) => ({ allowed: false, reason })
 export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
   const { context, records, busy, jobs, journal, locks, scheduler, userName } = deps
   const { records: snapshots, supervisor, volumes } = context
-  const maxOf = deps.maxOf ?? (() => MAX_SNAPSHOTS)
 
   const mustSee = (caller: Caller, vmId: string, snapshotId: string): { record: VmRecord; stored: StoredSnapshot } => {
     const record = requireVm(records, caller, vmId)
@@ -86,8 +85,8 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
     if (left !== null) return `${left.sentence}; wait until it is done.`
     const existing = kindOf(snapshots, record.id)
     if (existing !== null && existing !== kind) return mixedKinds(existing)
-    if (snapshots.ofVm(record.id).length >= maxOf(record))
-      return `This VM has ${maxOf(record)} snapshots, which is as many as it may have; delete some first.`
+    if (snapshots.ofVm(record.id).length >= MAX_SNAPSHOTS)
+      return `This VM has ${MAX_SNAPSHOTS} snapshots, which is as many as it may have; delete some first.`
     const facts = { isRunning: isRunning(record), formats: formatsOf(record) }
     return snapshotObstacles(specNow(record), kind, facts)[0]?.sentence ?? null
   }
@@ -232,37 +231,48 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
     if (kind === 'memory') await assertSavable(record)
     const name = input.name ?? proposeName(context.now(), namesOf(record.id))
     assertNameFree(record.id, name)
-    return startJob(
-      actor,
-      record,
-      {
-        kind: 'snapshot-create',
-        what: 'snapshotCreate',
-        title: `Snapshot ${name} of ${record.spec.name}`,
-        sentence: `The snapshot ${name} is being taken`,
-        done: `took the snapshot ${name} of ${record.spec.name}.`,
-        cancellable: kind === 'disk',
-      },
-      async (job) => {
-        assertNameFree(record.id, name)
-        const id = randomUUIDv7()
-        await createSnapshot(
-          context,
-          context.vm(record.id),
-          {
-            id,
-            kind,
-            name,
-            note: input.note,
-            scheduleId: input.scheduleId,
-            createdBy: actor.userId,
-            screen: await takeScreen(record),
-          },
-          job,
-        )
-        return id
-      },
-    )
+    const release = deps.hold(record)
+    const begin = () =>
+      startJob(
+        actor,
+        record,
+        {
+          kind: 'snapshot-create',
+          what: 'snapshotCreate',
+          title: `Snapshot ${name} of ${record.spec.name}`,
+          sentence: `The snapshot ${name} is being taken`,
+          done: `took the snapshot ${name} of ${record.spec.name}.`,
+          cancellable: kind === 'disk',
+        },
+        async (job) => {
+          assertNameFree(record.id, name)
+          const id = randomUUIDv7()
+          await createSnapshot(
+            context,
+            context.vm(record.id),
+            {
+              id,
+              kind,
+              name,
+              note: input.note,
+              scheduleId: input.scheduleId,
+              createdBy: actor.userId,
+              screen: await takeScreen(record),
+            },
+            job,
+          )
+          return id
+        },
+      )
+    try {
+      const job = begin()
+      // Counted by itself from then on, or gone.
+      void job.finished.catch(() => {}).finally(release)
+      return job
+    } catch (error) {
+      release()
+      throw error
+    }
   }
 
   const drop = (actor: Actor, record: VmRecord, id: string): { view: Job; finished: Promise<string> } => {
@@ -296,7 +306,7 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
       scheduler,
       userName,
       authorityOf: deps.authorityOf,
-      maxOf,
+      max: MAX_SNAPSHOTS,
       assertMay,
       take,
       drop,
@@ -318,7 +328,7 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
         current: current === null ? null : SnapshotId.parse(current),
         kind: kindOf(snapshots, vmId),
         create: { memory: offer('memory'), disk: offer('disk') },
-        max: maxOf(record),
+        max: MAX_SNAPSHOTS,
       }
     },
     async create(caller, vmId, input) {

@@ -47,6 +47,11 @@ export type BusyWork<T> = (note: (about: BusyDocument['about']) => void) => Prom
 export interface VmBusy {
   /** @throws EngineError vm_busy naming what is under way; whatever the work throws */
   run<T>(vmId: string, request: BusyRequest, work: BusyWork<T>): Promise<T>
+  /**
+   * Puts work on record before it can run, in the caller's transaction: for a VM that is made for it. `run` with the same
+   * `what` takes it up; when that never comes, its recovery is due at the next start.
+   */
+  announce(vmId: string, request: BusyRequest): void
   get(vmId: string): BusyDocument | null
   /** What is known of every work of one kind that is under way or was interrupted. */
   aboutAll(what: string): BusyDocument['about'][]
@@ -77,6 +82,8 @@ export function createVmBusy(
   const current = new Map<string, BusyDocument>()
   const recoveries = new Map<string, (vmId: string, left: BusyDocument) => Promise<void>>()
   const listeners = new Set<(vmId: string, document: BusyDocument | null) => void>()
+  /** What is on record and does not run yet. */
+  const announced = new Map<string, string>()
   const guards: Parameters<VmBusy['addGuard']>[0][] = []
   for (const { key: name, value } of store.list('meta')) {
     if (!name.startsWith(PREFIX)) continue
@@ -90,6 +97,7 @@ export function createVmBusy(
     current.set(vmId, document)
   }
   const clear = (vmId: string): void => {
+    announced.delete(vmId)
     current.delete(vmId)
     try {
       store.delete('meta', key(vmId))
@@ -111,6 +119,15 @@ export function createVmBusy(
     clear(vmId)
     tell(vmId)
   }
+  const documentOf = (request: BusyRequest): BusyDocument => ({
+    what: request.what,
+    sentence: request.sentence,
+    by: request.by,
+    since: now().toISOString(),
+    jobId: request.jobId ?? null,
+    blocks: [...(request.blocks ?? ALL)],
+    about: request.about ?? null,
+  })
   const refusal = (left: BusyDocument) =>
     new EngineError(
       'vm_busy',
@@ -123,18 +140,10 @@ export function createVmBusy(
   return {
     async run(vmId, request, work) {
       const other = current.get(vmId)
-      if (other !== undefined) throw refusal(other)
+      if (other !== undefined && announced.get(vmId) !== request.what) throw refusal(other)
       for (const guard of guards) guard(vmId, { work: request.what })
-      const document = {
-        what: request.what,
-        sentence: request.sentence,
-        by: request.by,
-        since: now().toISOString(),
-        jobId: request.jobId ?? null,
-        blocks: [...(request.blocks ?? ALL)],
-        about: request.about ?? null,
-      }
-      set(vmId, document, request.isAtomic !== true)
+      announced.delete(vmId)
+      set(vmId, documentOf(request), request.isAtomic !== true)
       tell(vmId)
       let isUnsettled = false
       try {
@@ -150,6 +159,10 @@ export function createVmBusy(
         else if (!isUnsettled) clear(vmId)
         tell(vmId)
       }
+    },
+    announce(vmId, request) {
+      set(vmId, documentOf(request))
+      announced.set(vmId, request.what)
     },
     get: (vmId) => current.get(vmId) ?? null,
     aboutAll: (what) => [...current.values()].flatMap((document) => (document.what === what ? [document.about] : [])),

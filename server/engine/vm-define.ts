@@ -19,9 +19,16 @@ import type { VmRecord } from './vm-records.ts'
 export interface VmDefiner {
   /**
    * @param projectId whose it is to be; left out: the caller's own
+   * @param alongside stores what belongs to it, in the same transaction
    * @throws EngineError bad_input, name_taken, image_missing, port_in_use, conflict, no_space, quota_exceeded
    */
-  create(caller: Caller, input: VmSpecInput, seed?: SeedInput, projectId?: string | null): Promise<VmRecord>
+  create(
+    caller: Caller,
+    input: VmSpecInput,
+    seed?: SeedInput,
+    projectId?: string | null,
+    alongside?: (vmId: string) => void,
+  ): Promise<VmRecord>
   /**
    * A VM made from another. From the checks to the stored VM as `create`: whole, or nothing of it.
    * @throws EngineError what create throws; what `fill` throws
@@ -115,7 +122,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
   }
 
   return {
-    async create(caller, input, seed, projectId = null) {
+    async create(caller, input, seed, projectId = null, alongside) {
       const { spec, seedId, wishes } = await wanted(caller, input, seed, projectId)
       // From here to `claim` nothing awaits, so that two creates cannot both find a name, port or address free.
       check(spec, caller, caller.userId, null, seedId, projectId)
@@ -135,6 +142,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       await files.settle(claim.id)
       const record = records.insert(claim, now(), () => {
         if (projectId !== null) deps.place(claim.id, projectId)
+        alongside?.(claim.id)
       })
       if (record === null) throw new EngineError('conflict', 'A VM with this id already exists. Try again.')
       undo.move()

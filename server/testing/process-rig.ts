@@ -7,6 +7,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect } from 'vitest'
+import { endProcessesUsing } from '#e2e/support/leftovers.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 export const PASSWORD = 'correct horse battery'
@@ -25,6 +26,8 @@ afterEach(async () => {
     await new Promise((resolve) => child.once('exit', resolve))
   }
   children = []
+  // Guests outlive whoever started them, by design.
+  await endProcessesUsing(join(dir, 'r'))
   rmSync(dir, { recursive: true, force: true })
 })
 
