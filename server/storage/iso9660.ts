@@ -36,10 +36,9 @@ const both32 = (to: Buffer, at: number, value: number): void => {
 
 const wide = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16()
 
-/** A primary tree has capitals, and a point in every name. */
-/** As the first tree has it: capitals, and always a dot, so that `a` and `A.` are one name. */
-const plainName = (name: string) => `${name.toUpperCase()}${name.includes('.') ? '' : '.'}`
-const plainName = (name: string): Buffer => Buffer.from(`${plainName(name)};1`, 'latin1')
+/** A primary tree has capitals, and a point in every name: `a` and `A.` are one. */
+const plainText = (name: string) => `${name.toUpperCase()}${name.includes('.') ? '' : '.'}`
+const plainName = (name: string): Buffer => Buffer.from(`${plainText(name)};1`, 'latin1')
 
 /** ECMA-119 9.1. */
 function directoryRecord(id: Buffer, sector: number, bytes: number, isDirectory: boolean, at: Date): Buffer {
@@ -138,8 +137,8 @@ export function writeIso(label: string, files: readonly IsoFile[], at: Date): Bu
   for (const { name } of files) {
     if (!/^[A-Za-z0-9._-]{1,31}$/.test(name) || /^\.+$/.test(name))
       throw new RangeError(`“${name}” is no name for a file on a CD`)
-    if (seen.has(plainName(name))) throw new RangeError(`Two files on one CD are called “${name}”`)
-    seen.add(plainName(name))
+    if (seen.has(plainText(name))) throw new RangeError(`Two files on one CD are called “${name}”`)
+    seen.add(plainText(name))
   }
   // Readers search for names in the order of the standard.
   const sorted = files.toSorted((a, b) => (a.name.toUpperCase() < b.name.toUpperCase() ? -1 : 1))
