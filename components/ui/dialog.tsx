@@ -1,6 +1,6 @@
 'use client'
 import { X } from 'lucide-react'
-import { type ReactNode, useEffect, useId, useRef } from 'react'
+import { type ReactNode, useEffect, useId, useRef, useState } from 'react'
 import { IconButton } from './button.tsx'
 import { cx } from './cx.ts'
 
@@ -65,11 +65,31 @@ export function Dialog({ title, closeLabel, onClose, children, footer, width = '
             <X size={16} aria-hidden="true" />
           </IconButton>
         </header>
-        <div className="min-h-0 overflow-y-auto px-4 py-4">{children}</div>
+        <DialogBody>{children}</DialogBody>
         {footer && (
           <footer className="flex flex-wrap justify-end gap-2 border-line border-t px-4 py-3">{footer}</footer>
         )}
       </div>
     </dialog>
+  )
+}
+
+/** What is too long for the screen scrolls, by keyboard too: it may hold nothing that takes the focus. */
+function DialogBody({ children }: { readonly children: ReactNode }) {
+  const ref = useRef<HTMLDivElement>(null)
+  const [scrolls, setScrolls] = useState(false)
+  useEffect(() => {
+    const body = ref.current
+    const content = body?.firstElementChild
+    if (!body || !content) return
+    const observer = new ResizeObserver(() => setScrolls(body.scrollHeight > body.clientHeight))
+    observer.observe(body)
+    observer.observe(content)
+    return () => observer.disconnect()
+  }, [])
+  return (
+    <div ref={ref} tabIndex={scrolls ? 0 : undefined} className="min-h-0 overflow-y-auto px-4 py-4">
+      <div>{children}</div>
+    </div>
   )
 }

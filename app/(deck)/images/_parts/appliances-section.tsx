@@ -80,7 +80,7 @@ function ApplianceRow({ appliance, onReport }: { readonly appliance: Appliance; 
         </span>
       </span>
       <span className="inline-flex items-center gap-1">
-        <Button size="sm" aria-label={t('appliances.reportOf', { name })} onClick={onReport}>
+        <Button size="sm" aria-label={t('appliances.reportOn', { name })} onClick={onReport}>
           {t('appliances.report')}
         </Button>
         {canCreate && (

@@ -160,6 +160,7 @@ export const images = defineMessages('images', {
     lost: '{count, plural, =0 {Nothing was dropped} one {# thing was dropped} other {# things were dropped}}',
     report: 'Report',
     reportOf: 'What became of {name}',
+    reportOn: 'Report on {name}',
     reportIntro:
       'Everything the description names, and what it is in the draft. Nothing was dropped without being listed here.',
     use: 'Create VM',

@@ -41,11 +41,7 @@ export function FromAppliance({ page }: { readonly page: CreateForm }) {
           <span className="min-w-0 break-words">
             {t('appliances.from', { name: appliance.name })} {t('appliances.lost', { count: lost })}.
           </span>
-          <Button
-            size="sm"
-            aria-label={t('appliances.reportOf', { name: appliance.name })}
-            onClick={() => setOpen(true)}
-          >
+          <Button size="sm" onClick={() => setOpen(true)}>
             {t('appliances.report')}
           </Button>
         </span>
