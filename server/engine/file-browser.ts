@@ -350,8 +350,13 @@ function streamOf(node: FsNode, { begin, check, stallMs, release }: StreamOption
   const next = async (): Promise<Buffer | null> => {
     if (at >= node.sizeBytes) return null
     begin()
-    const piece = await node.read(at, Math.min(PIECE_BYTES, node.sizeBytes - at))
-    check()
+    let piece: Buffer
+    try {
+      piece = await node.read(at, Math.min(PIECE_BYTES, node.sizeBytes - at))
+    } finally {
+      // Of a disk that was taken away because its guest starts, this is why the reading failed.
+      check()
+    }
     if (piece.length === 0) throw new EngineError('unreadable', 'The file ends before its size.')
     at += piece.length
     return piece
