@@ -144,9 +144,13 @@ export interface BlockNode {
 /** The format nodes of a QEMU by the file they have on disk. */
 export async function nodesByFile(monitor: BlockMonitor): Promise<Map<string, BlockNode>> {
   const found = new Map<string, BlockNode>()
-  for (const node of Nodes.parse(await monitor.execute('query-named-block-nodes', { flat: true }))) {
+  const nodes = Nodes.parse(await monitor.execute('query-named-block-nodes', { flat: true }))
+  // Of a guest's disk, the node of the file is called after that of the format, with an `f` behind. Its name in the list
+  // is surely a plain path; that of the format is a `json:` text where the chain is not what the file's header says.
+  const paths = new Map(nodes.map((node) => [node['node-name'], node.file]))
+  for (const node of nodes) {
     if (node['node-name'] === undefined || (node.drv !== 'qcow2' && node.drv !== 'raw')) continue
-    found.set(node.file, {
+    found.set(paths.get(`${node['node-name']}f`) ?? node.file, {
       name: node['node-name'],
       virtualSizeBytes: node.image['virtual-size'],
       bitmaps: (node['dirty-bitmaps'] ?? []).flatMap(({ name, ...bitmap }) =>

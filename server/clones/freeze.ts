@@ -13,12 +13,13 @@ import { constants, existsSync } from 'node:fs'
 import { link, lstat, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { renameAbove } from '#server/storage/chain-headers.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import { MAX_CHAIN } from '#server/storage/layer-graph.ts'
 import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { emptyQcow2Bytes, writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
 import type { LayerDocument, VolumeDocument } from '#server/storage/volume-documents.ts'
-import { atOnce, type BaseDisk, type CloneContext, dropLayers } from './context.ts'
+import { atOnce, type BaseDisk, type CloneContext, dropLayers, toolUser } from './context.ts'
 
 export interface DiskOf {
   readonly device: string
@@ -85,8 +86,17 @@ export async function shareLayers(context: CloneContext, ids: readonly string[])
   atOnce(context, () => {
     for (const layer of due) context.volumes.changeLayer(layer.id, frozen(context, layer))
   })
-  for (const layer of due) await ownLayer(context, mustLayer(context, layer.id))
+  for (const { id } of due) {
+    const layer = mustLayer(context, id)
+    await ownLayer(context, layer)
+    await tellAbove(context, layer)
+  }
 }
+
+/** A guest that has them open is told of when it has ended (`forgetOldNames`). */
+const tellAbove = (context: CloneContext, layer: LayerDocument) =>
+  renameAbove(context, layer, (above) => toolUser(context, above.uid))
+
 const isPrivate = (context: CloneContext, layer: LayerDocument) => layer.file !== sharedPath(context, layer).file
 
 const syncAll = async (paths: readonly string[]): Promise<void> => {
@@ -210,16 +220,24 @@ export const basesOf = (context: CloneContext, disks: readonly DiskOf[]): BaseDi
   disks.map(({ device, volume }) => baseOf(device, mustLayer(context, volume.head)))
 
 /** Names that disk files of a VM that is off had before they became bases, which its QEMU still knew them by. */
-export async function forgetOldNames({ data, volumes, pools }: CloneContext, vmId: string): Promise<void> {
-  const known = new Set(
-    volumes.layers().flatMap((layer) => (pools.get(layer.poolId) === null ? [] : volumes.pathOf(layer))),
+export async function forgetOldNames(context: CloneContext, vmId: string): Promise<void> {
+  const { data, volumes, pools } = context
+  const known = new Map(
+    volumes
+      .layers()
+      .flatMap((layer) => (pools.get(layer.poolId) === null ? [] : [[volumes.pathOf(layer), layer] as const])),
   )
   for (const name of await readdir(data.vmDir(vmId)).catch(() => [])) {
     const path = join(data.vmDir(vmId), name)
     if (extname(name) !== '.qcow2' || path === data.nvram(vmId) || known.has(path)) continue
     const facts = await lstat(path).catch(() => null)
     // The file itself has another name, so nothing is lost.
-    if (facts?.isFile() && facts.nlink > 1) await rm(path, { force: true })
+    if (!facts?.isFile() || facts.nlink < 2) continue
+    for (const [present, layer] of known) {
+      const same = layer.poolId === LOCAL_POOL_ID ? await stat(present).catch(() => null) : null
+      if (same?.ino === facts.ino) await tellAbove(context, layer)
+    }
+    await rm(path, { force: true })
   }
 }
 

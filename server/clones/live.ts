@@ -16,7 +16,6 @@ import { QmpCommandError } from '#server/qmp/errors.ts'
 import { type FreezeMark, thaw, whileFrozen } from '#server/snapshots/freeze.ts'
 import {
   dropNode,
-  formatNodeOf,
   jobFailure,
   listJobs,
   listNodes,
@@ -29,6 +28,7 @@ import { syncDir } from '#server/storage/dirs.ts'
 import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
+import { formatNodeOf } from '#server/vm/block/find-node.ts'
 import { overlayArguments } from '#server/vm/block/overlay.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import { atOnce, type BaseDisk, type CloneContext, dropLayers, type TpmFile } from './context.ts'

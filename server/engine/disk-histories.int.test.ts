@@ -212,6 +212,7 @@ async function history(kind: 'disk' | 'memory', seed: number): Promise<void> {
 
 test.each([
   ['disk', SEED || 1],
+  ['disk', SEED || 2],
   ['memory', SEED || 3],
 ] as const)(
   'any order of writes, %s snapshots, clones, backups and growth keeps every byte (seed %i)',

@@ -11,10 +11,11 @@ import type { ToolUser } from '#server/storage/sandbox.ts'
 import type { VolumeDocument } from '#server/storage/volume-documents.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import type { Store } from '#server/store/types.ts'
+import { formatNodeOf } from '#server/vm/block/find-node.ts'
 import type { MemoryLoad, Supervisor } from '#server/vm/types.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import type { SnapshotRecords } from './documents.ts'
-import { formatNodeOf, listNodes } from './live.ts'
+import { listNodes } from './live.ts'
 import type { SideFiles } from './side-files.ts'
 
 export interface SnapshotVm {

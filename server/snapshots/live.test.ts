@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type BlockNode, formatNodeOf, memoryBytesOf, overlayNode } from './live.ts'
+import { formatNodeOf } from '#server/vm/block/find-node.ts'
+import { type BlockNode, memoryBytesOf, overlayNode } from './live.ts'
 
 const node = (name: string, drv: string, file: string): BlockNode => ({ 'node-name': name, drv, file, ro: false })
 

@@ -130,17 +130,6 @@ export async function listNodes(guest: SnapshotGuest): Promise<BlockNode[]> {
   return Nodes.parse(await guest.ask('query-named-block-nodes', { flat: true }))
 }
 
-/**
- * The node that gives a file its format. Every file node is called after it, with an `f` behind (`spec/ids.ts`,
- * `overlayNode`); its name in QEMU's list is the only one that is surely a plain path.
- */
-export function formatNodeOf(nodes: readonly BlockNode[], path: string): string | null {
-  const file = nodes.find((node) => node.file === path && ['file', 'host_device'].includes(node.drv))
-  if (file === undefined || !/\.?f$/.test(file['node-name'])) return null
-  const name = file['node-name'].replace(/\.?f$/, '')
-  return nodes.some((node) => node['node-name'] === name && node.drv !== 'file') ? name : null
-}
-
 /** Nodes begun for a device by snapshots: `disk0.s1a2b3c4d`; QEMU takes at most 31 bytes. */
 export const overlayNode = (device: string, layerId: string): string => `${device.slice(0, 20)}.s${layerId.slice(-8)}`
 

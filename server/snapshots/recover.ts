@@ -5,6 +5,8 @@
  * QEMU outlives the dashboard: a job it was given goes on and is found here by its name (`jobIdOf`), seen through and
  * dismissed. What it has open counts, whatever is on record.
  */
+
+import { formatNodeOf } from '#server/vm/block/find-node.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import { hasNvram, NVRAM_NODE, rememberPlan, type SnapshotContext, type SnapshotVm } from './context.ts'
 import { markIncomplete, takeOverlays } from './create.ts'
@@ -14,7 +16,6 @@ import {
   afterFailedLoad,
   deleteTag,
   dropNode,
-  formatNodeOf,
   jobIdOf,
   listJobs,
   listNodes,

@@ -8,8 +8,10 @@
  *                   which is why the snapshot is marked first (`deleting`). It can be interrupted anywhere and repeated.
  */
 import { EngineError } from '#server/engine/errors.ts'
+import { renameAbove } from '#server/storage/chain-headers.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
 import { allocatedBytes } from '#server/storage/volumes.ts'
+import { formatNodeOf } from '#server/vm/block/find-node.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import {
   hasNvram,
@@ -23,7 +25,7 @@ import {
 } from './context.ts'
 import { insideFiles } from './create.ts'
 import { type SnapshotDocument, tagOf } from './documents.ts'
-import { deleteTag, formatNodeOf, jobFailure, jobIdOf, listNodes, mergeLive } from './live.ts'
+import { deleteTag, jobFailure, jobIdOf, listNodes, mergeLive } from './live.ts'
 
 const WHAT = 'Deleting the snapshot'
 const LOOK_MS = 500
@@ -200,7 +202,7 @@ async function mergeInGuest(
     (stopped) => context.records.setPlace(vm.id, { stopped }),
     { onProgress, signal },
   )
-  await renameAbove(
+  await tellAbove(
     merge,
     nodes.map(({ file }) => file),
   )
@@ -231,20 +233,9 @@ async function mergeFiles(
     clearInterval(timer)
   }
   replaceLayer(merge)
-  await renameAbove(merge, [])
+  await tellAbove(merge)
   await volumes.collect()
 }
 
-/** For those who look with qemu-img alone: layers that stood on the one that went say so in their header. */
-async function renameAbove({ context, base }: LayerMerge, open: readonly string[]): Promise<void> {
-  const { volumes, qemuImg, warn } = context
-  const backing = { path: volumes.pathOf(base), format: base.format }
-  for (const above of volumes.childrenOf(base.id)) {
-    const path = volumes.pathOf(above)
-    // QEMU has written it itself, in those it has open.
-    if (open.includes(path)) continue
-    await qemuImg
-      .renameBacking(path, backing, { user: toolUser(context, above.uid) })
-      .catch((error: unknown) => warn(`The header of ${above.file} still names a layer that is gone.`, error))
-  }
-}
+const tellAbove = ({ context, base }: LayerMerge, open?: readonly string[]) =>
+  renameAbove(context, base, (layer) => toolUser(context, layer.uid), open)

@@ -17,6 +17,7 @@ import { stat } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { GIB } from '#lib/units.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { renameAbove } from './chain-headers.ts'
 import type { DiskFormat } from './chain-node.ts'
 import { directFiles, type LayerFiles } from './layer-files.ts'
 import { createLayerGraph, MAX_CHAIN } from './layer-graph.ts'
@@ -108,6 +109,11 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     if (pools.get(layer.poolId) !== null) await filesOf(layer.poolId).remove(pathOf(layer))
   }
 
+  const tellAbove = (layer: LayerDocument) =>
+    renameAbove({ volumes: { pathOf, childrenOf }, qemuImg, warn: deps.warn }, layer, ({ uid }) =>
+      uid === null ? null : { uid, readersGid },
+    )
+
   /** Gives a layer's file a name among the layers, a new owner, and takes the old name away. */
   const settle = async (layer: LayerDocument, uid: number | null): Promise<void> => {
     const pool = pools.require(layer.poolId)
@@ -116,8 +122,10 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     const target = join(pools.layersDirOf(pool), `${layer.id}.${layer.format}`)
     await files.link(path, target)
     await files.own(target, uid)
-    setLayer({ ...layer, file: relative(pools.rootOf(pool), target), uid })
-    if (path !== target) await files.remove(path)
+    const settled = setLayer({ ...layer, file: relative(pools.rootOf(pool), target), uid })
+    if (path === target) return
+    await tellAbove(settled)
+    await files.remove(path)
   }
 
   const dropLayer = async (id: string): Promise<void> => {
@@ -379,7 +387,9 @@ export function createVolumes(deps: VolumesDeps): Volumes {
       const files = filesOf(layer.poolId)
       await files.link(path, target)
       await files.open(target, readersGid)
-      return setLayer({ ...layer, file: relative(pools.rootOf(pool), target), uid: null })
+      const shared = setLayer({ ...layer, file: relative(pools.rootOf(pool), target), uid: null })
+      if (path !== target) await tellAbove(shared)
+      return shared
     },
     async handOver(id, uid) {
       const volume = requireVolume(id)

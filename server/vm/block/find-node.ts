@@ -51,9 +51,24 @@ export async function listNodes(work: GuestWork): Promise<BlockNode[]> {
   return Nodes.parse(await work.ask('query-named-block-nodes', { flat: true }))
 }
 
+/**
+ * The node that gives a file its format. Every file node is called after it, with an `f` behind (`spec/ids.ts`,
+ * `overlayNode` of snapshots); its name in QEMU's list is the only one that is surely a plain path.
+ */
+export function formatNodeOf(
+  nodes: readonly Pick<BlockNode, 'node-name' | 'drv' | 'file'>[],
+  path: string,
+): string | null {
+  const file = nodes.find((node) => node.file === path && ['file', 'host_device'].includes(node.drv))
+  if (file === undefined || !/\.?f$/.test(file['node-name'])) return null
+  const name = file['node-name'].replace(/\.?f$/, '')
+  return nodes.some((node) => node['node-name'] === name && node.drv !== 'file') ? name : null
+}
+
 /** The format node that has the file open directly; null when none has. Pure. */
-export function nodeOfFile(nodes: readonly BlockNode[], path: string): BlockNode | null {
-  return nodes.find(({ drv, file }) => file === path && (drv === 'qcow2' || drv === 'raw')) ?? null
+function nodeOfFile(nodes: readonly BlockNode[], path: string): BlockNode | null {
+  const name = formatNodeOf(nodes, path)
+  return nodes.find((node) => node['node-name'] === name) ?? null
 }
 
 /** @throws EngineError conflict when QEMU does not have the file open; QmpError */
