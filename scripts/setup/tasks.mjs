@@ -19,6 +19,8 @@ function environment({ root, runtime }, extra = {}) {
     ...process.env,
     PATH: path.join(delimiter),
     NEXT_TELEMETRY_DISABLED: '1',
+    // A third of a start goes into stripping types and compiling what did not change since the last one.
+    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, '.cache/node'),
     ...(browser && { GUESTDECK_CHROMIUM: browser }),
     ...extra,
   }
