@@ -216,7 +216,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     const record = records.get(vmId)
     if (record !== null) announcer.definitionChanged(record, false)
   })
-  const usage = createUsage(volumes, layerFiles, (id) => USABLE_POOL.has(health.view(id).state))
+  const usage = createUsage(
+    volumes,
+    layerFiles,
+    (id) => USABLE_POOL.has(health.view(id).state),
+    (id) => void hub.publish('pool', id, null),
+  )
   const volumeLocks = createVolumeLocks()
   const volumeWork = createVolumeWork({
     ...{ pools, volumes, health, usage, qemuImg, jobs, journal, warn, busy, supervisor },
@@ -549,7 +554,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     } catch {
       // The disk is still full, which was said.
     }
-  }, REFRESH_MS)
+  }, deps.poolTimes?.refreshMs ?? REFRESH_MS)
   refresh.unref()
   const lookedInside = inspectOld(library, inspector, looking.signal, warn)
   health.onChange((id) => void hub.publish('pool', id, null))

@@ -73,6 +73,6 @@ export interface EngineDeps {
   /** Clock of schedules and leases, and how often leases are looked at; only tests set them. */
   readonly labClock?: LabClock
   readonly labTimes?: LabTimes
-  /** How often pools are looked at and how long a look may take, milliseconds; for tests. */
-  readonly poolTimes?: { readonly everyMs?: number; readonly lookMs?: number }
+  /** How often pools and files are looked at and how long a look at a pool may take, milliseconds; for tests. */
+  readonly poolTimes?: { readonly everyMs?: number; readonly lookMs?: number; readonly refreshMs?: number }
 }

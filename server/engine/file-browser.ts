@@ -72,12 +72,19 @@ interface Session {
   readonly parts: readonly Part[]
   users: number
   timer: NodeJS.Timeout | null
+  /** Closed because somebody began to write: whoever reads on learns that, and not that the disk is gone. */
+  isEnded: boolean
+}
+interface Opened {
+  readonly session: Promise<Session>
+  /** Of whoever opened it; it is about the bytes, not about the person. */
+  readonly check: FileSource['check']
 }
 
 export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
   const keepMs = deps.times?.keepMs ?? KEEP_MS
   const stallMs = deps.times?.stallMs ?? STALL_MS
-  const sessions = new Map<string, Promise<Session>>()
+  const sessions = new Map<string, Opened>()
   /** Keys of what is open, by VM. */
   const ofVm = new Map<string, Set<string>>()
   const closing = new AbortController()
@@ -85,8 +92,9 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
   const end = async (key: string): Promise<void> => {
     const opened = sessions.get(key)
     sessions.delete(key)
-    const session = await opened?.catch(() => null)
+    const session = await opened?.session.catch(() => null)
     if (session == null) return
+    session.isEnded = true
     if (session.timer !== null) clearTimeout(session.timer)
     await session.disk.close()
   }
@@ -96,7 +104,7 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
     const disk = await deps.disks.open(source, signal)
     try {
       const bytes = within(cached(disk), { maxBytes: MAX_READ_BYTES, maxReads: MAX_READS }, signal)
-      return { disk, bytes, parts: await readParts(bytes), users: 0, timer: null }
+      return { disk, bytes, parts: await readParts(bytes), users: 0, timer: null, isEnded: false }
     } catch (error) {
       await disk.close()
       throw error
@@ -107,7 +115,7 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
   const makeRoom = async (): Promise<void> => {
     if (sessions.size < MAX_OPEN) return
     for (const [key, opened] of sessions) {
-      const session = await opened.catch(() => null)
+      const session = await opened.session.catch(() => null)
       if (session === null || session.users === 0) return end(key)
     }
     throw new EngineError('busy', 'Files of several disks are being looked at just now. Try again in a moment.')
@@ -119,16 +127,16 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
     let opened = sessions.get(source.key)
     if (opened === undefined) {
       await makeRoom()
-      opened = sessions.get(source.key) ?? openSession(source)
+      opened = sessions.get(source.key) ?? { session: openSession(source), check: source.check }
       sessions.set(source.key, opened)
       if (source.vmId !== null) {
         const keys = ofVm.get(source.vmId) ?? new Set()
         ofVm.set(source.vmId, keys.add(source.key))
       }
       // A failure is not remembered.
-      opened.catch(() => sessions.delete(source.key))
+      opened.session.catch(() => sessions.delete(source.key))
     }
-    const session = await opened
+    const session = await opened.session
     session.users += 1
     if (session.timer !== null) clearTimeout(session.timer)
     session.timer = null
@@ -158,11 +166,16 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
       return result
     } catch (error) {
       forgetWhenChanged(source)
+      assertOpen(session)
       if (error instanceof Unreadable) throw new EngineError('unreadable', error.message)
       if (error instanceof RangeError)
         throw new EngineError('unreadable', 'This file system is damaged.', { cause: error })
       throw error
     }
+  }
+  /** @throws EngineError wrong_state */
+  const assertOpen = ({ isEnded }: Session): void => {
+    if (isEnded) throw new EngineError('wrong_state', 'The VM was worked on meanwhile. Look again.')
   }
   /** @throws EngineError when somebody writes: what was read before is worth nothing then */
   const forgetWhenChanged = (source: FileSource): void => {
@@ -246,7 +259,11 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
         }
         deps.note(caller, source, name, shownText(pathOf(steps)))
         const begin = () => session.bytes.begin(AbortSignal.any([closing.signal, AbortSignal.timeout(OPEN_MS)]))
-        return { ...file, body: streamOf(node, { begin, check: source.check, stallMs, release }) }
+        const check = () => {
+          source.check()
+          assertOpen(session)
+        }
+        return { ...file, body: streamOf(node, { begin, check, stallMs, release }) }
       } catch (error) {
         release()
         throw error
@@ -254,14 +271,27 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
     },
 
     vmChanged(vmId) {
-      for (const key of ofVm.get(vmId) ?? []) void end(key)
-      ofVm.delete(vmId)
+      for (const key of ofVm.get(vmId) ?? []) {
+        // News of a VM also come when it is off and left alone, and snapshots hold still while it runs.
+        if (isStill(sessions.get(key))) continue
+        ofVm.get(vmId)?.delete(key)
+        void end(key)
+      }
     },
 
     async close() {
       closing.abort(new Error('closing'))
       await Promise.all([...sessions.keys()].map(end))
     },
+  }
+}
+
+function isStill(opened: Opened | undefined): boolean {
+  try {
+    opened?.check()
+    return opened !== undefined
+  } catch {
+    return false
   }
 }
 

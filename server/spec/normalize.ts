@@ -178,7 +178,7 @@ function checkKeptDisks(before: VmSpec, after: VmSpec): SpecProblem[] {
         })
       if (drive.sizeGiB < old.sizeGiB)
         problems.push({
-          code: 'bad_input',
+          code: 'conflict',
           field: `disks.${index}.sizeGiB`,
           message: `A disk cannot shrink: it has ${old.sizeGiB} GiB.`,
         })

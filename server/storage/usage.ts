@@ -18,9 +18,12 @@ export function createUsage(
   volumes: Pick<Volumes, 'layers' | 'pathOf'>,
   filesOf: (poolId: string) => LayerFiles,
   isUsable: (poolId: string) => boolean,
+  /** What files of a pool take, or whether they are there, is another than it was. */
+  onChange: (poolId: string) => void,
 ): Usage {
   const known = new Map<string, { size: FileSize | null }>()
-  const running = new Map<string, Promise<void>>()
+  /** Looks under way, and the one that whoever asks meanwhile waits for: it may be about a file that is new. */
+  const running = new Map<string, { now: Promise<void>; next: Promise<void> | null }>()
 
   const look = async (poolId: string): Promise<void> => {
     if (!isUsable(poolId)) return
@@ -30,21 +33,35 @@ export function createUsage(
     const sizes = await filesOf(poolId).sizes([...paths.keys()])
     const alive = new Set(volumes.layers().map(({ id }) => id))
     for (const id of known.keys()) if (!alive.has(id)) known.delete(id)
-    for (const [path, { id }] of paths) known.set(id, { size: sizes.get(path) ?? null })
+    let isOther = false
+    for (const [path, { id }] of paths) {
+      const size = sizes.get(path) ?? null
+      isOther ||= known.get(id)?.size?.allocatedBytes !== size?.allocatedBytes
+      known.set(id, { size })
+    }
+    if (isOther) onChange(poolId)
+  }
+  const begin = (poolId: string): Promise<void> => {
+    const entry = {
+      now: look(poolId)
+        .catch(() => {})
+        .finally(() => {
+          if (entry.next === null) running.delete(poolId)
+        }),
+      next: null as Promise<void> | null,
+    }
+    running.set(poolId, entry)
+    return entry.now
   }
 
   return {
     of: (layerId) => known.get(layerId) ?? null,
     forget: (layerId) => known.delete(layerId),
     refresh(poolId) {
-      let one = running.get(poolId)
-      if (one === undefined) {
-        one = look(poolId)
-          .catch(() => {})
-          .finally(() => running.delete(poolId))
-        running.set(poolId, one)
-      }
-      return one
+      const under = running.get(poolId)
+      if (under === undefined) return begin(poolId)
+      under.next ??= under.now.then(() => begin(poolId))
+      return under.next
     },
   }
 }

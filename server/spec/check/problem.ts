@@ -5,7 +5,7 @@ import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import type { CompileProblem } from '../types.ts'
 
 export interface SpecProblem extends CompileProblem {
-  readonly code: Extract<ErrorCode, 'bad_input' | 'image_missing'>
+  readonly code: Extract<ErrorCode, 'bad_input' | 'conflict' | 'image_missing'>
 }
 
 export const bad = (field: string, message: string): SpecProblem => ({ code: 'bad_input', field, message })
