@@ -1,12 +1,27 @@
 'use client'
-import { Copy, Ellipsis, Layers, Monitor, Pause, Play, Power, PowerOff, RotateCcw, Trash2 } from 'lucide-react'
+import {
+  Copy,
+  Ellipsis,
+  FolderInput,
+  Layers,
+  Monitor,
+  Pause,
+  Play,
+  Power,
+  PowerOff,
+  RotateCcw,
+  Share2,
+  Trash2,
+} from 'lucide-react'
 import dynamic from 'next/dynamic'
 import { useRouter } from 'next/navigation'
 import { type ReactNode, useState } from 'react'
+import { useMayNotVm } from '#components/access/use-may-vm.ts'
 import { Button, type ButtonSize, IconButton } from '#components/ui/button.tsx'
 import { Menu, type MenuItem } from '#components/ui/menu.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { useCan } from '#lib/client/session.ts'
+import { access } from '#lib/i18n/messages/en/access.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { clones } from '#lib/i18n/messages/en/clones.ts'
 import { vm as messages } from '#lib/i18n/messages/en/vm.ts'
@@ -18,6 +33,11 @@ import { useTemplate } from './use-template.ts'
 import { useVmActions } from './use-vm-actions.ts'
 
 const CloneDialog = dynamic(() => import('./clone-dialog.tsx').then((m) => m.CloneDialog), { ssr: false })
+
+const ShareDialog = dynamic(() => import('#components/access/share-dialog.tsx').then((m) => m.ShareDialog), {
+  ssr: false,
+})
+const MoveDialog = dynamic(() => import('#components/access/move-dialog.tsx').then((m) => m.MoveDialog), { ssr: false })
 
 const ICON: Record<PowerAction, ReactNode> = {
   start: <Play size={14} aria-hidden="true" />,
@@ -89,7 +109,10 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
   const tClones = useT(clones)
   const template = useTemplate()
   const mayCreate = useCan('vm.create')
-  const [cloning, setCloning] = useState(false)
+  const [dialog, setDialog] = useState<'clone' | 'share' | 'move' | null>(null)
+  const tAccess = useT(access)
+  const mayNotShare = useMayNotVm(vm, 'share.manage') === null ? null : tAccess('share.mayNot')
+  const shared = { kind: 'vm', id: vm.id, name: vm.name } as const
   const items: MenuItem[] = [
     {
       id: 'console',
@@ -112,7 +135,7 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
       id: 'clone',
       label: tClones(vm.template === undefined ? 'action' : 'newFromTemplate'),
       icon: <Copy size={14} />,
-      onSelect: () => setCloning(true),
+      onSelect: () => setDialog('clone'),
       disabledReason: mayCreate ? null : t('notAllowed'),
     },
     {
@@ -123,6 +146,21 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
       disabledReason: vm.actions.change?.reason ?? vm.actions.delete?.reason,
     },
     { kind: 'separator', id: 's3' },
+    {
+      id: 'share',
+      label: tAccess('share.actionMore'),
+      icon: <Share2 size={14} />,
+      onSelect: () => setDialog('share'),
+      disabledReason: mayNotShare,
+    },
+    {
+      id: 'move',
+      label: tAccess('move.action'),
+      icon: <FolderInput size={14} />,
+      onSelect: () => setDialog('move'),
+      disabledReason: mayNotShare,
+    },
+    { kind: 'separator', id: 's4' },
     {
       id: 'delete',
       label: tVm('remove'),
@@ -137,7 +175,9 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
       <Menu label={tVm('more', { name: vm.name })} items={items} size={size} iconOnly defaultOpen>
         <Ellipsis size={16} aria-hidden="true" />
       </Menu>
-      {cloning && <CloneDialog vm={vm} onClose={() => setCloning(false)} />}
+      {dialog === 'clone' && <CloneDialog vm={vm} onClose={() => setDialog(null)} />}
+      {dialog === 'share' && <ShareDialog of={shared} onClose={() => setDialog(null)} />}
+      {dialog === 'move' && <MoveDialog of={shared} onClose={() => setDialog(null)} />}
     </>
   )
 }

@@ -51,6 +51,15 @@ type ReadOperation =
   | 'powerScheduleList'
   | 'bookingList'
   | 'activityVerify'
+  | 'projectList'
+  | 'projectView'
+  | 'directoryList'
+  | 'groupList'
+  | 'roleList'
+  | 'usageView'
+  | 'vmAccessView'
+  | 'imageAccessView'
+  | 'volumeAccessView'
 
 const read = <K extends ReadOperation>(id: K, input: CallInput<K>) =>
   queryOptions<CallOutput<K>>({
@@ -169,5 +178,13 @@ export const queries = {
     refetchInterval: fallbackMs,
     placeholderData: keepPreviousData,
   }),
+  /** How many VMs run in them changes without an event. */
+  projectList: () => ({ ...read('projectList', {}), refetchInterval: HOST_REFRESH_MS }),
+  projectView: (id: string) => ({ ...read('projectView', { params: { id } }), refetchInterval: HOST_REFRESH_MS }),
+  directory: () => ({ ...read('directoryList', {}), staleTime: 5_000 }),
+  groupList: () => read('groupList', {}),
+  roleList: () => ({ ...read('roleList', {}), staleTime: 60_000 }),
+  usage: () => ({ ...read('usageView', {}), refetchInterval: HOST_REFRESH_MS }),
+  access: (kind: 'vm' | 'image' | 'volume', id: string) => read(`${kind}AccessView`, { params: { id } }),
   activityList: (limit = 50) => read('activityList', { query: { limit } }),
 } as const

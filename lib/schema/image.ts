@@ -1,7 +1,7 @@
 /** Library images: installers and disks that VMs boot from. */
 import * as z from 'zod'
 import { ApplianceId } from './appliance.ts'
-import { ImageId, Instant, UserId, VmId } from './ids.ts'
+import { ImageId, Instant, ProjectId, UserId, VmId } from './ids.ts'
 import { GuestKind } from './vm-spec.ts'
 
 export const ImageKind = z.enum(['iso', 'disk']).meta({ id: 'ImageKind' })
@@ -76,6 +76,8 @@ export const Image = z
     usedBy: z.array(z.strictObject({ id: VmId, name: z.string() })),
     addedBy: z.strictObject({ id: UserId, name: z.string() }),
     addedAt: Instant,
+    /** Absent in the common library, which is everybody's. */
+    project: z.strictObject({ id: ProjectId, name: z.string() }).optional(),
   })
   .meta({ id: 'Image' })
 export type Image = z.output<typeof Image>

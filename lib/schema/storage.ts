@@ -1,6 +1,6 @@
 /** Storage pools and the volumes in them. */
 import * as z from 'zod'
-import { ImageId, Instant, LayerId, PoolId, UserId, VmId, VolumeId } from './ids.ts'
+import { ImageId, Instant, LayerId, PoolId, ProjectId, UserId, VmId, VolumeId } from './ids.ts'
 
 /** What a pool may be used for. */
 export const PoolPurpose = z.enum(['disks', 'backups'])
@@ -155,6 +155,8 @@ export const Volume = z
     /** VM it was a disk of when it was put in the trash. */
     trashedFrom: z.string().nullable(),
     createdAt: Instant,
+    /** Whose it is, itself or by its VM. Absent where it is its owner's alone. */
+    project: z.strictObject({ id: ProjectId, name: z.string() }).optional(),
   })
   .meta({ id: 'Volume' })
 export type Volume = z.output<typeof Volume>

@@ -6,6 +6,7 @@ import { formatSearch, matchesSearch, parseSearch, SEARCH_KEYS, toggleFilter } f
 type Facts = Partial<Pick<Vm, 'name' | 'state' | 'stateDetail' | 'pending'>> & {
   tags?: string[]
   owner?: string
+  project?: string
   addresses?: string[]
   actual?: 'kvm' | 'tcg' | null
   guest?: string
@@ -18,6 +19,7 @@ const vm = ({ name = 'web-1', state = 'running', tags = [], owner = 'mara', ...r
     stateDetail: rest.stateDetail ?? null,
     pending: rest.pending ?? [],
     owner: { id: 'x', name: owner },
+    ...(rest.project !== undefined && { project: { id: 'p', name: rest.project } }),
     accelerator: { actual: rest.actual === undefined ? 'tcg' : rest.actual },
     spec: { description: 'The shop', tags, guest: rest.guest ?? 'linux' },
     live: { addresses: rest.addresses ?? [] },
@@ -53,6 +55,14 @@ test('several states mean any of them, several tags mean all of them', () => {
   expect(finds('state:off state:crashed')).toBe(false)
   expect(finds('tag:lab tag:db', { tags: ['lab', 'db'] })).toBe(true)
   expect(finds('tag:lab tag:db', { tags: ['lab'] })).toBe(false)
+})
+
+test('project: is one by name, and none is what belongs to no project', () => {
+  expect(finds('project:lab', { project: 'Lab' })).toBe(true)
+  expect(finds('project:lab', { project: 'Lab 2' })).toBe(false)
+  expect(finds('project:"lab 2" owner:mara', { project: 'Lab 2' })).toBe(true)
+  expect(finds('project:none')).toBe(true)
+  expect(finds('project:none', { project: 'Lab' })).toBe(false)
 })
 
 test('owner:me is the reader, and nobody when nobody is signed in', () => {

@@ -4,7 +4,7 @@
  */
 import type { Vm } from '../schema/vm-state.ts'
 
-export const SEARCH_KEYS = ['state', 'owner', 'tag', 'guest', 'accel', 'needs'] as const
+export const SEARCH_KEYS = ['state', 'owner', 'project', 'tag', 'guest', 'accel', 'needs'] as const
 export type SearchKey = (typeof SEARCH_KEYS)[number]
 
 export interface SearchTerm {
@@ -65,6 +65,7 @@ function holds(vm: Vm, { key, value }: SearchTerm, me: string | null): boolean {
         vm.spec.description,
         vm.spec.guest,
         vm.owner.name,
+        vm.project?.name ?? '',
         ...vm.spec.tags,
         ...(vm.live?.addresses ?? []),
       ].some((text) => text.toLowerCase().includes(value))
@@ -72,6 +73,9 @@ function holds(vm: Vm, { key, value }: SearchTerm, me: string | null): boolean {
       return vm.state.startsWith(value)
     case 'owner':
       return vm.owner.name.toLowerCase() === (value === 'me' ? me?.toLowerCase() : value)
+    // `none`: in no project.
+    case 'project':
+      return (vm.project?.name.toLowerCase() ?? 'none') === value
     case 'tag':
       return vm.spec.tags.some((tag) => tag.toLowerCase() === value)
     case 'guest':

@@ -10,6 +10,7 @@ export const VM_COLUMNS = [
   'memory',
   'address',
   'owner',
+  'project',
   'tags',
   'uptime',
 ] as const
@@ -42,6 +43,7 @@ const COMPARE: Record<VmColumn, (a: Vm, b: Vm) => number> = {
   memory: (a, b) => a.spec.memoryMiB - b.spec.memoryMiB,
   address: (a, b) => collator.compare(a.live?.addresses[0] ?? '\uffff', b.live?.addresses[0] ?? '\uffff'),
   owner: (a, b) => collator.compare(a.owner.name, b.owner.name),
+  project: (a, b) => collator.compare(a.project?.name ?? '\uffff', b.project?.name ?? '\uffff'),
   tags: (a, b) => collator.compare(a.spec.tags.join(' ') || '\uffff', b.spec.tags.join(' ') || '\uffff'),
   // Longest up first when ascending by start; what is off has no uptime and comes last.
   uptime: (a, b) => Number(isOn(b)) - Number(isOn(a)) || a.since.localeCompare(b.since),

@@ -4,7 +4,7 @@
  * Start: `open` prepares directories, loads documents, adopts running guests, sweeps what a crash left, then (on the
  * first start after the host booted) starts what should run. Stop: `close` lets go of guests without stopping them.
  */
-import { may } from '#lib/auth/privileges.ts'
+import { may, type ObjectKind } from '#lib/auth/privileges.ts'
 import { ProjectId } from '#lib/schema/ids.ts'
 import type { Job } from '#lib/schema/job.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
@@ -130,6 +130,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const people = createPeople(store, access, () => views.invalidate())
   const { name: userName, person } = people
 
+  const projectOf = (kind: ObjectKind, id: string) => {
+    const project = access.projects.get(access.projectOf(kind, id) ?? '')
+    return project === undefined ? null : { id: ProjectId.parse(project.id), name: project.name }
+  }
   const views = createVmViews({
     supervisor,
     rooms: deps.rooms,
@@ -139,10 +143,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     pause: (vmId) => pauses.of(vmId),
     lineage: (vmId) => lineage.of(vmId),
     lab: (vmId) => lab.of(vmId),
-    projectOf(vmId) {
-      const project = access.projects.get(access.projectOf('vm', vmId) ?? '')
-      return project === undefined ? null : { id: ProjectId.parse(project.id), name: project.name }
-    },
+    projectOf: (vmId) => projectOf('vm', vmId),
   })
   access.onChange(() => views.invalidate())
   const unwatchVerdict = deps.accelerator.onChange(() => {
@@ -161,6 +162,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     store,
     readersGid: identity.readersGid,
     uses: uses.of,
+    projectOf: (id) => projectOf('image', id),
     warn,
     onChange(id, document) {
       if (document === null) hub.publish('image', id, null, undefined, { kind: 'gone' })
@@ -232,7 +234,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     ...{ store, pools, volumes, health, usage, work: volumeWork, locks: volumeLocks, trashDays: config.trashDays },
   })
   const storageViews = createStorageViews({
-    ...{ pools, volumes, health, usage, library, userName, trashDays: config.trashDays },
+    ...{ pools, volumes, health, usage, library, userName, projectOf, trashDays: config.trashDays },
     vm: (id) => records.get(id),
     runtime: (id) => supervisor.runtime(id),
     warnings: () => roomWatch.warnings(),

@@ -108,3 +108,22 @@ test('nobody gives away what is not theirs, nor more than they may', async () =>
   await mayView(ben, vm.id)
   await expect(mayView(ann, vm.id)).rejects.toMatchObject({ code: 'not_found' })
 })
+
+test('a VM, its disk and a free disk say which project they are of, to whoever sees them', async () => {
+  const project = await now.engine.projects.create(ann, { name: 'shelf', description: '', members: [] })
+  const disks = [{ device: 'disk', sizeGiB: 1 }]
+  const vm = await now.engine.vms.create(ann, {
+    ...VmSpecInput.parse({ ...spec('on the shelf'), disks }),
+    project: project.id,
+  })
+  const free = await now.engine.volumes.create(ann, { name: 'loose', sizeGiB: 1, format: 'qcow2' } as never)
+  const whose = async (id: string) =>
+    (await now.engine.volumes.list(ann)).items.find((disk) => disk.id === id || disk.vm?.id === id)?.project ?? null
+  const shelf = { id: project.id, name: 'shelf' }
+  expect(vm.project).toEqual(shelf)
+  expect(await whose(vm.id)).toEqual(shelf)
+  expect(await whose(free.id)).toBeNull()
+  await now.engine.objectAccess.update(ann, 'volume', free.id, { projectId: project.id } as never)
+  expect(await whose(free.id)).toEqual(shelf)
+  expect((await now.engine.projects.view(ann, project.id)).counts).toMatchObject({ vms: 1, volumes: 1 })
+})

@@ -33,6 +33,7 @@ export interface StorageViewDeps {
   /** Why its disks stopped a guest. */
   readonly pause: (vmId: string) => DiskPause | null
   readonly userName: (id: string) => string
+  readonly projectOf: (kind: 'vm' | 'volume', id: string) => Volume['project'] | null
   readonly trashDays: number
 }
 
@@ -90,6 +91,7 @@ export function createStorageViews(deps: StorageViewDeps): StorageViews {
     sums: ReturnType<typeof sumVolumes>,
   ) => {
     const sum = sums.get(volume.id)
+    const project = volume.vm === null ? deps.projectOf('volume', volume.id) : deps.projectOf('vm', volume.vm.id)
     const trashedMs = volume.trashedAt === null ? null : Date.parse(volume.trashedAt)
     return {
       id: VolumeId.parse(volume.id),
@@ -111,6 +113,7 @@ export function createStorageViews(deps: StorageViewDeps): StorageViews {
       goesAt: trashedMs === null ? null : new Date(trashedMs + deps.trashDays * DAY_MS).toISOString(),
       trashedFrom: volume.trashedAt === null ? null : (volume.trashedFrom ?? null),
       createdAt: volume.createdAt,
+      ...(project && { project }),
     } satisfies Volume
   }
   const sumAll = (layers: Map<string, LayerDocument>) =>

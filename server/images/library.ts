@@ -28,6 +28,8 @@ export interface ImageUse {
 }
 
 export interface LibraryDeps {
+  /** Null: it is in the common library. */
+  readonly projectOf?: (id: string) => NonNullable<Image['project']> | null
   readonly data: DataPaths
   readonly store: Store
   /** Group of image readers; null when guests share our user. */
@@ -149,6 +151,7 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
     isPresent: (id) => present.get(id) ?? false,
     filePath,
     view(document, canSee) {
+      const project = deps.projectOf?.(document.id) ?? null
       return {
         id: ImageId.parse(document.id),
         name: document.name,
@@ -175,6 +178,7 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
           .map((use) => ({ id: VmId.parse(use.id), name: use.name })),
         addedBy: { id: UserId.parse(document.addedBy.id), name: document.addedBy.name },
         addedAt: document.addedAt,
+        ...(project !== null && { project }),
       }
     },
     async refresh() {

@@ -3,6 +3,8 @@ import {
   CalendarClock,
   CircuitBoard,
   Disc3,
+  FolderKanban,
+  Gauge,
   HardDrive,
   LayoutGrid,
   type LucideIcon,
@@ -13,7 +15,18 @@ import {
 import { paths } from '#lib/paths.ts'
 
 export interface NavItem {
-  readonly id: 'overview' | 'vms' | 'images' | 'storage' | 'backups' | 'lab' | 'host' | 'people' | 'activity'
+  readonly id:
+    | 'overview'
+    | 'vms'
+    | 'images'
+    | 'storage'
+    | 'backups'
+    | 'lab'
+    | 'projects'
+    | 'usage'
+    | 'host'
+    | 'people'
+    | 'activity'
   readonly href: string
   readonly icon: LucideIcon
   /** Second key of its `g` shortcut. */
@@ -28,6 +41,8 @@ export const NAV: readonly NavItem[] = [
   { id: 'storage', href: paths.storage(), icon: HardDrive, key: 's' },
   { id: 'backups', href: paths.backups(), icon: Archive, key: 'b' },
   { id: 'lab', href: paths.lab(), icon: CalendarClock, key: 'l' },
+  { id: 'projects', href: paths.projects(), icon: FolderKanban, key: 'r' },
+  { id: 'usage', href: paths.usage(), icon: Gauge, key: 'u' },
   { id: 'host', href: paths.host(), icon: CircuitBoard, key: 'h' },
   { id: 'people', href: paths.people(), icon: Users, key: 'p' },
   { id: 'activity', href: paths.activity(), icon: ScrollText, key: 'a' },

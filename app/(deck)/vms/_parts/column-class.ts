@@ -11,6 +11,7 @@ export const COLUMN_CLASS: Record<VmColumn, string> = {
   address: 'w-28 max-lg:hidden',
   // Among one's own VMs it is always the same name: the first to give way.
   owner: 'w-20 max-[84rem]:hidden',
+  project: 'w-24 max-[84rem]:hidden',
   tags: 'w-28 max-xl:hidden',
   uptime: 'w-20 max-lg:hidden',
 }

@@ -18,6 +18,7 @@ import { paths } from '#lib/paths.ts'
 import { matchesSearch, parseSearch } from '#lib/vm/search.ts'
 import { sortVms } from '#lib/vm/sort.ts'
 import { ColumnsMenu, useColumns } from './columns.tsx'
+import { ProjectFilter } from './project-filter.tsx'
 import { useListState } from './use-list-state.ts'
 import { VmTable } from './vm-table.tsx'
 
@@ -166,6 +167,7 @@ export function VmListScreen() {
                 )
               })}
             </fieldset>
+            <ProjectFilter text={text} onText={search} />
             <div className="ms-auto flex items-center gap-1">
               {state.view === 'table' && <ColumnsMenu columns={columns} onColumns={setColumns} />}
               <fieldset aria-label={t('view')} className="flex items-center gap-0.5">

@@ -1,6 +1,7 @@
 'use client'
 import NextLink from 'next/link'
 import { memo, type ReactNode } from 'react'
+import { Link } from '#components/nav/link.tsx'
 import { Elapsed } from '#components/text/time.tsx'
 import { badgeClass } from '#components/ui/badge.tsx'
 import { Checkbox } from '#components/ui/choice.tsx'
@@ -103,6 +104,8 @@ function Cell({ vm, column }: { readonly vm: Vm; readonly column: VmColumn }): R
       )
     case 'owner':
       return vm.owner.name
+    case 'project':
+      return vm.project === undefined ? <Absent /> : <Link href={paths.project(vm.project.id)}>{vm.project.name}</Link>
     case 'tags':
       return spec.tags.length > 0 ? (
         <span className="flex gap-1 overflow-hidden">
@@ -137,6 +140,12 @@ function NameCell({ vm }: { readonly vm: Vm }) {
           {vm.name}
         </NextLink>
         <LineageBadges vm={vm} />
+        {vm.project !== undefined && (
+          <span className="max-w-28 shrink-0 truncate text-faint text-sm max-md:hidden min-[84rem]:hidden">
+            <span className="sr-only">{t('inProject', { name: vm.project.name })}</span>
+            <span aria-hidden="true">{vm.project.name}</span>
+          </span>
+        )}
         {vm.pending.length > 0 && (
           <span className="flex shrink-0" data-tip={t('pendingMark')}>
             <MarkIcon mark="attention" className="size-2.5" />
@@ -149,6 +158,8 @@ function NameCell({ vm }: { readonly vm: Vm }) {
         <span className="truncate">
           {tApp(`state.${vm.state}`)} · {formatMiB(vm.spec.memoryMiB, locale)}
           {vm.live?.addresses[0] && ` · ${vm.live.addresses[0]}`}
+          {` · ${vm.owner.name}`}
+          {vm.project && ` · ${vm.project.name}`}
         </span>
       </span>
     </span>

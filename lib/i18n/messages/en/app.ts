@@ -13,6 +13,8 @@ export const app = defineMessages('app', {
     storage: 'Storage',
     backups: 'Backups',
     lab: 'Lab',
+    projects: 'Projects',
+    usage: 'Usage',
     host: 'Host',
     people: 'People',
     activity: 'Activity',
@@ -116,6 +118,7 @@ export const app = defineMessages('app', {
   goes: 'What goes',
   stays: 'What stays',
   notAllowed: 'Your role does not allow this.',
+  mayLook: 'You may look but not change.',
   list: {
     failed: 'This could not be loaded.',
     forbidden: 'Your role does not allow you to see this.',

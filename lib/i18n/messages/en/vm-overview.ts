@@ -95,6 +95,8 @@ export const vmOverview = defineMessages('vmOverview', {
   about: {
     title: 'About',
     owner: 'Owner',
+    project: 'Project',
+    noProject: 'none, its owner’s alone',
     created: 'Created',
     changed: 'Changed',
     id: 'Id',

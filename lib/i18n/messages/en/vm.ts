@@ -14,6 +14,8 @@ export const vm = defineMessages('vm', {
     activity: 'Activity',
   },
   since: 'for <time></time>',
+  ownedBy: 'of {name}',
+  ownedIn: 'of {name}, in <project>{project}</project>',
   accelerator: {
     kvm: 'KVM',
     tcg: 'TCG',

@@ -4,6 +4,7 @@ import NextLink from 'next/link'
 import { useRouter } from 'next/navigation'
 import { type ReactNode, useEffect } from 'react'
 import { Breadcrumbs } from '#components/nav/breadcrumbs.tsx'
+import { Link } from '#components/nav/link.tsx'
 import { LoadError } from '#components/nav/load-error.tsx'
 import { NotFound } from '#components/nav/not-found.tsx'
 import { Tabs } from '#components/nav/tabs.tsx'
@@ -24,6 +25,7 @@ import { queries } from '#lib/client/queries.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { vm as messages } from '#lib/i18n/messages/en/vm.ts'
 import { paths } from '#lib/paths.ts'
+import type { Vm } from '#lib/schema/vm-state.ts'
 
 /** Header, pending changes and tabs of one VM; the tab's own page inside. */
 export function VmFrame({ id, children }: { readonly id: string; readonly children: ReactNode }) {
@@ -77,6 +79,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
                   </span>
                   <AcceleratorBadge accelerator={vm.accelerator} />
                   <LineageBadges vm={vm} />
+                  <Whose vm={vm} />
                   {vm.stateDetail && vm.diskPause === undefined && (
                     <span className="basis-full text-dim">{vm.stateDetail}</span>
                   )}
@@ -114,5 +117,21 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
         </VmProvider>
       )}
     </>
+  )
+}
+
+/** Whose it is, and of which project. */
+function Whose({ vm }: { readonly vm: Vm }) {
+  const t = useT(messages)
+  return (
+    <span className="min-w-0 break-words text-faint">
+      {vm.project === undefined
+        ? t('ownedBy', { name: vm.owner.name })
+        : t.rich(
+            'ownedIn',
+            { project: (children) => <Link href={paths.project(vm.project?.id ?? '')}>{children}</Link> },
+            { name: vm.owner.name, project: vm.project.name },
+          )}
+    </span>
   )
 }

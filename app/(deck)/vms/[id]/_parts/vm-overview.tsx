@@ -1,6 +1,8 @@
 'use client'
 import dynamic from 'next/dynamic'
 import { useState } from 'react'
+import { useMayNotVm } from '#components/access/use-may-vm.ts'
+import { Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
 import { badgeClass } from '#components/ui/badge.tsx'
 import { Button } from '#components/ui/button.tsx'
@@ -9,15 +11,20 @@ import { Facts, Page, Section } from '#components/ui/page.tsx'
 import { useVm } from '#components/vm/vm-context.tsx'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { formatMiB } from '#lib/i18n/format.ts'
+import { access } from '#lib/i18n/messages/en/access.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { vm as vmMessages } from '#lib/i18n/messages/en/vm.ts'
 import { vmOverview as messages } from '#lib/i18n/messages/en/vm-overview.ts'
+import { paths } from '#lib/paths.ts'
 import { LastExit } from './last-exit.tsx'
 import { VmClones } from './vm-clones.tsx'
 import { VmDevices } from './vm-devices.tsx'
 import { VmNow } from './vm-now.tsx'
 import { VmSeed } from './vm-seed.tsx'
 
+const ShareDialog = dynamic(() => import('#components/access/share-dialog.tsx').then((m) => m.ShareDialog), {
+  ssr: false,
+})
 const SettingsDialog = dynamic(() => import('./settings-dialog.tsx').then((m) => m.SettingsDialog), { ssr: false })
 
 /** What the VM does now, how its last run ended, what it is made of, and the settings people change most. */
@@ -29,11 +36,30 @@ export function VmOverview() {
   const locale = useLocale()
   const [editing, setEditing] = useState(false)
   const { spec } = vm
+  const tAccess = useT(access)
+  const [sharing, setSharing] = useState(false)
+  const mayNotShare = useMayNotVm(vm, 'share.manage') === null ? null : tAccess('share.mayNot')
   const about = (
-    <Section title={t('about.title')}>
+    <Section
+      title={t('about.title')}
+      actions={
+        <Button size="sm" disabledReason={mayNotShare} onClick={() => setSharing(true)}>
+          {tAccess('share.action')}
+        </Button>
+      }
+    >
       <Facts
         facts={[
           { label: t('about.owner'), value: vm.owner.name },
+          {
+            label: t('about.project'),
+            value:
+              vm.project === undefined ? (
+                <span className="text-faint">{t('about.noProject')}</span>
+              ) : (
+                <Link href={paths.project(vm.project.id)}>{vm.project.name}</Link>
+              ),
+          },
           { label: t('about.created'), value: <Time at={vm.createdAt} /> },
           { label: t('about.changed'), value: <Time at={vm.updatedAt} /> },
           {
@@ -107,6 +133,7 @@ export function VmOverview() {
           {vm.live && about}
         </div>
       </div>
+      {sharing && <ShareDialog of={{ kind: 'vm', id: vm.id, name: vm.name }} onClose={() => setSharing(false)} />}
       {editing && <SettingsDialog vm={vm} onClose={() => setEditing(false)} />}
     </Page>
   )
