@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --json FILE] [--only power,images,fleet,proxy,page]`: Guestdeck against its peers and the physical
+ * `npm run bench [-- --json FILE] [--only power,images,images.upload,fleet,proxy,page]`: Guestdeck against its peers and the physical
  * limits, interleaved in one run, medians, `ratio` = ours / peer (lower is better). Needs root, because libvirt's
  * daemon is a system service; without it, rows without libvirt remain.
  */
@@ -20,7 +20,13 @@ const { values } = parseArgs({
   options: { json: { type: 'string' }, only: { type: 'string' } },
   allowPositionals: true,
 })
-const wanted = (name: string) => values.only === undefined || values.only.split(',').includes(name)
+const only = values.only?.split(',')
+const wanted = (name: string) => only?.some((part) => part === name || part.startsWith(`${name}.`)) ?? true
+/** Of a group whose parts can be run alone; empty: all of them. */
+const partsOf = (name: string) =>
+  only === undefined || only.includes(name)
+    ? []
+    : only.filter((part) => part.startsWith(`${name}.`)).map((part) => part.slice(name.length + 1))
 
 const scratch = mkdtempSync('/tmp/gdbench-')
 chmodSync(scratch, 0o711)
@@ -50,7 +56,7 @@ try {
   if (wanted('images')) {
     const deck = await startDeck()
     try {
-      print(await imageRows(deck, libvirt, join(scratch, 'images')))
+      print(await imageRows(deck, libvirt, join(scratch, 'images'), partsOf('images')))
     } finally {
       await deck.stop()
     }

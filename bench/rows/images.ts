@@ -35,16 +35,30 @@ const BACKUP_ROUNDS = 5
 const CHANGED_PIECES = 16
 const PIECE_BYTES = 4 * MIB
 
-export async function imageRows(deck: Deck, libvirt: Libvirt | null, scratch: string): Promise<Row[]> {
+/** @param parts backup, clone, upload, convert; empty: all */
+export async function imageRows(
+  deck: Deck,
+  libvirt: Libvirt | null,
+  scratch: string,
+  parts: readonly string[],
+): Promise<Row[]> {
   mkdirSync(scratch, { recursive: true, mode: 0o711 })
   const file = join(scratch, 'random.img')
-  fillRandom(file, GIB)
-  return [
-    ...(await backupRows(deck)),
-    ...(await cloneRows(deck, libvirt, scratch)),
-    ...(await uploadRows(deck, file, scratch)),
-    ...(await convertRows(deck, file, scratch)),
-  ]
+  const groups: Record<string, () => Promise<Row[]>> = {
+    backup: () => backupRows(deck),
+    clone: () => cloneRows(deck, libvirt, scratch),
+    upload: () => uploadRows(deck, file, scratch),
+    convert: () => convertRows(deck, file, scratch),
+  }
+  const unknown = parts.find((part) => !(part in groups))
+  if (unknown !== undefined) throw new Error(`there is no part images.${unknown}`)
+  const rows: Row[] = []
+  for (const [part, measure] of Object.entries(groups)) {
+    if (parts.length > 0 && !parts.includes(part)) continue
+    if (part === 'upload' || part === 'convert') fillRandom(file, GIB)
+    rows.push(...(await measure()))
+  }
+  return rows
 }
 
 function fillRandom(path: string, bytes: number): void {

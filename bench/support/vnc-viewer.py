@@ -50,9 +50,25 @@ class WebSocket:
         self.frame_left = 0
 
     def send(self, data):
+        self.frame(0x82, data)
+
+    def frame(self, first, data):
         mask = b"\x01\x02\x03\x04"
         body = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
-        self.socket.sendall(bytes([0x82, 0x80 | len(data)]) + mask + body)
+        self.socket.sendall(bytes([first, 0x80 | len(data)]) + mask + body)
+
+    def whole(self, size):
+        """The payload of a control frame or a short message."""
+        if size == 126:
+            raise EOFError("a long text message")
+        payload = bytes(self.pending[:size])
+        self.pending = self.pending[size:]
+        while len(payload) < size:
+            chunk = self.socket.recv(size - len(payload))
+            if not chunk:
+                raise EOFError
+            payload += chunk
+        return payload
 
     def more(self):
         got = self.socket.recv_into(BUFFER)
@@ -78,9 +94,15 @@ class WebSocket:
                     head, self.pending = rest, memoryview(b"")
                 else:
                     self.pending = self.pending[need:]
-                if head[0] & 0x0F not in (0, 1, 2):
-                    raise RuntimeError(f"control frame {head[0]:x}")
                 size = head[1] & 0x7F
+                if head[0] & 0x0F in (1, 9, 10):
+                    # No bytes of the console: news in text, a ping, the answer to one.
+                    payload = self.whole(size)
+                    if head[0] & 0x0F == 9:
+                        self.frame(0x8A, payload)
+                    continue
+                if head[0] & 0x0F not in (0, 2):
+                    raise EOFError(f"frame {head[0]:x}")
                 self.frame_left = (
                     struct.unpack(">H", head[2:4])[0] if size == 126
                     else struct.unpack(">Q", head[2:10])[0] if size == 127

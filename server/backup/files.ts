@@ -1,37 +1,28 @@
 /** Files of backups: checksums, durable writes, and a look at a disk file's header before QEMU opens it. */
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { lstat, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { hashFile as hashInThread } from '#server/platform/hash-thread.ts'
 import { syncDir } from '#server/storage/dirs.ts'
-
-const CHUNK = 2 ** 20
 
 /** SHA-256 of a plain file, never of what a link leads to. @throws the signal's reason; Error ELOOP, ENOENT … */
 export async function hashFile(
   path: string,
   signal: AbortSignal,
+  /** Bytes since the last call. */
   onBytes: (bytes: number) => void = () => {},
 ): Promise<{ sha256: string; sizeBytes: number }> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  try {
-    if (!(await handle.stat()).isFile())
-      throw new EngineError('image_refused', 'A file of the backup is not a plain file.')
-    const hash = createHash('sha256')
-    const buffer = Buffer.alloc(CHUNK)
-    let sizeBytes = 0
-    for (;;) {
-      signal.throwIfAborted()
-      const { bytesRead } = await handle.read(buffer, 0, CHUNK, sizeBytes)
-      if (bytesRead === 0) return { sha256: hash.digest('hex'), sizeBytes }
-      hash.update(buffer.subarray(0, bytesRead))
-      sizeBytes += bytesRead
-      onBytes(bytesRead)
-    }
-  } finally {
-    await handle.close()
+  if (!(await lstat(path)).isFile()) throw new EngineError('image_refused', 'A file of the backup is not a plain file.')
+  let told = 0
+  const tell = (doneBytes: number) => {
+    onBytes(doneBytes - told)
+    told = doneBytes
   }
+  const { digests, sizeBytes } = await hashInThread(path, ['sha256'], signal, tell)
+  tell(sizeBytes)
+  if (digests.sha256 === undefined) throw new Error('the checksum thread made no sha256')
+  return { sha256: digests.sha256, sizeBytes }
 }
 
 /** A new file, 0600, on disk for good. @throws Error EEXIST, ENOSPC … */

@@ -15,8 +15,8 @@ import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
+import { sha256OfFile } from '#server/platform/hash-thread.ts'
 import { admitAppliance } from './appliance.ts'
-import { hashFile } from './hash.ts'
 import { type AdmitDeps, type AdmitRequest, documentOf, identifyFile, prepareImage } from './prepare.ts'
 
 /**
@@ -41,7 +41,7 @@ export async function admitFile(
     await mkdir(stage, { mode: 0o700 })
     const source = join(stage, 'source')
     await rename(temporary, source)
-    const sha256 = request.sha256 ?? (await hashFile(source, job))
+    const sha256 = request.sha256 ?? (await sha256OfFile(source, job.signal, job.progress))
     checkExpected(sha256, request.expectedSha256 ?? null)
     if ((await identifyFile(source)).is === 'tar') {
       return await admitAppliance(deps, source, id, request, job)

@@ -3,8 +3,9 @@
  * PGP signature around it is not looked at.
  */
 import * as z from 'zod'
+import type { Algorithm } from '#server/platform/hash-thread.ts'
 
-export type Algorithm = 'sha256' | 'sha512'
+export type { Algorithm }
 export interface Checksum {
   readonly algorithm: Algorithm
   /** Lower-case hex. */

@@ -7,10 +7,10 @@ import { constants } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { hashFile } from '#server/platform/hash-thread.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import type { SpaceReservation } from '#server/storage/space.ts'
 import type { Algorithm, Checksum } from './checksums.ts'
-import { hashFile } from './file-hash.ts'
 import { type Poured, pour } from './pour.ts'
 
 const CREATE_NEW = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY
@@ -117,7 +117,7 @@ export class PartialFile {
     if (this.#hashed === sizeBytes) {
       return Object.fromEntries(this.#hashes.map(([name, hash]) => [name, hash.copy().digest('hex')]))
     }
-    return hashFile(this.path, this.#algorithms, signal, onProgress)
+    return (await hashFile(this.path, this.#algorithms, signal, onProgress)).digests
   }
 
   /** Idempotent. */

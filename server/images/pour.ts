@@ -19,8 +19,10 @@ export interface PourOptions {
   /** More than this is `too_large`. */
   readonly maxBytes: number
   readonly signal: AbortSignal
-  /** Sees each chunk in order, before it is written: for checksums. */
-  readonly onChunk: (chunk: Uint8Array) => void
+  /** Sees each chunk in order, before it is written. */
+  readonly onChunk?: (chunk: Uint8Array) => void
+  /** Gets the chunks in order once they are written, to keep or to empty; until it resolves, no more are written. */
+  readonly onPiece?: (chunks: readonly Uint8Array[]) => Promise<void>
   /** Bytes of this stream written so far. */
   readonly onWritten: (bytes: number) => void
   /** Called, with nothing in flight, after each so many bytes, for what is written to be made safe. */
@@ -60,9 +62,10 @@ export async function pour(
     piece = []
     pieceBytes = 0
     if (bytes === 0) return
-    inFlight = writeAll(handle, buffers, bytes, at + written).then(() => {
+    inFlight = writeAll(handle, buffers, bytes, at + written).then(async () => {
       written += bytes
       reservation.consume(bytes)
+      await options.onPiece?.(buffers)
     })
     // A failure surfaces at the next flush; until then it must not count as unhandled.
     inFlight.catch(() => {})
@@ -81,7 +84,7 @@ export async function pour(
         await reservation.extend(more)
         reservedBytes += more
       }
-      options.onChunk(chunk)
+      options.onChunk?.(chunk)
       piece.push(chunk)
       pieceBytes += chunk.byteLength
       if (pieceBytes < PIECE_BYTES) continue

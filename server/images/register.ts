@@ -8,9 +8,9 @@ import { readdir, realpath, stat } from 'node:fs/promises'
 import { basename, isAbsolute, join, sep } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
+import { sha256OfFile } from '#server/platform/hash-thread.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
 import type { ImageDocument } from './documents.ts'
-import { hashFile } from './hash.ts'
 import { type ImageInspector, lookInside } from './inspection.ts'
 import type { ImageLibrary } from './library.ts'
 import { canGuestsRead } from './readable.ts'
@@ -127,7 +127,7 @@ export interface RegisterRequest {
 export async function registerFile(deps: RegisterDeps, request: RegisterRequest, job: JobContext): Promise<string> {
   const { path } = request.file
   const before = await deps.library.inspect(path)
-  const sha256 = await hashFile(path, job)
+  const sha256 = await sha256OfFile(path, job.signal, job.progress)
   const after = await stat(path)
   if (after.mtimeMs !== before.mtimeMs || after.size !== before.sizeBytes) {
     throw new EngineError(

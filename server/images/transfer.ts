@@ -1,9 +1,13 @@
-/** Moves a whole stream into a new file, hashed on the way; nothing of it counts unless all of it came. */
-import { createHash } from 'node:crypto'
+/**
+ * Moves a whole stream into a new file, hashed on the way in a thread of its own and written to disk behind; nothing of
+ * it counts unless all of it came.
+ */
 import type { FileHandle } from 'node:fs/promises'
 import { EngineError } from '#server/engine/errors.ts'
+import { StreamHash } from '#server/platform/hash-thread.ts'
+import { writeBehind } from '#server/platform/write-behind.ts'
 import type { SpaceReservation } from '#server/storage/space.ts'
-import { pour } from './pour.ts'
+import { pour, spaceError } from './pour.ts'
 
 export interface TransferResult {
   readonly sizeBytes: number
@@ -22,7 +26,7 @@ export interface TransferOptions {
 }
 
 /**
- * The caller owns `handle` and removes the file when this throws.
+ * The chunks are taken over; afterwards they are empty. The caller owns `handle` and removes the file when this throws.
  * @throws EngineError too_large, no_space; the source's own error; the signal's reason
  */
 export async function transfer(
@@ -30,25 +34,36 @@ export async function transfer(
   handle: FileHandle,
   options: TransferOptions,
 ): Promise<TransferResult> {
-  const hash = createHash('sha256')
-  const { bytes, fault } = await pour(source, handle, {
-    ...options,
-    at: 0,
-    onChunk: (chunk) => hash.update(chunk),
-    onWritten: options.onProgress,
-  })
-  if (fault !== null) {
-    if (fault instanceof EngineError && fault.code === 'no_space') {
-      throw new EngineError(
-        'no_space',
-        'The disk became full. What had arrived was removed; make room and try again.',
-        {
-          cause: fault,
-        },
-      )
-    }
-    throw fault
+  const hash = new StreamHash(['sha256'])
+  const behind = writeBehind(handle)
+  try {
+    const { bytes, fault } = await pour(source, handle, {
+      ...options,
+      at: 0,
+      onPiece: (chunks) => hash.update(chunks),
+      onWritten(bytesWritten) {
+        behind.reached(bytesWritten)
+        options.onProgress(bytesWritten)
+      },
+    })
+    if (fault !== null) throw fault
+    options.signal.throwIfAborted()
+    const { sha256 } = await hash.digests()
+    if (sha256 === undefined) throw new Error('the checksum thread made no sha256')
+    await behind.settled()
+    return { sizeBytes: bytes, sha256 }
+  } catch (error) {
+    await behind.settled().catch(() => {})
+    throw fullDisk(error) ?? error
+  } finally {
+    hash.end()
   }
-  options.signal.throwIfAborted()
-  return { sizeBytes: bytes, sha256: hash.digest('hex') }
+}
+
+function fullDisk(error: unknown): EngineError | null {
+  const full = error instanceof EngineError && error.code === 'no_space' ? error : spaceError(error)
+  if (full === null) return null
+  return new EngineError('no_space', 'The disk became full. What had arrived was removed; make room and try again.', {
+    cause: full,
+  })
 }
