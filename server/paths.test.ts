@@ -33,6 +33,8 @@ describe('every name on disk', () => {
       snapshotNvram: ['<vm id>', '<snapshot id>'],
       snapshotTpm: ['<vm id>', '<snapshot id>'],
       snapshotScreen: ['<vm id>', '<snapshot id>'],
+      recordingsDir: ['<vm id>'],
+      recording: ['<vm id>', '<recording id>', 'vnc'],
       unfinished: ['<vm id>'],
     }).filter((name) => name !== '')
     expect(names.length).toBeGreaterThan(8)

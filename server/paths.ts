@@ -48,6 +48,9 @@ export interface DataPaths {
   snapshotNvram(vmId: string, snapshotId: string): string
   snapshotTpm(vmId: string, snapshotId: string): string
   snapshotScreen(vmId: string, snapshotId: string): string
+  /** Recordings of the VM's consoles. */
+  recordingsDir(vmId: string): string
+  recording(vmId: string, recordingId: string, kind: 'vnc' | 'serial'): string
   /** Says that the VM's directory is half created or half deleted. */
   unfinished(vmId: string): string
 }
@@ -84,6 +87,9 @@ export function dataPaths(dataDir: string): DataPaths {
     snapshotNvram: (vmId, id) => join(root, 'vms', vmId, 'snapshots', `${id}.nvram.qcow2`),
     snapshotTpm: (vmId, id) => join(root, 'vms', vmId, 'snapshots', `${id}.tpm`),
     snapshotScreen: (vmId, id) => join(root, 'vms', vmId, 'snapshots', `${id}.png`),
+    recordingsDir: (vmId) => join(root, 'vms', vmId, 'recordings'),
+    recording: (vmId, id, kind) =>
+      join(root, 'vms', vmId, 'recordings', `${id}.${kind === 'vnc' ? 'gdscreen' : 'cast'}`),
     unfinished: (vmId) => join(root, 'vms', vmId, '.unfinished'),
   }
 }

@@ -16,6 +16,7 @@ import { jobsOperations } from './operations/jobs.ts'
 import { labOperations } from './operations/lab.ts'
 import { peopleOperations } from './operations/people.ts'
 import { projectsOperations } from './operations/projects.ts'
+import { recordingsOperations } from './operations/recordings.ts'
 import { seedsOperations } from './operations/seeds.ts'
 import { signInOperations } from './operations/sign-in.ts'
 import { snapshotsOperations } from './operations/snapshots.ts'
@@ -34,6 +35,7 @@ export const operations = {
   ...projectsOperations,
   ...vmsOperations,
   ...consolesOperations,
+  ...recordingsOperations,
   ...seedsOperations,
   ...clonesOperations,
   ...snapshotsOperations,

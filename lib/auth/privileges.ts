@@ -23,6 +23,7 @@ export const PRIVILEGES = [
   'vm.console.control',
   'vm.console.manage',
   'vm.console.share',
+  'vm.console.record',
   'vm.host',
   'image.view',
   'image.add',
@@ -45,6 +46,7 @@ export const PRIVILEGES = [
   'vm.lease',
   'device.book',
   'lab.manage',
+  'recording.manage',
 ] as const
 export type Privilege = (typeof PRIVILEGES)[number]
 export type RoutePrivilege = Privilege | 'public' | 'session' | 'account'
@@ -71,6 +73,7 @@ const MEMBER: readonly Privilege[] = [
   'vm.console.control',
   'vm.console.manage',
   'vm.console.share',
+  'vm.console.record',
   'image.add',
   'image.delete',
   'volume.change',
@@ -95,6 +98,7 @@ export const OBJECT_PRIVILEGES = [
   'vm.console.control',
   'vm.console.manage',
   'vm.console.share',
+  'vm.console.record',
   'image.view',
   'image.add',
   'image.delete',

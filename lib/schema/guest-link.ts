@@ -1,6 +1,6 @@
 /** Links that open one console to somebody without an account. */
 import * as z from 'zod'
-import { ConsoleKind, ConsoleMode } from './console.ts'
+import { ConsoleKind, ConsoleMode, RecordingMark } from './console.ts'
 import { Instant, UserId, VmId } from './ids.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -72,6 +72,8 @@ export const GuestTicket = z
     /** Of the VM, which is all a guest learns about it. */
     name: z.string(),
     label: z.string(),
+    /** Recordings of the VM's consoles under way: told before anybody joins. */
+    recordings: z.array(RecordingMark),
     expiresAt: Instant,
   })
   .meta({ id: 'GuestTicket' })

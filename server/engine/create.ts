@@ -58,6 +58,8 @@ import { createNames } from './project-names.ts'
 import { createProjectEngine } from './projects.ts'
 import { createQuotaDoors } from './quota-doors.ts'
 import { createReaders } from './readers.ts'
+import { createRecordingShelf } from './recording-shelf.ts'
+import { createRecordings } from './recordings.ts'
 import { createRoomWatch } from './room-watch.ts'
 import { createRunningPlan } from './running-plan.ts'
 import { createSeeds } from './seeds.ts'
@@ -85,6 +87,7 @@ import { createVolumeEngine } from './volumes.ts'
 
 /** Image files are looked at this often (a missing one shows in the library), and refused writes tried again. */
 const REFRESH_MS = 30_000
+const GIB = 2 ** 30
 const USABLE_POOL: ReadonlySet<string> = new Set(['ok', 'low', 'full', 'read-only'])
 
 export interface RunningEngine extends Engine {
@@ -267,6 +270,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     *freeDisks() {
       for (const { id, ownerId, sizeBytes, vm } of volumes.all())
         if (vm === null) yield { ownerId, sizeBytes, projectId: access.projectOf('volume', id) }
+      // In whole GiB that are full: a short recording is no disk.
+      for (const { vmId, sizeBytes } of recordings.totals()) {
+        const ownerId = records.get(vmId)?.ownerId
+        if (ownerId !== undefined && sizeBytes >= GIB)
+          yield { ownerId, projectId: access.projectOf('vm', vmId), sizeBytes: Math.floor(sizeBytes / GIB) * GIB }
+      }
     },
     snapshotsOf,
     uploadsOf: (userId) => transfers.openUploads(userId),
@@ -313,6 +322,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         lineage.forget(record.id)
         room.forgetVm(record.id)
         guestLinks.forgetVm(record.id)
+        recordings.forgetVm(record.id)
       }
       lab.definitionChanged(record, gone)
       announcer.definitionChanged(record, gone)
@@ -346,6 +356,13 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const guestLinks = createGuestLinks({
     ...{ store, records, journal, userName, rooms: deps.rooms, tickets: deps.tickets, sources: supervisor, person },
     runtime: (id) => supervisor.runtime(id),
+  })
+  const recordings = createRecordings({
+    ...{ records, rooms: deps.rooms, sources: supervisor, journal, warn },
+    shelf: createRecordingShelf(store, data, warn),
+    runtime: (id) => supervisor.runtime(id),
+    space: () => space,
+    hold: ({ id, ownerId }, gib) => quotas.hold(places.holderOf(id, ownerId), 'diskGiB', gib),
   })
 
   const vms = createVmEngine({
@@ -534,6 +551,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     vms.runtimeChanged(vmId, runtime, exited)
     seeds.runtimeChanged(vmId, runtime, exited)
     lab.runtimeChanged(vmId, runtime)
+    recordings.runtimeChanged(vmId, runtime)
   })
   const adopted = await supervisor.adoptAll(
     new Map(records.all().map((record) => [record.id, { lastExit: exits.get(record.id) ?? null }])),
@@ -546,6 +564,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   await backups.open()
   scheduler.open()
   lab.open()
+  for (const note of await recordings.open()) log.warn({}, note)
   await volumes.collect()
   const refresh = setInterval(() => {
     library.refresh().catch((error: unknown) => warn('Looking at the image files failed.', error))
@@ -609,6 +628,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     vms: doors.vms(vms),
     viewers: createViewerEngine({ records, journal, rooms: deps.rooms }),
     guestLinks,
+    recordings: recordings.engine,
     seeds: vmSeeds,
     clones,
     images: doors.images(images),
@@ -708,6 +728,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       pauses.close()
       seeds.close()
       guestLinks.close()
+      await recordings.close()
       readers.close()
       stopListening()
       people.close()

@@ -253,6 +253,7 @@ export function createGuestLinks(deps: GuestLinkDeps): GuestLinks {
         mode: link.mode,
         name: record.spec.name,
         label: link.label,
+        recordings: [...deps.rooms.presence(record.id).recordings],
         expiresAt: expiresAt.toISOString(),
       }
     },

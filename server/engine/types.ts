@@ -88,6 +88,27 @@ export interface GuestLinkEngine {
   ticket(from: string, input: Body<'guestTicketCreate'>): Promise<Out<'guestTicketCreate'>>
 }
 
+export interface RecordingEngine {
+  list(caller: Caller, vmId: string): Promise<Out<'recordingList'>>
+  view(caller: Caller, vmId: string, id: string): Promise<Out<'recordingView'>>
+  /** Resolves once it records. */
+  start(caller: Caller, vmId: string, input: Body<'recordingStart'>): Promise<Out<'recordingStart'>>
+  /** Resolves once its file is whole. */
+  stop(caller: Caller, vmId: string, id: string): Promise<Out<'recordingStop'>>
+  /** @param rangeOf what is wanted of so many bytes, both ends included; null: all of them */
+  content(
+    caller: Caller,
+    vmId: string,
+    id: string,
+    rangeOf: (sizeBytes: number) => ByteRange | null,
+    withBody: boolean,
+  ): Promise<{ name: string; sizeBytes: number; range: ByteRange | null; body: Readable | null }>
+  delete(caller: Caller, vmId: string, id: string): Promise<void>
+  setRule(caller: Caller, vmId: string, patch: Body<'recordingRuleSet'>): Promise<Out<'recordingRuleSet'>>
+  settings(caller: Caller): Promise<Out<'recordingSettingsView'>>
+  updateSettings(caller: Caller, patch: Body<'recordingSettingsUpdate'>): Promise<Out<'recordingSettingsUpdate'>>
+}
+
 export interface ByteRange {
   readonly from: number
   readonly to: number
@@ -390,6 +411,7 @@ export interface Engine {
   readonly vms: VmEngine
   readonly viewers: ViewerEngine
   readonly guestLinks: GuestLinkEngine
+  readonly recordings: RecordingEngine
   readonly seeds: SeedEngine
   readonly clones: CloneEngine
   readonly images: ImageEngine

@@ -36,6 +36,7 @@ import { imageRoutes } from '#server/http/routes/images.ts'
 import { labRoutes } from '#server/http/routes/lab.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
 import { projectRoutes } from '#server/http/routes/projects.ts'
+import { recordingRoutes } from '#server/http/routes/recordings.ts'
 import { seedRoutes } from '#server/http/routes/seeds.ts'
 import { sessionRoutes } from '#server/http/routes/session.ts'
 import { snapshotRoutes } from '#server/http/routes/snapshots.ts'
@@ -242,6 +243,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...hostRoutes(engine),
       ...storageRoutes(engine),
       ...labRoutes(engine),
+      ...recordingRoutes(engine),
       ...projectRoutes(engine),
     },
     {

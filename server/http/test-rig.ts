@@ -147,6 +147,17 @@ export function engineDouble(): EngineDouble {
       'activity',
     ]),
     viewers: group('viewers', ['list', 'end', 'giveControl', 'releaseControl']),
+    recordings: group('recordings', [
+      'list',
+      'view',
+      'start',
+      'stop',
+      'content',
+      'delete',
+      'setRule',
+      'settings',
+      'updateSettings',
+    ]),
     guestLinks: group('guestLinks', ['list', 'create', 'revoke', 'ticket']),
     images: group('images', [
       'list',

@@ -27,6 +27,7 @@ export type Collection =
   | 'session'
   | 'token'
   | 'guest-link'
+  | 'recording'
   | 'factor'
   | 'upload'
   | 'download'

@@ -121,6 +121,7 @@ export const account = defineMessages('account', {
     vm_console_control: 'use consoles',
     vm_console_manage: 'end viewers and hand out control',
     vm_console_share: 'make guest links to consoles',
+    vm_console_record: 'record consoles',
     vm_host: 'give VMs what is the host’s',
     image_view: 'see images',
     image_add: 'add images',
@@ -143,5 +144,6 @@ export const account = defineMessages('account', {
     vm_lease: 'extend leases',
     device_book: 'book devices of the host',
     lab_manage: 'decide about leases, idle VMs and bookings',
+    recording_manage: 'decide what is always recorded',
   },
 })
