@@ -180,6 +180,10 @@ test('console recordings: rights, everybody told, replayable after kill -9, and 
   expect(await status('PATCH', `/vms/${vm.id}/recording-rule`, { serial: false }, viewer)).toBe(403)
 
   // kill -9 in the middle of two.
+  await until(
+    () => sizeOf(byRule?.id ?? ''),
+    (size) => size > 0,
+  )
   const before = await until(
     () => sizeOf(screen.id),
     (size) => size > stopped.sizeBytes,

@@ -703,8 +703,9 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
         })
       },
     },
-    autostart: (signal) =>
-      autostart(
+    autostart(signal) {
+      recordings.followRules()
+      return autostart(
         store,
         records.all().filter(({ id, spec }) => spec.autostart && !lineage.isTemplate(id) && !lab.isHeld(id)),
         async (record) => {
@@ -716,7 +717,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
           return true
         },
         signal,
-      ),
+      )
+    },
     async close() {
       if (deps.access === undefined) access.close()
       clearInterval(refresh)

@@ -41,7 +41,10 @@ export interface RecordingDeps {
 
 export interface Recordings {
   readonly engine: RecordingEngine
+  /** @returns sentences for the log */
   open(): Promise<string[]>
+  /** From now on what rules say is recorded. Only once the consoles can tell their viewers. */
+  followRules(): void
   runtimeChanged(vmId: string, runtime: VmRuntime): void
   /** The VM is deleted: its recordings go with it. */
   forgetVm(vmId: string): void
@@ -80,6 +83,8 @@ export function createRecordings(deps: RecordingDeps): Recordings {
   /** Rules that could not be followed, told once each. */
   const toldOf = new Set<string>()
   let closing = false
+  /** Rules are followed: everybody who must hear of it is there. */
+  let isFollowing = false
 
   const keyOf = (vmId: string, kind: ConsoleKind) => `${vmId}/${kind}`
   const activeOf = (id: string) => [...active.values()].find((entry) => entry.id === id) ?? null
@@ -254,7 +259,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
   /** Begins what a rule says and does not run yet. */
   const follow = (vmId: string): void => {
     const record = records.get(vmId)
-    if (record === null || closing) return
+    if (record === null || closing || !isFollowing) return
     const { state, launchedSpec } = deps.runtime(vmId)
     if (!allowedAction(state, 'console').allowed) return
     const rule = ruleOf(vmId)
@@ -454,10 +459,10 @@ export function createRecordings(deps: RecordingDeps): Recordings {
 
   return {
     engine,
-    async open() {
-      const notes = await shelf.open(records.isStored)
-      await tick()
-      return notes
+    open: () => shelf.open(records.isStored),
+    followRules() {
+      isFollowing = true
+      tick().catch((error: unknown) => warn('Looking after the recordings failed.', error))
     },
     runtimeChanged(vmId, { state }) {
       if (allowedAction(state, 'console').allowed) follow(vmId)
