@@ -45,6 +45,8 @@ export interface VmEngineDeps {
   readonly assertMayRun: (vmId: string) => void
   /** It stays paused although its disks alone stopped it. @returns false when they did not @throws EngineError no_space */
   readonly holdPaused: (vmId: string, by: string) => boolean
+  /** Whether it has snapshots that lie inside its files. */
+  readonly holdsMemory: (vmId: string) => boolean
   /** Makes another sample rate worthwhile for a while. */
   readonly watched: () => void
 }
@@ -174,6 +176,11 @@ export function createVmEngine(deps: VmEngineDeps): VmEngineWithText {
       return journal.vmOperation('vmFirmwareReset', caller, record, 'reset the UEFI variables of', async () => {
         assertMay(caller, record, 'vm.change')
         busy.assertFree(id, 'change')
+        if (deps.holdsMemory(id))
+          throw new EngineError(
+            'wrong_state',
+            'The snapshots of this VM keep their UEFI variables inside the file that a reset replaces: delete the snapshots first.',
+          )
         return shown(await definer.resetFirmware(id), caller)
       })
     },
