@@ -18,6 +18,8 @@ interface List {
 async function makeGuest(deck: Dashboard) {
   const { id } = await deck.ask<Vm>('POST', '/vms', {
     ...{ name: 'survivor', memoryMiB: 32, accelerator: 'tcg', firmware: 'bios', display: 'none', networks: [] },
+    // With one it would go back in another QEMU.
+    generationId: false,
     disks: DEVICES.map((device) => ({ id: device, device: 'disk', sizeGiB: 1 })),
   })
   const list = () => deck.ask<List>('GET', `/vms/${id}/snapshots`)

@@ -68,6 +68,8 @@ export function cloneNotes(spec: VmSpec): string[] {
     notes.push('Port forwards are left out: a host port leads to one VM only.')
   if (spec.disks.some((drive) => drive.device === 'cdrom' && drive.seed !== null))
     notes.push('The seed CD is not copied; give the clone one of its own.')
+  if (spec.generationId)
+    notes.push('The guest is told that it is a copy (VM generation ID), so that it draws random numbers of its own.')
   if (spec.vsock !== null) notes.push('It gets a vsock address of its own.')
   if (spec.smbios !== null && spec.smbios.serial !== null) notes.push('The serial number of the mainboard is left out.')
   if (spec.firmware === 'uefi') notes.push('UEFI variables are copied, boot entries among them.')

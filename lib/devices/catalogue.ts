@@ -122,6 +122,7 @@ export const FAMILIES = {
     ADMIN,
   ),
   pvpanic: family('platform', ['pvpanic'], { on: paravirtual(['pvpanic-pci']) }),
+  generationId: family('platform', ['generationId'], { on: paravirtual(['vmgenid'], ['linux', 'windows']) }),
   watchdog: family('platform', ['watchdog.model'], {
     i6300esb: emulated(['i6300esb'], ['linux', 'windows']),
     itco: emulated(['ICH9-LPC']),

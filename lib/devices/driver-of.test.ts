@@ -56,6 +56,7 @@ const onBoard = (machine: keyof typeof boards) =>
       rng: fc.boolean(),
       balloon: fc.boolean(),
       pvpanic: fc.boolean(),
+      generationId: fc.boolean(),
       iommu: fc.constantFrom('none', 'virtio'),
       tpm: fc.constantFrom('none', 'tpm-crb', 'tpm-tis'),
       vsock: fc.constantFrom(null, { cid: 7 }),
@@ -78,6 +79,7 @@ const onBoard = (machine: keyof typeof boards) =>
 /** What microvm has no place for: left in, hardly a definition would be accepted. */
 const NOT_ON_MICROVM = {
   ...{ iommu: 'none', tpm: 'none', sound: 'none', watchdog: null, pvpanic: false, virtioMem: null, memoryMaxMiB: null },
+  generationId: false,
   ...{ hostDevices: [], dimms: [] },
 }
 

@@ -127,6 +127,7 @@ function ownDevices(spec: VmSpec): KnownDevice[] {
     ...row('wdt0', spec.watchdog?.model === 'i6300esb' ? 'i6300esb' : null, '/watchdog'),
     ...row('tpm0', spec.tpm === 'none' ? null : spec.tpm, '/tpm'),
     ...row('pvpanic0', spec.pvpanic ? 'pvpanic-pci' : null, '/pvpanic'),
+    ...row('vmgenid0', spec.generationId ? 'vmgenid' : null, '/generationId'),
     ...row('vmem0', spec.virtioMem === null ? null : 'virtio-mem-pci', '/virtioMem'),
   ]
 }

@@ -99,6 +99,8 @@ export const VmSpec = z
     ps2: z.boolean(),
     /** Tells the host of a kernel panic in the guest. */
     pvpanic: z.boolean(),
+    /** Tells the guest by a number (VM generation ID) that it is a copy, or went back in time. */
+    generationId: z.boolean(),
     /** Empty sockets (PCIe root ports) kept for devices added while the guest runs. */
     spareRootPorts: z.int().min(0).max(16),
 

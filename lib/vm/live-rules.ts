@@ -93,6 +93,7 @@ const RULES: { readonly [K in Field]: Rule } = {
   directKernel: cold('The kernel is loaded when the guest is powered on.'),
   ps2: cold('The PS/2 controller is part of the mainboard.'),
   pvpanic: cold(`The panic device ${MAIN_BUS}`),
+  generationId: cold('The firmware tells of this number when the guest is powered on.'),
   maxCpus: cold('How many CPUs can be plugged is fixed when the guest is powered on.'),
   topology: cold('A running system has already looked at its CPU and relies on it.'),
   cpuFlags: cold('A running system has already looked at its CPU and relies on it.'),

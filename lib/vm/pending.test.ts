@@ -75,6 +75,7 @@ const other: { readonly [K in keyof VmSpec]: VmSpec[K] } = {
   directKernel: { kernel: '/boot/vmlinuz', initrd: null, commandLine: '' },
   ps2: false,
   pvpanic: true,
+  generationId: true,
   maxCpus: 8,
   topology: { sockets: 2, cores: 1, threads: 1 },
   cpuFlags: [{ name: 'avx2', enabled: false }],

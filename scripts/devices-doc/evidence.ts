@@ -115,6 +115,13 @@ export const EVIDENCE: { readonly [F in FamilyId]: { readonly [choice: string]: 
   hyperv: { on: [boarding('Hyper-V enlightenments are taken by QEMU, or refused by the host')] },
   directKernel: { '*': [ON_Q35] },
   pvpanic: { on: [machine('last of all, a panic of the kernel is told to the host')] },
+  generationId: {
+    on: [
+      from('server/engine/generation.int.test.ts')('guest')(
+        'a generation ID is in the guest, and going back to a snapshot makes Linux draw new random numbers',
+      ),
+    ],
+  },
   watchdog: {
     i6300esb: [WATCHDOG_PAUSE],
     itco: [bus('a watchdog that nobody winds up resets the guest')],

@@ -202,6 +202,8 @@ export function createRestorer(deps: RestoreDeps): Restorer {
       store.transaction(() => {
         for (const [index, { volume, virtualSizeBytes }] of wanted.entries())
           volumes.change(volume.id, { head: made[index]?.layerId ?? '', sizeBytes: virtualSizeBytes })
+        // Its guest goes back in time.
+        records.renewGeneration(record.id)
         if (spec !== present.spec) records.replace(present, spec, new Date().toISOString(), present.revision)
         note({ switched: true })
       })

@@ -200,6 +200,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     identity,
     capabilities: deps.capabilities,
     accelerator: deps.accelerator,
+    generationOf: records.generationOf,
   })
   const authority = createVmAuthority({
     allowRawArgs: config.allowRawArgs,
@@ -381,6 +382,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     templates: templateRules(lineage, records),
     assertMayRun: lab.assertMayRun,
     holdPaused: (vmId, by) => pauses.hold(vmId, by),
+    holdsMemory: room.holdsMemory,
     watched: readers.looked,
   })
   const appliances = createApplianceEngine({

@@ -38,6 +38,7 @@ export interface LaunchDeps {
   readonly identity: GuestIdentity
   readonly capabilities: CapabilitySource
   readonly accelerator: AcceleratorSource
+  readonly generationOf: (vmId: string) => string
 }
 
 /** The part of a VM a launch depends on. */
@@ -215,6 +216,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     tools,
     startSeconds,
     host: readLaunchHost(user),
+    generation: deps.generationOf(subject.id),
     nvram: subject.spec.firmware === 'uefi' ? readNvramOrigin(data, subject.id) : null,
   })
 

@@ -112,6 +112,7 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     const record = mustRecord(vmId)
     if (records.replace(record, spec, now().toISOString(), record.revision) === null)
       throw new EngineError('stale_revision', 'This VM changed meanwhile; its definition was not put back.')
+    records.renewGeneration(vmId)
   }
 
   const context: SnapshotContext = {

@@ -4,6 +4,7 @@
  * A record also remembers what is being created, so that two concurrent creates cannot take the same name, host port,
  * MAC or uid: `claim` is synchronous and stands until the create succeeds or is undone.
  */
+import { randomUUID } from 'node:crypto'
 import * as z from 'zod'
 import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
@@ -66,6 +67,10 @@ export interface VmRecords {
   /** Whether the store has anything under this id, readable or not. */
   isStored(id: string): boolean
   readonly uids: ReadonlySet<number>
+  /** What tells this VM's guest from its copies and from its own past. A VM that was never put back has its id. */
+  generationOf(id: string): string
+  /** It goes back to a snapshot or a backup. Call it in the transaction that stores that. */
+  renewGeneration(id: string): void
   lastExits(): Map<string, VmExit>
   /** Never throws: what a full disk refuses is kept for `saveLate`. */
   saveExit(id: string, exit: VmExit): void
@@ -75,6 +80,9 @@ export interface VmRecords {
 
 /** The end of the last run has a key of its own: it must not change the revision an operator's edit is based on. */
 const exitKey = (id: string) => `vm-exit:${id}`
+/** So must this. */
+const generationKey = (id: string) => `vm-generation:${id}`
+const Generation = z.object({ guid: z.guid() })
 
 export function createVmRecords(store: Store, warn: (message: string, error?: unknown) => void): VmRecords {
   const records = new Map<string, VmRecord>()
@@ -156,6 +164,7 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
       const gone = store.transaction(() => {
         if (!store.delete('vm', record.id, expected)) return false
         store.delete('meta', exitKey(record.id))
+        store.delete('meta', generationKey(record.id))
         return true
       })
       if (!gone) return false
@@ -169,6 +178,10 @@ export function createVmRecords(store: Store, warn: (message: string, error?: un
       const uids = new Set(unreadableUids)
       for (const { uid } of this.claims()) if (uid !== null) uids.add(uid)
       return uids
+    },
+    generationOf: (id) => Generation.safeParse(store.get('meta', generationKey(id))?.value).data?.guid ?? id,
+    renewGeneration: (id) => {
+      store.put('meta', generationKey(id), { guid: randomUUID() })
     },
     lastExits() {
       const exits = new Map<string, VmExit>()

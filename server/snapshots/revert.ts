@@ -45,6 +45,10 @@ export function restoredSpec(now: VmSpec, then: VmSpec): VmSpec {
 /** Whether the running machine is the one whose memory was saved. */
 const isSameMachine = (running: VmSpec, saved: VmSpec) => same(restoredSpec(saved, running), restoredSpec(saved, saved))
 
+/** The number that tells a guest that it went back is given to a QEMU when it starts, and stays. */
+const loadsInPlace = (running: VmSpec | null, saved: VmSpec): boolean =>
+  running !== null && !running.generationId && isSameMachine(running, saved)
+
 /** @throws EngineError; nothing has changed then, or the VM is off and the work goes on at the next start */
 export async function revertSnapshot(
   context: SnapshotContext,
@@ -59,7 +63,7 @@ export async function revertSnapshot(
   const { launchedSpec } = supervisor.runtime(vm.id)
   progress.settle()
   if (document.memoryBytes !== null) {
-    if (power === 'live' && launchedSpec !== null && isSameMachine(launchedSpec, document.spec))
+    if (power === 'live' && loadsInPlace(launchedSpec, document.spec))
       return await loadOrFinish(context, vm, document, progress)
     await turnOff(context, vm, request.by, progress)
     context.records.setPlace(vm.id, { reverting: document.id, definition: 'restore' })
@@ -329,8 +333,7 @@ export function consequences(
 ): { loses: string[]; stays: string[] } {
   const { state, launchedSpec } = context.supervisor.runtime(vm.id)
   const isOff = state === 'off' || state === 'crashed'
-  const inPlace =
-    document.memoryBytes !== null && launchedSpec !== null && isSameMachine(launchedSpec, document.spec) && !isOff
+  const inPlace = document.memoryBytes !== null && loadsInPlace(launchedSpec, document.spec) && !isOff
   const named = new Set(document.disks.map(({ device }) => device))
   const others = context.volumes.ofVm(vm.id).filter(({ vm: holder }) => holder !== null && !named.has(holder.device))
   const loses = [
@@ -345,6 +348,9 @@ export function consequences(
     ...others.map(
       ({ vm: holder }) => `“${holder?.device ?? ''}”, which the snapshot does not have, as a volume of its own.`,
     ),
+    ...(document.spec.generationId
+      ? ['The guest is told that it went back, so that it draws new random numbers.']
+      : []),
     document.memoryBytes !== null
       ? document.runState === 'running'
         ? 'The guest runs on from where it was.'

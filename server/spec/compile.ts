@@ -17,7 +17,14 @@ import { balloonOptions, rngOptions } from './devices/helpers.ts'
 import { hostDeviceOptions, lockedMemoryOptions } from './devices/host-devices.ts'
 import { inputOptions } from './devices/input.ts'
 import { iommuOptions } from './devices/iommu.ts'
-import { clockOptions, machineOptions, pvpanicOptions, sleepOptions, transportOptions } from './devices/machine.ts'
+import {
+  clockOptions,
+  generationOptions,
+  machineOptions,
+  pvpanicOptions,
+  sleepOptions,
+  transportOptions,
+} from './devices/machine.ts'
 import { balloonCommands, dimmOptions, memoryOptions, virtioMemOptions } from './devices/memory.ts'
 import { linkCommands, networkOptions, plannedTaps } from './devices/network.ts'
 import { numaOptions } from './devices/numa.ts'
@@ -99,6 +106,7 @@ function deviceOptions(input: CompileInput): PlannedOption[] {
     ...hostDeviceOptions(input),
     ...tpmOptions(input),
     ...pvpanicOptions(input),
+    ...generationOptions(input),
     ...virtioMemOptions(input),
     ...dimmOptions(input),
   ]

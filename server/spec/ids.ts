@@ -35,6 +35,7 @@ export const QEMU_IDS = {
   vsock: 'vsock0',
   watchdog: 'wdt0',
   pvpanic: 'pvpanic0',
+  generation: 'vmgenid0',
   iommu: 'iommu0',
   tpm: 'tpm0',
   tpmBackend: 'tpm0.emu',
@@ -45,7 +46,7 @@ export const QEMU_IDS = {
 } as const
 
 const RESERVED =
-  /^(ram[0-9]+|video0|vnc0|usb|tablet0|kbd0|serial0|vser0|agent0|rng0|balloon0|mon[0-9]+|pflash[0-9]|rp[0-9]+|scsi0|sound0|audio0|vdagent0|vsock0|wdt0|pvpanic0|iommu0|tpm0|vmem0|ahci0|cpu-[0-9]+|ide|isa)$/
+  /^(ram[0-9]+|video0|vnc0|usb|tablet0|kbd0|serial0|vser0|agent0|rng0|balloon0|mon[0-9]+|pflash[0-9]|rp[0-9]+|scsi0|sound0|audio0|vdagent0|vsock0|wdt0|pvpanic0|vmgenid0|iommu0|tpm0|vmem0|ahci0|cpu-[0-9]+|ide|isa)$/
 
 /** True for ids that a disk or network card may not take because the compiler uses them itself. */
 export const isReservedId = (id: string): boolean => RESERVED.test(id)

@@ -116,6 +116,7 @@ export function normalizeSpec(input: VmSpecInput, facts: NormalizeFacts): VmSpec
     display: input.display ?? (isMicrovm ? 'none' : defaultDisplay(defaults.display, capabilities)),
     clock: input.clock ?? defaults.clock,
     hyperv: input.hyperv ?? guest === 'windows',
+    generationId: input.generationId ?? (!isMicrovm && capabilities.types.includes('vmgenid')),
   }
   throwFirst(checkAll(spec, facts))
   return spec

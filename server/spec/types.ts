@@ -56,6 +56,8 @@ export interface CompileInput {
   /** Seconds since 1970 at which the guest's clock starts; used when it has an offset. */
   readonly startSeconds: number
   readonly host: LaunchHost
+  /** What tells this guest from its copies and from its own past; left out: its id does. */
+  readonly generation?: string
   /** How the VM's UEFI variables were made; null or left out: unknown. */
   readonly nvram?: { readonly secureBoot: boolean } | null
 }

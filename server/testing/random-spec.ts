@@ -143,6 +143,7 @@ function boardFields(capabilities: QemuCapabilities, host: HostNames | null) {
     ),
     ps2: maybe(fc.boolean()),
     pvpanic: maybe(fc.boolean()),
+    generationId: maybe(fc.boolean()),
     spareRootPorts: maybe(whole(0, 16)),
     accelerator: maybe(from('auto', 'tcg')),
   }

@@ -80,13 +80,14 @@ export const PARTS: readonly Part[] = [
   },
   {
     id: 'security',
-    fields: ['tpm', 'iommu', 'pvpanic'],
+    fields: ['tpm', 'iommu', 'pvpanic', 'generationId'],
     Form: SecurityPart,
     summary: (form) =>
       list([
         without(shownValue(form, 'tpm')),
         without(shownValue(form, 'iommu')) && `iommu ${shownValue(form, 'iommu')}`,
         shownValue(form, 'pvpanic') === true && 'pvpanic',
+        shownValue(form, 'generationId') === true && 'vmgenid',
       ]),
   },
   {

@@ -16,6 +16,7 @@ const ADDED: Fields = {
   directKernel: null,
   ps2: true,
   pvpanic: false,
+  generationId: false,
   topology: null,
   cpuFlags: [],
   pinning: [],

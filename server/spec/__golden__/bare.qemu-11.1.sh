@@ -25,6 +25,7 @@
   -device '{"driver":"VGA","id":"video0","bus":"pcie.0","addr":"0x1"}' \
   -display none \
   -vnc unix:/run/guestdeck/01890000-0000-7000-8000-000000000001/vnc.sock,id=vnc0,display=video0,share=ignore \
+  -device '{"driver":"vmgenid","id":"vmgenid0","guid":"01890000-0000-7000-8000-000000000001"}' \
   -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
   -object '{"qom-type":"monitor-qmp","id":"mon0.qmp","chardev":"mon0"}' \
   -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \

@@ -46,6 +46,7 @@
   -object '{"qom-type":"rng-random","id":"rng0.source","filename":"/dev/urandom"}' \
   -device '{"driver":"virtio-rng-pci","id":"rng0","bus":"pcie.0","addr":"0xa","rng":"rng0.source"}' \
   -device '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pcie.0","addr":"0x9","deflate-on-oom":true,"free-page-reporting":true}' \
+  -device '{"driver":"vmgenid","id":"vmgenid0","guid":"01890000-0000-7000-8000-000000000001"}' \
   -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
   -mon chardev=mon0,mode=control \
   -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \

@@ -51,6 +51,7 @@
   -device '{"driver":"usb-host","id":"host1","bus":"usb.0","port":"4","hostbus":2,"hostport":"1.4"}' \
   -device '{"driver":"vfio-pci","id":"gpu","bus":"rp1","addr":"0x0","host":"0000:03:00.0"}' \
   -device '{"driver":"vfio-pci","id":"host2","bus":"rp2","addr":"0x0","sysfsdev":"/sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"}' \
+  -device '{"driver":"vmgenid","id":"vmgenid0","guid":"01890000-0000-7000-8000-000000000001"}' \
   -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
   -object '{"qom-type":"monitor-qmp","id":"mon0.qmp","chardev":"mon0"}' \
   -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \

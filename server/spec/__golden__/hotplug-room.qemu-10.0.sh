@@ -46,6 +46,7 @@
   -object '{"qom-type":"rng-random","id":"rng0.source","filename":"/dev/urandom"}' \
   -device '{"driver":"virtio-rng-pci","id":"rng0","bus":"pcie.0","addr":"0xa","rng":"rng0.source"}' \
   -device '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pcie.0","addr":"0x9","deflate-on-oom":true,"free-page-reporting":false}' \
+  -device '{"driver":"vmgenid","id":"vmgenid0","guid":"01890000-0000-7000-8000-000000000001"}' \
   -object '{"qom-type":"memory-backend-ram","id":"vmem0.ram","size":4294967296,"reserve":false}' \
   -device '{"driver":"virtio-mem-pci","id":"vmem0","bus":"pcie.0","addr":"0xc","memdev":"vmem0.ram","requested-size":268435456,"block-size":2097152,"node":0}' \
   -object '{"qom-type":"memory-backend-memfd","id":"dimm0.ram","size":536870912,"share":false}' \

@@ -52,6 +52,7 @@
   -chardev socket,id=tpm0.sock,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/tpm.sock \
   -tpmdev emulator,id=tpm0.emu,chardev=tpm0.sock \
   -device '{"driver":"tpm-crb","id":"tpm0","tpmdev":"tpm0.emu"}' \
+  -device '{"driver":"vmgenid","id":"vmgenid0","guid":"01890000-0000-7000-8000-000000000001"}' \
   -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
   -object '{"qom-type":"monitor-qmp","id":"mon0.qmp","chardev":"mon0"}' \
   -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \

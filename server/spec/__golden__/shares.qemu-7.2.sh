@@ -56,6 +56,7 @@
   -device '{"driver":"virtio-9p-pci","id":"share2","bus":"rp3","addr":"0x0","fsdev":"share2.fs","mount_tag":"share2"}' \
   -fsdev local,id=drop.fs,path=/srv/drop,security_model=mapped-xattr,multidevs=remap \
   -device '{"driver":"virtio-9p-pci","id":"drop","bus":"rp9","addr":"0x0","fsdev":"drop.fs","mount_tag":"drop"}' \
+  -device '{"driver":"vmgenid","id":"vmgenid0","guid":"01890000-0000-7000-8000-000000000001"}' \
   -chardev socket,id=mon0,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp.sock,server=on,wait=off \
   -mon chardev=mon0,mode=control \
   -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \

@@ -70,6 +70,7 @@ describe('machine families', () => {
     ['iommu', { iommu: 'virtio' }],
     ['ps2', { ps2: true }],
     ['pvpanic', { pvpanic: true }],
+    ['generationId', { generationId: true }],
     [
       'smbios',
       {

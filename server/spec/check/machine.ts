@@ -62,6 +62,7 @@ function checkMicrovm(spec: VmSpec): SpecProblem[] {
   if (spec.iommu !== 'none') refuse('iommu', 'PCI, so no IOMMU')
   if (spec.ps2) refuse('ps2', 'PS/2 controller')
   if (spec.pvpanic) refuse('pvpanic', 'PCI for pvpanic')
+  if (spec.generationId) refuse('generationId', 'place for a generation ID')
   if (spec.spareRootPorts > 0) refuse('spareRootPorts', 'PCIe ports: nothing can be plugged in while it runs')
   if (spec.maxCpus > spec.cpus) refuse('maxCpus', 'hotplug of CPUs')
   if (spec.memoryMaxMiB !== null) refuse('memoryMaxMiB', 'hotplug of memory')
@@ -119,6 +120,7 @@ export function checkMachineCapabilities(spec: VmSpec, capabilities: QemuCapabil
   if (spec.tpm !== 'none') needed.push([spec.tpm, 'tpm'])
   if (spec.iommu !== 'none') needed.push([spec.iommu === 'intel' ? 'intel-iommu' : 'virtio-iommu-pci', 'iommu'])
   if (spec.pvpanic) needed.push(['pvpanic-pci', 'pvpanic'])
+  if (spec.generationId) needed.push(['vmgenid', 'generationId'])
   return [...problems, ...missingTypes(needed, capabilities)]
 }
 

@@ -169,6 +169,24 @@ export function pvpanicOptions({ spec }: Pick<CompileInput, 'spec'>): PlannedOpt
   ]
 }
 
+/** VM generation ID (QEMU docs `specs/vmgenid`): memory of the guest that an ACPI table points to. */
+export function generationOptions({ spec, vmId, generation }: CompileInput): PlannedOption[] {
+  if (!spec.generationId) return []
+  return [
+    jsonOption(
+      '-device',
+      { driver: 'vmgenid', id: QEMU_IDS.generation, guid: generation ?? vmId },
+      {
+        group: 'generation',
+        what: 'Tells the guest by a number that it is a copy, or that it went back in time.',
+        why: 'It then draws new random numbers and keys instead of those that another copy has drawn already.',
+        origin: 'choice',
+        field: '/generationId',
+      },
+    ),
+  ]
+}
+
 /** CPU model QEMU is given. */
 export function cpuModelFor(spec: Pick<VmSpec, 'cpuModel'>, accelerator: CompileInput['accelerator']): string {
   if (spec.cpuModel !== 'auto') return spec.cpuModel

@@ -120,6 +120,12 @@ export function SecurityPart({ form }: { readonly form: SpecForm }) {
         family="pvpanic"
         refuse={board === 'microvm' ? t('wantsBoard.pci') : null}
       />
+      <SwitchField
+        scope={scope}
+        name="generationId"
+        family="generationId"
+        refuse={board === 'microvm' ? t('wantsBoard.pci') : null}
+      />
     </div>
   )
 }

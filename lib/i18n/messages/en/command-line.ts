@@ -45,6 +45,7 @@ export const commandLine = defineMessages('commandLine', {
     numa: 'NUMA',
     virtiomem: 'virtio-mem',
     pvpanic: 'Panic device',
+    generation: 'Generation ID',
     rootports: 'PCIe ports',
     display: 'Display',
     input: 'Pointer and keyboard',

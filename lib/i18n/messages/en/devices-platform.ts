@@ -181,6 +181,19 @@ export const devicesPlatform = defineMessages('devicesPlatform', {
       },
     },
   },
+  generationId: {
+    name: 'Generation ID (vmgenid)',
+    what: 'The guest learns that it is a clone, was restored from a backup or went back to a snapshot.',
+    choices: {
+      on: {
+        name: 'vmgenid',
+        what: 'A number that is another one in each clone, after each restore and after going back to a snapshot.',
+        needs: 'Linux 5.18 or later (not Debian’s cloud kernel); Windows Server 2012, Windows 8 or later.',
+        cost: 'Going back to a snapshot with memory takes a new QEMU, so consoles close for a moment.',
+        why: 'Two guests made of one would otherwise draw the same random numbers and keys; a domain controller would hand out the same ids twice.',
+      },
+    },
+  },
   watchdog: {
     name: 'Watchdog',
     what: 'Acts when the guest has not been heard of for a while.',

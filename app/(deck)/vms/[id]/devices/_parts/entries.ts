@@ -18,7 +18,7 @@ export const MACHINE_PARTS = {
     group: 'platform',
     fields: ['memoryMiB', 'memoryMaxMiB', 'virtioMem', 'hugePages', 'balloon', 'balloonTargetMiB', 'freePageReporting'],
   },
-  security: { group: 'platform', fields: ['tpm', 'iommu', 'pvpanic'] },
+  security: { group: 'platform', fields: ['tpm', 'iommu', 'pvpanic', 'generationId'] },
   clock: { group: 'platform', fields: ['clock', 'clockOffsetSeconds'] },
   smbios: { group: 'platform', fields: ['smbios'] },
   kernel: { group: 'platform', fields: ['directKernel'] },

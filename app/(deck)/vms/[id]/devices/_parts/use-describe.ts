@@ -65,6 +65,7 @@ export function useDescribe(): (spec: VmSpec, entry: Entry) => Description {
               ...(spec.tpm === 'none' ? [] : [choice('tpm', spec.tpm)]),
               ...(spec.iommu === 'none' ? [] : [choice('iommu', spec.iommu)]),
               ...isOn('pvpanic', spec.pvpanic),
+              ...isOn('generationId', spec.generationId),
             ]
           case 'clock':
             return [choice('clock', spec.clock)]
