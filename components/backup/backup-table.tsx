@@ -3,6 +3,7 @@ import { EllipsisVertical } from 'lucide-react'
 import dynamic from 'next/dynamic'
 import { useRouter } from 'next/navigation'
 import { useState } from 'react'
+import { useMayOnVm } from '#components/access/use-may-vm.ts'
 import { Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Badge } from '#components/ui/badge.tsx'
@@ -12,7 +13,6 @@ import { operationUrl } from '#lib/client/api-client.ts'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
-import { useCan } from '#lib/client/session.ts'
 import { showToast, toastError } from '#lib/client/toasts.ts'
 import { formatAbsolute, formatBytes } from '#lib/i18n/format.ts'
 import { backups as messages } from '#lib/i18n/messages/en/backups.ts'
@@ -68,8 +68,8 @@ function BackupRow({ backup, showVm }: { readonly backup: Backup; readonly showV
   const tFiles = useT(fileMessages)
   const router = useRouter()
   const locale = useLocale()
-  const canBackUp = useCan('vm.backup')
-  const canRestore = useCan('backup.restore')
+  const canBackUp = useMayOnVm(backup.vm.id, 'vm.backup')
+  const canRestore = useMayOnVm(backup.vm.id, 'backup.restore')
   const [asking, setAsking] = useState<Asking>(null)
   const remove = useOperation('backupDelete')
   const change = useOperation('backupUpdate', { onError: (error) => toastError(error, t('title')) })

@@ -2,13 +2,14 @@
 import { useQuery } from '@tanstack/react-query'
 import dynamic from 'next/dynamic'
 import { useState } from 'react'
+import { useMayOnVm } from '#components/access/use-may-vm.ts'
 import { LoadError } from '#components/nav/load-error.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { Banner, EmptyState, Skeleton } from '#components/ui/feedback.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
-import { useCan } from '#lib/client/session.ts'
+import { app } from '#lib/i18n/messages/en/app.ts'
 import { backups as messages } from '#lib/i18n/messages/en/backups.ts'
 import { BackupJobs } from './backup-jobs.tsx'
 import { BackupTable } from './backup-table.tsx'
@@ -20,9 +21,10 @@ const ScheduleDialog = dynamic(() => import('./schedule-dialog.tsx').then((m) =>
 /** Backups and schedules of one VM, or of all. */
 export function BackupsView({ vm }: { readonly vm: { readonly id: string; readonly name: string } | null }) {
   const t = useT(messages)
+  const tApp = useT(app)
   const { data, error, refetch } = useQuery(queries.backupList(vm?.id))
   const schedules = useQuery(queries.backupScheduleList(vm?.id))
-  const canBackUp = useCan('vm.backup')
+  const mayNot = useMayOnVm(vm?.id ?? null, 'vm.backup') ? null : tApp('mayLook')
   const [asking, setAsking] = useState<'make' | 'schedule' | null>(null)
   const targets = data?.targets ?? []
   return (
@@ -37,9 +39,8 @@ export function BackupsView({ vm }: { readonly vm: { readonly id: string; readon
         title={t('list')}
         note={data && <span className="figures">{data.items.length}</span>}
         actions={
-          vm !== null &&
-          canBackUp && (
-            <Button variant="primary" size="sm" onClick={() => setAsking('make')}>
+          vm !== null && (
+            <Button variant="primary" size="sm" disabledReason={mayNot} onClick={() => setAsking('make')}>
               {t('make')}
             </Button>
           )
@@ -68,9 +69,8 @@ export function BackupsView({ vm }: { readonly vm: { readonly id: string; readon
         title={t('schedules.title')}
         note={schedules.data && <span className="figures">{schedules.data.items.length}</span>}
         actions={
-          vm !== null &&
-          canBackUp && (
-            <Button size="sm" onClick={() => setAsking('schedule')}>
+          vm !== null && (
+            <Button size="sm" disabledReason={mayNot} onClick={() => setAsking('schedule')}>
               {t('schedules.add')}
             </Button>
           )

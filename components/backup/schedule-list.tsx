@@ -1,6 +1,7 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
 import { EllipsisVertical } from 'lucide-react'
+import { useMayOnVm } from '#components/access/use-may-vm.ts'
 import { Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Menu } from '#components/ui/menu.tsx'
@@ -9,8 +10,8 @@ import { askToConfirm } from '#lib/client/confirm.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
-import { useCan } from '#lib/client/session.ts'
 import { toastError } from '#lib/client/toasts.ts'
+import { app } from '#lib/i18n/messages/en/app.ts'
 import { backups as messages } from '#lib/i18n/messages/en/backups.ts'
 import { paths } from '#lib/paths.ts'
 import type { BackupSchedule } from '#lib/schema/backup.ts'
@@ -35,7 +36,8 @@ export function ScheduleList({
 
 function ScheduleLine({ schedule, showVm }: { readonly schedule: BackupSchedule; readonly showVm: boolean }) {
   const t = useT(messages)
-  const canBackUp = useCan('vm.backup')
+  const tApp = useT(app)
+  const mayNot = useMayOnVm(schedule.vm.id, 'vm.backup') ? null : tApp('mayLook')
   const forecast = useQuery(queries.backupScheduleForecast(schedule.id)).data?.items ?? []
   const onError = (error: Parameters<typeof toastError>[0]) => toastError(error, t('schedules.title'))
   const update = useOperation('backupScheduleUpdate', { onError })
@@ -85,39 +87,38 @@ function ScheduleLine({ schedule, showVm }: { readonly schedule: BackupSchedule;
           </p>
         )}
       </div>
-      {canBackUp && (
-        <Menu
-          label={t('schedules.actions', { cron: schedule.cron })}
-          iconOnly
-          variant="quiet"
-          size="sm"
-          items={[
-            { id: 'run', label: t('schedules.run'), onSelect: () => run.mutate({ input: { params } }) },
-            {
-              id: 'pause',
-              label: schedule.paused ? t('schedules.resume') : t('schedules.pause'),
-              onSelect: () =>
-                update.mutate({ input: { params, body: { paused: !schedule.paused } }, ifMatch: schedule.revision }),
-            },
-            { kind: 'separator', id: 'line' },
-            {
-              id: 'remove',
-              label: t('schedules.remove'),
-              danger: true,
-              onSelect: () =>
-                askToConfirm({
-                  title: t('schedules.removeTitle'),
-                  stays: [t('schedules.removeStays')],
-                  confirmLabel: t('deleteNow'),
-                  danger: true,
-                  run: () => remove.mutateAsync({ input: { params }, ifMatch: schedule.revision }),
-                }),
-            },
-          ]}
-        >
-          <EllipsisVertical size={16} aria-hidden="true" />
-        </Menu>
-      )}
+      <Menu
+        disabledReason={mayNot}
+        label={t('schedules.actions', { cron: schedule.cron })}
+        iconOnly
+        variant="quiet"
+        size="sm"
+        items={[
+          { id: 'run', label: t('schedules.run'), onSelect: () => run.mutate({ input: { params } }) },
+          {
+            id: 'pause',
+            label: schedule.paused ? t('schedules.resume') : t('schedules.pause'),
+            onSelect: () =>
+              update.mutate({ input: { params, body: { paused: !schedule.paused } }, ifMatch: schedule.revision }),
+          },
+          { kind: 'separator', id: 'line' },
+          {
+            id: 'remove',
+            label: t('schedules.remove'),
+            danger: true,
+            onSelect: () =>
+              askToConfirm({
+                title: t('schedules.removeTitle'),
+                stays: [t('schedules.removeStays')],
+                confirmLabel: t('deleteNow'),
+                danger: true,
+                run: () => remove.mutateAsync({ input: { params }, ifMatch: schedule.revision }),
+              }),
+          },
+        ]}
+      >
+        <EllipsisVertical size={16} aria-hidden="true" />
+      </Menu>
     </li>
   )
 }

@@ -27,7 +27,7 @@ export function ConsoleView({ vm, ownWindow = false }: { readonly vm: Vm; readon
   const root = useRef<HTMLDivElement>(null)
   // Which mode to ask for is not known before the role is; connecting twice would show everybody a second viewer.
   if (session === undefined) return <div className="min-h-96 flex-1 bg-screen" />
-  const mayControl = session.privileges.includes('vm.console.control')
+  const mayControl = (vm.privileges ?? session.privileges).includes('vm.console.control')
   const frame: ConsoleFrame = {
     vm,
     tab,

@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Ellipsis } from 'lucide-react'
 import NextLink from 'next/link'
 import { type ReactNode, useState } from 'react'
+import { useMayOnVm } from '#components/access/use-may-vm.ts'
 import { LoadError } from '#components/nav/load-error.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Badge } from '#components/ui/badge.tsx'
@@ -15,7 +16,6 @@ import { askToConfirm } from '#lib/client/confirm.ts'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
-import { useCan } from '#lib/client/session.ts'
 import { toastError } from '#lib/client/toasts.ts'
 import { formatAbsolute } from '#lib/i18n/format.ts'
 import { lab as messages } from '#lib/i18n/messages/en/lab.ts'
@@ -27,7 +27,7 @@ import { PowerDialog } from './power-dialog.tsx'
 /** When VMs are switched on and off: all that may be seen, or those of one VM, by its tags as well. */
 export function PowerList({ vm = null }: { readonly vm?: { readonly id: string; readonly name: string } | null }) {
   const t = useT(messages)
-  const may = useCan('vm.power')
+  const may = useMayOnVm(vm?.id ?? null, 'vm.power')
   const { data, error, refetch } = useQuery(queries.powerSchedules(vm?.id))
   const [edited, setEdited] = useState<PowerSchedule | 'new' | null>(null)
   const add = (

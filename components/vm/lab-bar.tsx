@@ -1,17 +1,17 @@
 'use client'
+import { useMayNotVm } from '#components/access/use-may-vm.ts'
 import { useExtend } from '#components/lab/use-extend.ts'
 import { Time } from '#components/text/time.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { Banner } from '#components/ui/feedback.tsx'
 import { useT } from '#lib/client/i18n.tsx'
-import { useCan } from '#lib/client/session.ts'
 import { lab as messages } from '#lib/i18n/messages/en/lab.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
 
 /** Above every tab: a lease that ends or has ended with its one way back, and a VM that will be paused as idle. */
 export function LabBar({ vm }: { readonly vm: Vm }) {
   const t = useT(messages)
-  const may = useCan('vm.lease')
+  const mayNot = useMayNotVm(vm, 'vm.lease')
   const { extend, isPending } = useExtend(vm)
   const lease = vm.lab?.lease ?? null
   const idle = vm.lab?.idle ?? null
@@ -24,7 +24,7 @@ export function LabBar({ vm }: { readonly vm: Vm }) {
         <Banner
           tone="attention"
           actions={
-            <Button size="sm" pending={isPending} disabledReason={may ? null : t('notAllowed')} onClick={extend}>
+            <Button size="sm" pending={isPending} disabledReason={mayNot} onClick={extend}>
               {t(lease.phase === 'warned' ? 'lease.extend' : 'lease.undo')}
             </Button>
           }

@@ -20,7 +20,6 @@ import { useMayNotVm } from '#components/access/use-may-vm.ts'
 import { Button, type ButtonSize, IconButton } from '#components/ui/button.tsx'
 import { Menu, type MenuItem } from '#components/ui/menu.tsx'
 import { useT } from '#lib/client/i18n.tsx'
-import { useCan } from '#lib/client/session.ts'
 import { access } from '#lib/i18n/messages/en/access.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { clones } from '#lib/i18n/messages/en/clones.ts'
@@ -108,7 +107,7 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
   const remove = useDeleteVm()
   const tClones = useT(clones)
   const template = useTemplate()
-  const mayCreate = useCan('vm.create')
+  const mayNotClone = useMayNotVm(vm, 'vm.create')
   const [dialog, setDialog] = useState<'clone' | 'share' | 'move' | null>(null)
   const tAccess = useT(access)
   const mayNotShare = useMayNotVm(vm, 'share.manage') === null ? null : tAccess('share.mayNot')
@@ -136,7 +135,7 @@ function OpenedMenu({ vm, size = 'md', onDeleted }: MenuProps) {
       label: tClones(vm.template === undefined ? 'action' : 'newFromTemplate'),
       icon: <Copy size={14} />,
       onSelect: () => setDialog('clone'),
-      disabledReason: mayCreate ? null : t('notAllowed'),
+      disabledReason: mayNotClone,
     },
     {
       id: 'template',

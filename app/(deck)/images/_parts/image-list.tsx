@@ -1,5 +1,6 @@
 'use client'
 import { Trash2 } from 'lucide-react'
+import { AccessMenu } from '#components/access/access-menu.tsx'
 import { ButtonLink, Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Badge } from '#components/ui/badge.tsx'
@@ -67,6 +68,7 @@ function ImageRow({ image, onDetails }: { readonly image: Image; readonly onDeta
   const tApp = useT(app)
   const locale = useLocale()
   const canDelete = useCan('image.delete')
+  const canShare = useCan('share.manage')
   const canCreate = useCan('vm.create')
   const { mutateAsync: remove } = useOperation('imageDelete')
   const size = formatBytes(image.sizeBytes, locale)
@@ -97,6 +99,7 @@ function ImageRow({ image, onDetails }: { readonly image: Image; readonly onDeta
           <Badge>
             {t(`kinds.${image.kind}`)} {image.kind === 'disk' ? image.format : ''}
           </Badge>
+          {image.project && <Badge tip={t('projectTip')}>{image.project.name}</Badge>}
           {image.source !== 'upload' && <Badge>{t(`sources.${image.source}`)}</Badge>}
         </span>
         <span className="flex flex-wrap items-center gap-x-3 text-faint text-sm">
@@ -168,6 +171,10 @@ function ImageRow({ image, onDetails }: { readonly image: Image; readonly onDeta
               {t('useShort')}
             </ButtonLink>
           )}
+          <AccessMenu
+            of={{ kind: 'image', id: image.id, name: image.name }}
+            disabledReason={canShare ? null : tApp('notAllowed')}
+          />
           <IconButton
             size="sm"
             label={t('delete.title', { name: image.name })}

@@ -2,6 +2,7 @@
 import { Ellipsis } from 'lucide-react'
 import { useRouter } from 'next/navigation'
 import { useState } from 'react'
+import { AccessDialog } from '#components/access/access-menu.tsx'
 import { Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Badge } from '#components/ui/badge.tsx'
@@ -13,6 +14,7 @@ import { useOperation } from '#lib/client/mutations.ts'
 import { useCan } from '#lib/client/session.ts'
 import { showToast, toastError } from '#lib/client/toasts.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
+import { access } from '#lib/i18n/messages/en/access.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { files as fileMessages } from '#lib/i18n/messages/en/files.ts'
 import { storage as messages } from '#lib/i18n/messages/en/storage.ts'
@@ -75,6 +77,7 @@ function VolumeRow({
   const t = useT(messages)
   const locale = useLocale()
   const [dialog, setDialog] = useState<VolumeDialogKind | null>(null)
+  const [accessDialog, setAccess] = useState<'share' | 'move' | null>(null)
   const size = (bytes: number) => formatBytes(bytes, locale)
   return (
     <tr className="border-line border-b hover:bg-hover max-md:flex max-md:flex-wrap max-md:items-center max-md:gap-x-3 max-md:gap-y-1 max-md:py-2.5">
@@ -115,7 +118,12 @@ function VolumeRow({
         <span className="block text-faint text-sm">{t('worst', { size: size(volume.worstCaseBytes) })}</span>
       </td>
       <td className="text-end max-md:ms-auto">
-        <VolumeMenu volume={volume} pools={pools} onDialog={setDialog} />
+        <VolumeMenu volume={volume} pools={pools} onDialog={setDialog} onAccess={setAccess} />
+        <AccessDialog
+          of={{ kind: 'volume', id: volume.id, name: volume.name }}
+          open={accessDialog}
+          onClose={() => setAccess(null)}
+        />
         {dialog && <VolumeDialog kind={dialog} volume={volume} pools={pools} onClose={() => setDialog(null)} />}
       </td>
     </tr>
@@ -126,16 +134,20 @@ function VolumeMenu({
   volume,
   pools,
   onDialog,
+  onAccess,
 }: {
   readonly volume: Volume
   readonly pools: readonly Pool[]
   readonly onDialog: (kind: VolumeDialogKind) => void
+  readonly onAccess: (what: 'share' | 'move') => void
 }) {
   const t = useT(messages)
   const tApp = useT(app)
   const tFiles = useT(fileMessages)
   const router = useRouter()
   const canChange = useCan('volume.change')
+  const canShare = useCan('share.manage')
+  const tAccess = useT(access)
   const { name } = volume
   const input = { params: { id: volume.id } }
   const onError = (cause: unknown) => toastError(cause, name)
@@ -213,6 +225,18 @@ function VolumeMenu({
               },
               { id: 'compact', label: t('compact'), disabledReason: idle, onSelect: () => compact.mutate({ input }) },
               { id: 'chain', label: t('chain.show'), onSelect: () => onDialog('chain') },
+              {
+                id: 'share',
+                label: tAccess('share.actionMore'),
+                disabledReason: volume.vm ? tAccess('share.hasVm') : canShare ? null : tApp('notAllowed'),
+                onSelect: () => onAccess('share'),
+              },
+              {
+                id: 'to-project',
+                label: tAccess('move.action'),
+                disabledReason: volume.vm ? tAccess('share.hasVm') : canShare ? null : tApp('notAllowed'),
+                onSelect: () => onAccess('move'),
+              },
               { id: 'rename', label: t('rename'), disabledReason: may, onSelect: () => onDialog('rename') },
               { kind: 'separator', id: 'line' },
               {

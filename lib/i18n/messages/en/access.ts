@@ -33,6 +33,7 @@ export const access = defineMessages('access', {
     viewer: 'Sees that it is there',
     operator: 'Attaches, copies and changes it, shares it on, may delete it',
   },
+  menu: 'Who reaches {name}',
   share: {
     action: 'Share',
     actionMore: 'Share…',

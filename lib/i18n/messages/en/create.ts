@@ -34,6 +34,19 @@ export const create = defineMessages('create', {
     hint: 'For people; can be changed at any time.',
     suggested: 'Suggested: {name}',
   },
+  home: {
+    label: 'Project',
+    own: 'None: mine alone',
+    hint: 'Everybody in the project reaches it by their role there, and it counts for its limits.',
+    hintOwn: 'Only you, administrators and whoever you share it with reach it.',
+  },
+  quota: {
+    own: 'Of your limits',
+    project: 'Of the limits of {name}',
+    note: 'Striped: this VM.',
+    over: 'This VM does not fit: {item}. Give some back, or ask an administrator to raise the limit.',
+    see: 'See what is used',
+  },
   guest: {
     legend: 'Guest system',
     detected: 'detected',

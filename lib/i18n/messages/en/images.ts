@@ -2,6 +2,7 @@ import { defineMessages } from '../../define.ts'
 
 /** The image library. */
 export const images = defineMessages('images', {
+  projectTip: 'Belongs to this project; only its people see it',
   title: 'Images',
   intro: 'Installers and disks that VMs boot from. A VM never changes an image: its writes go to its own disk.',
   upload: 'Upload',

@@ -2,6 +2,7 @@ import { defineMessages } from '../../define.ts'
 
 /** First starts: cloud-init and unattended installations. */
 export const seed = defineMessages('seed', {
+  notShown: 'Whoever may change this VM sees what its first start sets up.',
   title: 'First start',
   note: 'What the system sets up by itself when it starts for the first time.',
   kind: {

@@ -56,6 +56,7 @@ export const vm = defineMessages('vm', {
   },
   field: {
     name: 'Name',
+    project: 'Project',
     description: 'Description',
     tags: 'Tags',
     guest: 'Guest',

@@ -3,12 +3,12 @@ import { useQuery } from '@tanstack/react-query'
 import dynamic from 'next/dynamic'
 import NextLink from 'next/link'
 import { useState } from 'react'
+import { useMayNotVm } from '#components/access/use-may-vm.ts'
 import { Time } from '#components/text/time.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
-import { useCan } from '#lib/client/session.ts'
 import { clones as messages } from '#lib/i18n/messages/en/clones.ts'
 import { paths } from '#lib/paths.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
@@ -18,7 +18,7 @@ const CloneDialog = dynamic(() => import('#components/vm/clone-dialog.tsx').then
 /** What the VM is a clone of, and what stands on its disks. */
 export function VmClones({ vm }: { readonly vm: Vm }) {
   const t = useT(messages)
-  const may = useCan('vm.create')
+  const mayNot = useMayNotVm(vm, 'vm.create')
   const [cloning, setCloning] = useState(false)
   const standing = useQuery(queries.vmCloneFacts(vm.id)).data?.standing
   const count = standing === undefined ? 0 : standing.vms.length + standing.others
@@ -27,11 +27,9 @@ export function VmClones({ vm }: { readonly vm: Vm }) {
     <Section
       title={t('section')}
       actions={
-        may && (
-          <Button size="sm" onClick={() => setCloning(true)}>
-            {t(isTemplate ? 'newFromTemplate' : 'action')}
-          </Button>
-        )
+        <Button size="sm" disabledReason={mayNot} onClick={() => setCloning(true)}>
+          {t(isTemplate ? 'newFromTemplate' : 'action')}
+        </Button>
       }
     >
       <div className="flex flex-col gap-2">

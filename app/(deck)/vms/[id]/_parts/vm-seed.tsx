@@ -2,6 +2,7 @@
 import { useQuery } from '@tanstack/react-query'
 import dynamic from 'next/dynamic'
 import { useState } from 'react'
+import { useMayNotVm } from '#components/access/use-may-vm.ts'
 import { Time } from '#components/text/time.tsx'
 import { Badge } from '#components/ui/badge.tsx'
 import { Button } from '#components/ui/button.tsx'
@@ -12,7 +13,6 @@ import { askToConfirm } from '#lib/client/confirm.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
-import { useCan } from '#lib/client/session.ts'
 import { seed as messages } from '#lib/i18n/messages/en/seed.ts'
 import type { SeedView } from '#lib/schema/seed.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
@@ -21,8 +21,22 @@ const SeedDialog = dynamic(() => import('./seed-dialog.tsx').then((part) => part
 
 /** The seed of a VM: what it sets up, whether that has happened, another one in its place. */
 export function VmSeed({ vm }: { readonly vm: Vm }) {
-  // Those who only look see nothing of it.
-  return useCan('vm.change') ? <Seed vm={vm} /> : null
+  const t = useT(messages)
+  const mayNot = useMayNotVm(vm, 'vm.change')
+  if (mayNot === null) return <Seed vm={vm} />
+  // It may hold passwords: what it sets up is told to those who may change it.
+  return (
+    <Section
+      title={t('title')}
+      actions={
+        <Button size="sm" disabledReason={mayNot}>
+          {t('add')}
+        </Button>
+      }
+    >
+      <p className="text-faint">{t('notShown')}</p>
+    </Section>
+  )
 }
 
 function Seed({ vm }: { readonly vm: Vm }) {

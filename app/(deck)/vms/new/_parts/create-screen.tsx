@@ -25,6 +25,7 @@ import { BootSection } from './boot-section.tsx'
 import { DriverCd } from './driver-cd.tsx'
 import { FirstStartSection } from './first-start-section.tsx'
 import { FromAppliance } from './from-appliance.tsx'
+import { HomeField } from './home-field.tsx'
 import { PlanPanel } from './plan-panel.tsx'
 import { SubmitBar } from './submit-bar.tsx'
 import { TemplatesSection } from './templates-section.tsx'
@@ -124,6 +125,7 @@ function IdentitySection({ page }: { readonly page: CreateForm }) {
           error={form.errorOf('name')}
         />
       </div>
+      <HomeField page={page} />
       <div id="field-guest" tabIndex={-1} className="flex flex-col gap-1.5">
         <RadioCards
           legend={t('guest.legend')}

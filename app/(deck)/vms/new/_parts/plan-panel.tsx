@@ -18,6 +18,7 @@ import { seed as seedMessages } from '#lib/i18n/messages/en/seed.ts'
 import type { SeedKind } from '#lib/schema/seed.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { GIB } from '#lib/units.ts'
+import { QuotaFit } from './quota-fit.tsx'
 import type { CreateForm } from './use-create-form.ts'
 
 const PlanLine = dynamic(() => import('./plan-line.tsx').then((part) => part.PlanLine), { ssr: false })
@@ -69,6 +70,7 @@ export function PlanPanel({ page }: { readonly page: CreateForm }) {
         )}
         {problems.length > 0 && plan && <p className="text-faint text-sm">{t('plan.stale')}</p>}
       </div>
+      <QuotaFit page={page} />
       {plan === null ? (
         problems.length === 0 && (
           <div aria-busy="true" className="flex flex-col gap-2">

@@ -4,7 +4,7 @@ import { useDeferredValue, useEffect, useMemo, useState } from 'react'
 import { forPreview, type SeedDraft, toSeedInput } from '#components/seed/seed-draft.ts'
 import { fromInput } from '#components/vm/draft-from-input.ts'
 import { focusField, rowKey, type SpecForm } from '#components/vm/fields/form.ts'
-import { type FieldProblem, pointerOf, problemsOf } from '#components/vm/problems.ts'
+import { type FieldProblem, pointerOf } from '#components/vm/problems.ts'
 import {
   afterChange,
   draftProblems,
@@ -22,6 +22,9 @@ import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { spec as specMessages } from '#lib/i18n/messages/en/spec.ts'
 import type { Image } from '#lib/schema/image.ts'
+
+import { quotaProblems } from './quota-problems.ts'
+import { useHomes } from './use-homes.ts'
 
 /** Time without a change before the plan is asked for. */
 const SETTLE_MS = 200
@@ -61,6 +64,10 @@ export function useCreateForm() {
   }, [])
   /** What its first start sets up; null: nothing. */
   const [seed, setSeed] = useState<SeedDraft | null>(null)
+  /** Whose it is to be; empty: the reader's own. Null until chosen, here or by the address. */
+  const [chosenProject, setProject] = useState<string | null>(null)
+  const homes = useHomes()
+  const project = chosenProject ?? homes.first
   /** Undefined: nothing chosen yet. Null: nothing to boot. */
   const [boot, setBoot] = useState<Image | null | undefined>(undefined)
   /** Name of the VM being made; while it is set the plan stays as it was, because the name is taken by that very VM. */
@@ -73,7 +80,7 @@ export function useCreateForm() {
   )
   const wanted = draft.name.trim() === '' ? suggestion : draft.name.trim()
   const name = making ?? wanted
-  const input = useMemo(() => toInput(draft, name), [draft, name])
+  const input = useMemo(() => ({ ...toInput(draft, name), ...(project !== '' && { project }) }), [draft, name, project])
   const body = useMemo(() => (seed === null ? input : { ...input, seed: toSeedInput(seed) }), [input, seed])
   const previewBody = useMemo(() => (seed === null ? input : { ...input, seed: forPreview(seed) }), [input, seed])
   const local = useMemo(() => draftProblems(draft), [draft])
@@ -93,7 +100,7 @@ export function useCreateForm() {
   const withDrivers = withDriverCd(draft, draft.noDrivers === true ? null : (drivers?.id ?? null))
   if (withDrivers !== draft && !isPaused) setDraft(withDrivers)
   const isCurrent = settled === previewBody && !preview.isPlaceholderData && !preview.isFetching
-  const remote = preview.error ? problemsOf(toApiError(preview.error)) : []
+  const remote = preview.error ? quotaProblems(toApiError(preview.error)) : []
   const problems: FieldProblem[] = isPaused
     ? []
     : local.length > 0
@@ -119,6 +126,9 @@ export function useCreateForm() {
   return {
     form,
     boot,
+    homes,
+    project,
+    setProject,
     seed,
     setSeed,
     guest,

@@ -1,11 +1,13 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
+import { useMayNotVm } from '#components/access/use-may-vm.ts'
 import { LoadError } from '#components/nav/load-error.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { Skeleton } from '#components/ui/feedback.tsx'
 import { Section } from '#components/ui/page.tsx'
+import { useVm } from '#components/vm/vm-context.tsx'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
@@ -19,11 +21,16 @@ import { RULES, ScheduleDialog } from './schedule-dialog.tsx'
 export function Schedules({ vmId, snapshots }: { readonly vmId: string; readonly snapshots: readonly Snapshot[] }) {
   const t = useT(messages)
   const { data, error, refetch } = useQuery(queries.snapshotSchedules(vmId))
+  const mayNot = useMayNotVm(useVm(), 'vm.snapshot')
   const [edited, setEdited] = useState<SnapshotScheduleView | 'new' | null>(null)
   return (
     <Section
       title={t('schedules.title')}
-      actions={<Button onClick={() => setEdited('new')}>{t('schedules.add')}</Button>}
+      actions={
+        <Button disabledReason={mayNot} onClick={() => setEdited('new')}>
+          {t('schedules.add')}
+        </Button>
+      }
     >
       {error && data === undefined && <LoadError error={error} onRetry={() => void refetch()} />}
       {data === undefined && !error && <Skeleton className="h-10 w-full" />}
@@ -57,6 +64,7 @@ function Line({
   readonly onEdit: () => void
 }) {
   const t = useT(messages)
+  const mayNot = useMayNotVm(useVm(), 'vm.snapshot')
   const params = { id: vmId, scheduleId: schedule.id }
   const update = useOperation('snapshotScheduleUpdate', {
     onError: (cause) => toastError(cause, t(schedule.paused ? 'schedules.resume' : 'schedules.pause')),
@@ -95,11 +103,17 @@ function Line({
       </div>
       {lastRun !== null && lastRun.result !== 'ok' && <p className="basis-full text-dim text-sm">{lastRun.message}</p>}
       <div className="flex flex-wrap gap-2">
-        <Button size="sm" pending={run.isPending} onClick={() => run.mutate({ input: { params } })}>
+        <Button
+          size="sm"
+          disabledReason={mayNot}
+          pending={run.isPending}
+          onClick={() => run.mutate({ input: { params } })}
+        >
           {t('schedules.run')}
         </Button>
         <Button
           size="sm"
+          disabledReason={mayNot}
           pending={update.isPending}
           onClick={() =>
             update.mutate({ input: { params, body: { paused: !schedule.paused } }, ifMatch: schedule.revision })
@@ -107,12 +121,13 @@ function Line({
         >
           {t(schedule.paused ? 'schedules.resume' : 'schedules.pause')}
         </Button>
-        <Button size="sm" onClick={onEdit}>
+        <Button size="sm" disabledReason={mayNot} onClick={onEdit}>
           {t('schedules.edit')}
         </Button>
         <Button
           size="sm"
           variant="quiet"
+          disabledReason={mayNot}
           onClick={() =>
             askToConfirm({
               title: t('schedules.removeTitle'),

@@ -1,14 +1,15 @@
 'use client'
 import { useState } from 'react'
+import { useMayNotVm } from '#components/access/use-may-vm.ts'
 import { ButtonLink } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { Banner } from '#components/ui/feedback.tsx'
 import { Facts } from '#components/ui/page.tsx'
+import { useVm } from '#components/vm/vm-context.tsx'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
-import { useCan } from '#lib/client/session.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { files as fileMessages } from '#lib/i18n/messages/en/files.ts'
 import { snapshots as messages } from '#lib/i18n/messages/en/snapshots.ts'
@@ -21,7 +22,7 @@ import { RevertDialog } from './revert-dialog.tsx'
 export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Snapshot; readonly isCurrent: boolean }) {
   const t = useT(messages)
   const tFiles = useT(fileMessages)
-  const canLook = useCan('vm.snapshot')
+  const canLook = useMayNotVm(useVm(), 'vm.snapshot') === null
   const locale = useLocale()
   const [open, setOpen] = useState<'revert' | 'edit' | null>(null)
   const { mutateAsync } = useOperation('snapshotDelete')
