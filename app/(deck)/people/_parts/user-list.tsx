@@ -70,6 +70,8 @@ function UserLine({ user, onOpen }: { readonly user: Person; readonly onOpen: (w
     onSuccess: () => showToast({ kind: 'done', title: t('moreActions.signedOut', { name: user.name }) }),
     onError: (error) => toastError(error, t('failed', { name: user.name })),
   })
+  const customRoles = useQuery(queries.roleList()).data?.custom ?? []
+  const custom = customRoles.find(({ id }) => id === user.customRole)
   const ownReason = own ? t('ownReason') : null
   const params = { id: user.id }
   return (
@@ -80,8 +82,11 @@ function UserLine({ user, onOpen }: { readonly user: Person; readonly onOpen: (w
         {user.secondFactor && <Badge tip={t('factorTip')}>{t('factorMark')}</Badge>}
         {user.disabled && <Badge tone="attention">{t('disabled')}</Badge>}
       </span>
-      <span className="w-28 text-dim" data-tip={t(`roles.${user.role}`)}>
-        {tApp(`role.${user.role}`)}
+      <span
+        className="w-28 text-dim"
+        data-tip={custom === undefined ? t(`roles.${user.role}`) : custom.description || undefined}
+      >
+        {custom === undefined ? tApp(`role.${user.role}`) : custom.name}
       </span>
       <span className="w-40 text-faint text-sm max-sm:hidden">
         {user.lastSeenAt
@@ -93,12 +98,20 @@ function UserLine({ user, onOpen }: { readonly user: Person; readonly onOpen: (w
         iconOnly
         size="sm"
         items={[
-          ...ROLES.filter((role) => role !== user.role).map((role) => ({
+          ...ROLES.filter((role) => role !== user.role || user.customRole !== null).map((role) => ({
             id: role,
             label: t('changeRole', { role: tApp(`role.${role}`) }),
             disabledReason: ownReason,
-            onSelect: () => update.mutate({ input: { params, body: { role } } }),
+            onSelect: () => update.mutate({ input: { params, body: { role, customRole: null } } }),
           })),
+          ...customRoles
+            .filter(({ id }) => id !== user.customRole)
+            .map(({ id, name }) => ({
+              id,
+              label: t('changeRole', { role: name }),
+              disabledReason: ownReason,
+              onSelect: () => update.mutate({ input: { params, body: { customRole: id } } }),
+            })),
           { kind: 'separator' as const, id: 's1' },
           { id: 'reset', label: t('resetPassword'), onSelect: () => onOpen('password'), disabledReason: ownReason },
           { id: 'accounts', label: t('moreActions.accounts'), onSelect: () => onOpen('accounts') },

@@ -40,13 +40,13 @@ export function QuotaFit({ page }: { readonly page: CreateForm }) {
   const over = items.filter((item) => holder.used[item] + more[item] > (holder.limits[item] ?? 0))
   // What the server refuses stands with the problems already.
   const untold = over.filter((item) => RUNNING.includes(item) || form.broken?.length === 0)
+  const title =
+    project === ''
+      ? t('quota.own')
+      : t('quota.project', { name: homes.projects.find(({ id }) => id === project)?.name ?? '' })
   return (
-    <section aria-label={t('quota.own')} className="flex flex-col gap-2">
-      <h3>
-        {project === ''
-          ? t('quota.own')
-          : t('quota.project', { name: homes.projects.find(({ id }) => id === project)?.name ?? '' })}
-      </h3>
+    <section aria-label={title} className="flex flex-col gap-2">
+      <h3>{title}</h3>
       <QuotaBars used={holder.used} limits={holder.limits} more={more} items={items} className="grid-cols-1 text-sm" />
       {untold.length > 0 && (
         <p className="text-attention text-sm">
