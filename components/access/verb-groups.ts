@@ -7,11 +7,14 @@ export type ChoosableVerb = Exclude<Privilege, (typeof FOR_ADMINISTRATORS)[numbe
 
 export const VERB_GROUPS = [
   { id: 'vms', verbs: ['vm.view', 'vm.create', 'vm.change', 'vm.power', 'vm.delete', 'vm.host'] },
-  { id: 'consoles', verbs: ['vm.console.view', 'vm.console.control', 'vm.console.manage', 'vm.console.share'] },
+  {
+    id: 'consoles',
+    verbs: ['vm.console.view', 'vm.console.control', 'vm.console.manage', 'vm.console.share', 'vm.console.record'],
+  },
   { id: 'copies', verbs: ['vm.snapshot', 'vm.backup', 'backup.restore'] },
   { id: 'images', verbs: ['image.view', 'image.add', 'image.delete', 'image.common', 'image.register'] },
   { id: 'storage', verbs: ['volume.view', 'volume.change', 'pool.view', 'pool.manage'] },
   { id: 'sharing', verbs: ['share.manage', 'project.view', 'project.create', 'project.manage'] },
   { id: 'lab', verbs: ['vm.lease', 'device.book', 'lab.manage'] },
-  { id: 'server', verbs: ['usage.view', 'host.view', 'activity.view.all'] },
+  { id: 'server', verbs: ['usage.view', 'host.view', 'recording.manage', 'activity.view.all'] },
 ] as const satisfies readonly { readonly id: string; readonly verbs: readonly ChoosableVerb[] }[]
