@@ -57,12 +57,16 @@ export class Dashboard {
     return (text === '' ? null : JSON.parse(text)) as T
   }
   async try(method: string, path: string, body?: object): Promise<{ status: number; text: string }> {
-    const answer = await fetch(`http://127.0.0.1:${this.#port}/api/v1${path}`, {
-      method,
-      headers: { authorization: this.#authorization, ...(body && { 'content-type': 'application/json' }) },
-      ...(body && { body: JSON.stringify(body) }),
-    })
+    const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+    const answer = await this.send(method, path, headers, body && JSON.stringify(body))
     return { status: answer.status, text: await answer.text() }
+  }
+  send(method: string, path: string, headers: Record<string, string>, body?: string | Buffer): Promise<Response> {
+    return fetch(`http://127.0.0.1:${this.#port}/api/v1${path}`, {
+      method,
+      headers: { authorization: this.#authorization, ...headers },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : new Uint8Array(body) }),
+    })
   }
   vm = (id: string) => this.ask<Vm>('GET', `/vms/${id}`)
   async items<T>(path: string): Promise<T[]> {
@@ -187,7 +191,7 @@ export class Dashboard {
 }
 
 /** Looked up in the dashboard's own store, which tests that kill must not trust the answers of. */
-function documents(collection: string): { key: string; value: Record<string, unknown> }[] {
+export function storedDocuments<T = Record<string, unknown>>(collection: string): { key: string; value: T }[] {
   const db = new DatabaseSync(join(dir, 'd/state.db'), { readOnly: true })
   try {
     return db
@@ -201,11 +205,11 @@ function documents(collection: string): { key: string; value: Record<string, unk
 
 /** File that a disk of a VM is in. */
 export function fileOf(vmId: string, device: string): string {
-  const volume = documents('volume').find(({ value }) => {
+  const volume = storedDocuments('volume').find(({ value }) => {
     const vm = value.vm as { id: string; device: string } | null
     return vm?.id === vmId && vm.device === device
   })
-  const layer = documents('layer').find(({ key }) => key === volume?.value.head)
+  const layer = storedDocuments('layer').find(({ key }) => key === volume?.value.head)
   return join(dir, 'd', String(layer?.value.file))
 }
 

@@ -11,7 +11,9 @@
  *   - volume                 a document is about to be removed
  *   exec PRAGMA …            before the database is told something that is not about one document
  *   run qemu-img snapshot    before a program starts
- *   rename vms/…/x           before a file takes its name
+ *   rename vms/…/x           before a file takes its name; `renamed` after it has
+ *   link images/x            before a file gets a second name
+ *   rm images/x              before a file or directory goes; `gone` after it has
  *
  * The file named by GUESTDECK_TEST_KILL says what to do, `{"at": "^< snapshot-save", "nth": 1, "pid": 123}`, and goes when
  * the point is reached; without a pid the dashboard itself ends. A signal SIGSTOP holds it there. All points are listed in the file beside it (`.log`).
@@ -156,6 +158,16 @@ function watchPrograms(): void {
     point(`rename ${String(to)}`)
     await rename(from, to)
     point(`renamed ${String(to)}`)
+  }
+  const { link, rm } = fs
+  fs.link = async (from, to) => {
+    point(`link ${String(to)}`)
+    await link(from, to)
+  }
+  fs.rm = async (path, options) => {
+    point(`rm ${String(path)}`)
+    await rm(path, options)
+    point(`gone ${String(path)}`)
   }
   syncBuiltinESMExports()
 }
