@@ -23,6 +23,7 @@ import { VmSpec } from '#lib/schema/vm-spec.ts'
 import { DEVICE_LISTS } from '#lib/vm/live-places.ts'
 import { ABSENT, EVIDENCE, type Proof, type Witness } from './devices-doc/evidence.ts'
 import { type LiveKind, liveOf, pluggable } from './devices-doc/live.ts'
+import { writeAttackCases } from './gen-attack-cases.ts'
 
 const FILE = join(import.meta.dirname, '../docs/devices.md')
 
@@ -214,6 +215,8 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
   const text = devicesDoc()
   if (!process.argv.includes('--check')) {
     writeFileSync(FILE, text)
+    // Titles of tests change with the code as devices do.
+    writeAttackCases(false)
     console.log(`gen-devices-doc: wrote ${FILE}`)
   } else if (readFileSync(FILE, 'utf8') !== text) {
     console.error('gen-devices-doc: docs/devices.md differs from the code. Run: npm run gen:devices')

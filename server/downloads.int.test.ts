@@ -106,7 +106,7 @@ const url = (path: string) => `http://127.0.0.1:${port}${path}`
 const allow = () => ({ GUESTDECK_DOWNLOAD_ALLOW: `127.0.0.1:${port}` })
 const noLeftovers = () => expect.poll(() => readdirSync(join(dir, 'd/uploads')), { timeout: 10_000 }).toEqual([])
 
-it('a broken connection is taken up where it ended; lists, mirrors and checksums decide what is kept', async () => {
+it('a broken connection is taken up where it ended; lists, mirrors and checksums decide what is kept (U08, U13)', async () => {
   const secret = await token()
   const running = server([], allow())
   const ann = client(await ready(running), secret)
@@ -189,7 +189,7 @@ it('a broken connection is taken up where it ended; lists, mirrors and checksums
   expect(running.child.exitCode).toBeNull()
 })
 
-it('a download outlives kill -9 of the dashboard and can be cancelled; nothing half done is left', async () => {
+it('a download outlives kill -9 of the dashboard and can be cancelled; nothing half done is left (F08)', async () => {
   const secret = await token()
   const first = server([], allow())
   const before = client(await ready(first), secret)
@@ -227,7 +227,7 @@ it('a download outlives kill -9 of the dashboard and can be cancelled; nothing h
   await noLeftovers()
 })
 
-it('nothing is fetched from where only this host could reach, whatever the address is called or redirects to', async () => {
+it('nothing is fetched from where only this host could reach, whatever the address is called or redirects to (U09, U10)', async () => {
   const trap = await canary()
   const secret = await token()
   const running = server([], allow())

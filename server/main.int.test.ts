@@ -81,7 +81,7 @@ test.each([
   expect(await refused(server(args, env))).toContain(message)
 })
 
-test('a damaged database is refused by name and left as it is', async () => {
+test('a damaged database is refused by name and left as it is (F28)', async () => {
   mkdirSync(join(dir, 'd'), { mode: 0o711 })
   const file = join(dir, 'd/state.db')
   writeFileSync(file, 'x'.repeat(5000))
@@ -115,7 +115,7 @@ test('--help and --version answer without starting anything', async () => {
   expect(existsSync(join(dir, 'd'))).toBe(false)
 })
 
-test('a VM is created, started, survives kill -9 of the dashboard, is found again and powered off', async () => {
+test('a VM is created, started, survives kill -9 of the dashboard, is found again and powered off (F01)', async () => {
   const secret = await token()
   const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/json' }
   const first = server()

@@ -58,7 +58,7 @@ describe('socket paths', () => {
   const runDirOf = (bytes: number) => `/${'r'.repeat(bytes - 1)}`
   const fitting = SOCKET_PATH_MAX_BYTES - Buffer.byteLength(`/${VM}/qmp2.sock`)
 
-  it('fit up to the kernel’s limit, and one byte more is refused with the length that would fit', () => {
+  it('fit up to the kernel’s limit, and one byte more is refused with the length that would fit (F45)', () => {
     expect(() => assertSocketPathsFit(runDirOf(fitting))).not.toThrow()
     expect(() => assertSocketPathsFit(runDirOf(fitting + 1))).toThrow(`at most ${fitting} bytes`)
   })

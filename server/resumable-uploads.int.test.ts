@@ -108,7 +108,7 @@ it('an upload outlives kill -9 of the dashboard: it goes on at the last safe byt
   expect((await again.ask('GET', `/api/v1/images/${job.result}/content`, { range: `bytes=${many}` })).status).toBe(416)
 })
 
-it('breaks, wrong offsets, damaged pieces, bad names, other people and want of room lose nothing and leave nothing', async () => {
+it('breaks, wrong offsets, damaged pieces, bad names, other people and want of room lose nothing and leave nothing (U01, U05, U06, U08)', async () => {
   const secret = await token()
   const added = deck(['user', 'add', 'olga', '--role', 'operator', '--password-stdin'], `${PASSWORD}\n`)
   expect(await added.ended).toBe(0)

@@ -182,7 +182,7 @@ describe('RFB filter', () => {
     expect(filter.setOpen(false).length).toBeLessThanOrEqual(64)
   })
 
-  test('clipboard text passes up to the limit and is dropped whole above it, with the place in the stream kept', () => {
+  test('clipboard text passes up to the limit and is dropped whole above it, with the place in the stream kept (W11)', () => {
     const long = (length: number, claimed: number) =>
       Buffer.concat([Uint8Array.of(6, 0, 0, 0, ...u32(claimed)), Buffer.alloc(length, 65)])
     const over = CUT_TEXT_MAX_BYTES + 1

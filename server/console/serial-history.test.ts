@@ -23,7 +23,7 @@ describe('serial history', () => {
     )
   })
 
-  test('keeps 64 KiB of the beginning and 1 MiB of the end of a flood', () => {
+  test('keeps 64 KiB of the beginning and 1 MiB of the end of a flood (G07)', () => {
     const history = createSerialHistory()
     const chunk = new Uint8Array(50_000)
     for (let i = 0; i < 100; i++) history.append(chunk.fill(i))

@@ -61,7 +61,7 @@ describe('serial hub', () => {
     expect(told).toBe(2)
   })
 
-  test('a flood is read at full speed with nobody watching, in bounded memory', async () => {
+  test('a flood is read at full speed with nobody watching, in bounded memory (G07)', async () => {
     await using setup = await serialRig()
     const chunk = Buffer.alloc(MiB, 'flood ')
     for (let i = 0; i < 32; i++) if (!setup.guest.write(chunk)) await once(setup.guest, 'drain')

@@ -94,7 +94,7 @@ describe('creating', () => {
     await create(BEN, { name: 'web' })
   })
 
-  it('of two creates at once with one host port exactly one wins, and the loser leaves nothing', async () => {
+  it('of two creates at once with one host port exactly one wins, and the loser leaves nothing (N03)', async () => {
     const input = (name: string) => ({
       name,
       networks: [{ forwards: [{ protocol: 'tcp', hostPort: 22_022, guestPort: 22 }] }],
@@ -255,7 +255,7 @@ describe('who sees what', () => {
 })
 
 describe('changing', () => {
-  it('an edit based on an old revision is refused and loses nothing', async () => {
+  it('an edit based on an old revision is refused and loses nothing (A21)', async () => {
     const vm = await create(ANN, { name: 'v1' })
     const second = await update(ANN, vm.id, { description: 'first edit' }, vm.revision)
     await expect(update(ANN, vm.id, { description: 'late edit' }, vm.revision)).rejects.toMatchObject({
@@ -400,7 +400,7 @@ describe('another server run', () => {
     rmSync(data.vmDir(orphan), { recursive: true })
   })
 
-  it('starts what should start by itself, once for each boot of the host', async () => {
+  it('starts what should start by itself, once for each boot of the host (F14)', async () => {
     const vm = await create(ANN, { name: 'auto', memoryMiB: 64, autostart: true })
     now.store.put('meta', 'boot-id', 'an earlier boot')
     await now.engine.autostart()

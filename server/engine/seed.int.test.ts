@@ -68,7 +68,7 @@ describe('a VM with a seed', () => {
     expect(userDataIn(vm.id)).toContain('$6$rounds=')
   })
 
-  it('has its secrets in the CD’s file alone: 0600, the guest’s own, nowhere else on the disk, in a view or an argv', async () => {
+  it('has its secrets in the CD’s file alone: 0600, the guest’s own, nowhere else on the disk, in a view or an argv (D10)', async () => {
     const vm = await make(ANN, 'web')
     await now.engine.vms.start(ANN, vm.id)
     const [name = ''] = filesOf(vm.id)
@@ -98,7 +98,7 @@ describe('a VM with a seed', () => {
     await now.engine.vms.poweroff(ANN, vm.id)
   })
 
-  it('shows a viewer nothing of it, and others not that it is there', async () => {
+  it('shows a viewer nothing of it, and others not that it is there (D10)', async () => {
     const vm = await make(ANN, 'web')
     await expect(seedOf(EYE, vm.id)).rejects.toMatchObject({ code: 'forbidden' })
     await expect(now.engine.seeds.replace(EYE, vm.id, seed())).rejects.toMatchObject({ code: 'forbidden' })

@@ -22,7 +22,7 @@ it('a second one is refused by the name of the first, and what it forbids is ref
   expect(now.store.list<unknown>('meta').filter(({ key }) => key.startsWith('vm-busy:'))).toEqual([])
 })
 
-it('what a crash interrupted is given to the one who knows what to do, with what was noted last', async () => {
+it('what a crash interrupted is given to the one who knows what to do, with what was noted last (F49)', async () => {
   const before = createVmBusy(now.store, () => {})
   const noted = Promise.withResolvers<void>()
   // Never ends: its process is dead.

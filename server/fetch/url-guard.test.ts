@@ -26,11 +26,11 @@ describe('an address is refused before anything is resolved', () => {
     '//example.org/x.iso',
     'http://',
     '',
-  ])('when it is %j', async (raw) => {
+  ])('when it is %j (U09)', async (raw) => {
     expect(await refusal(() => parseSource(raw, 'url'))).toMatchObject({ code: 'bad_input', field: 'url' })
   })
 
-  it('when it holds credentials, which the answer does not repeat', async () => {
+  it('when it holds credentials, which the answer does not repeat (U09)', async () => {
     for (const raw of ['http://user:hunter2@example.org/x', 'https://hunter2@example.org/x', 'http://:hunter2@h/']) {
       const error = await refusal(() => parseSource(raw, 'url'))
       expect(error.code).toBe('bad_input')
@@ -70,7 +70,7 @@ describe('what the URL parser makes of odd spellings is judged as the address it
 describe('a name', () => {
   const url = parseSource('https://mirror.example/x.iso', 'url')
 
-  it('is refused when one of its addresses is closed, wherever that stands', async () => {
+  it('is refused when one of its addresses is closed, wherever that stands (U10)', async () => {
     for (const found of [
       ['127.0.0.1', '8.8.8.8'],
       ['8.8.8.8', '::1'],

@@ -26,7 +26,7 @@ describe('a range', () => {
   )
 })
 
-it('a file name is plain in the old form and whole in the new one', () => {
+it('a file name is plain in the old form and whole in the new one (A10)', () => {
   expect(attachment('Образ "x" 🐧\'.iso')).toBe(
     `attachment; filename="_____ _x_ __'.iso"; filename*=UTF-8''%D0%9E%D0%B1%D1%80%D0%B0%D0%B7%20%22x%22%20%F0%9F%90%A7%27.iso`,
   )

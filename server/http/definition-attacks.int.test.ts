@@ -400,7 +400,7 @@ async function hostIsForAdministrators(deck: Deck, shares: string): Promise<void
   await deck.expectUntouched()
 }
 
-test('as it is installed, hostile definitions are refused at their fields, and raw options to everybody', {
+test('as it is installed, hostile definitions are refused at their fields, and raw options to everybody (D01, D02, D03, D04, D05, D08, D11, N01)', {
   timeout: TIMEOUT_MS,
 }, async () => {
   await using deck = await dashboard()
@@ -409,7 +409,7 @@ test('as it is installed, hostile definitions are refused at their fields, and r
   await conflicts(deck)
 })
 
-test('with raw options and directories allowed, only administrators reach out of a guest, and only there', {
+test('with raw options and directories allowed, only administrators reach out of a guest, and only there (R07)', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const shares = join(dir, 'shares')

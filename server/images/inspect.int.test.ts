@@ -76,7 +76,7 @@ it('a qcow2 with internal snapshots and a bitmap is read', async () => {
   expect(await inspect('snap.qcow2')).toMatchObject({ format: 'qcow2' })
 })
 
-it.each(['qed', 'parallels', 'qcow'])('%s from qemu-img is refused', async (format) => {
+it.each(['qed', 'parallels', 'qcow'])('%s from qemu-img is refused (I07)', async (format) => {
   qemuImg('create', '-q', '-f', format, file(`x.${format}`), '64M')
   await expect(inspect(`x.${format}`)).rejects.toMatchObject({ code: 'unsupported_format' })
 })
@@ -102,7 +102,7 @@ it.each([
 })
 
 it.each(['monolithicFlat', 'twoGbMaxExtentSparse', 'twoGbMaxExtentFlat'])(
-  'a VMDK of the type %s is refused: its data are in other files',
+  'a VMDK of the type %s is refused: its data are in other files (I04)',
   async (subformat) => {
     qemuImg('create', '-q', '-f', 'vmdk', '-o', `subformat=${subformat}`, file(`${subformat}.vmdk`), '100M')
     await expect(look(`${subformat}.vmdk`)).rejects.toMatchObject({
@@ -114,13 +114,13 @@ it.each(['monolithicFlat', 'twoGbMaxExtentSparse', 'twoGbMaxExtentFlat'])(
   },
 )
 
-it('a VMDK with a parent is refused without a look at the parent', async () => {
+it('a VMDK with a parent is refused without a look at the parent (I06)', async () => {
   qemuImg('create', '-q', '-f', 'vmdk', file('base.vmdk'), '100M')
   qemuImg('create', '-q', '-f', 'vmdk', '-b', file('base.vmdk'), '-F', 'vmdk', file('child.vmdk'))
   await expect(look('child.vmdk')).rejects.toMatchObject({ code: 'image_has_backing' })
 })
 
-it('encrypted images are refused', async () => {
+it('encrypted images are refused (I07)', async () => {
   const secret = ['--object', 'secret,id=s,data=abc']
   qemuImgTimed('create', '-q', ...secret, '-f', 'luks', '-o', 'key-secret=s,iter-time=10', file('x.luks'), '1M')
   await expect(inspect('x.luks')).rejects.toMatchObject({
@@ -132,7 +132,7 @@ it('encrypted images are refused', async () => {
   await expect(inspect('enc.qcow2')).rejects.toMatchObject({ message: expect.stringContaining('encrypted') })
 })
 
-it('images that point elsewhere are refused without a look there', async () => {
+it('images that point elsewhere are refused without a look there (I01, I02, I13)', async () => {
   const { port } = canary.address() as AddressInfo
   for (const [name, backing] of [
     ['abs', '/etc/passwd'],

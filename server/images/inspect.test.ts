@@ -76,7 +76,7 @@ describe('what is accepted', () => {
     const both = qcow2((image) => iso('X').copy(image, 16 * 2048, 16 * 2048))
     expect(await inspect(both)).toMatchObject({ format: 'qcow2' })
   })
-  it('internal snapshots are accepted up to a bound', async () => {
+  it('internal snapshots are accepted up to a bound (I14)', async () => {
     const few = (image: Buffer) => {
       image.writeUInt32BE(2, 60)
       image.writeBigUInt64BE(2n * 65536n, 64)
@@ -106,14 +106,14 @@ describe('what could reach outside the file', () => {
     'self.qcow2',
     'json:{"driver":"file","filename":"/etc/shadow"}',
     'nbd://127.0.0.1:10809',
-  ])('a backing file is refused whatever its name: %s', async (name) => {
+  ])('a backing file is refused whatever its name: %s (I01)', async (name) => {
     expect(await refusal(backing(name))).toContain('backing file')
   })
-  it('a backing file with offset or length alone is refused', async () => {
+  it('a backing file with offset or length alone is refused (I01)', async () => {
     expect(await refusal(qcow2((image) => image.writeBigUInt64BE(512n, 8)))).toContain('backing file')
     expect(await refusal(qcow2((image) => image.writeUInt32BE(4, 16)))).toContain('backing file')
   })
-  it('a data file is refused by its feature bit and by its header extension', async () => {
+  it('a data file is refused by its feature bit and by its header extension (I02)', async () => {
     expect(await refusal(qcow2((image) => image.writeBigUInt64BE(4n, 72)))).toContain('data-file')
     const extension = qcow2((image) => {
       image.writeUInt32BE(0x44415441, 112)
@@ -152,7 +152,7 @@ describe('what is absurd or damaged', () => {
     ['huge refcounts', (i) => i.writeUInt32BE(1_000_000, 56), 'reference-count'],
     ['an endless extension', (i) => i.writeUInt32BE(0xfffffff0, 116) && i.writeUInt32BE(7, 112), 'extension'],
     ['a header longer than the file', (i) => i.writeUInt32BE(0x7ffffff8, 100), 'header length'],
-  ])('a qcow2 with %s is refused', async (_, change, words) => {
+  ])('a qcow2 with %s is refused (I11, I14)', async (_, change, words) => {
     expect(await refusal(qcow2(change))).toContain(words)
   })
   it('a header cut off anywhere is refused, never a crash', async () => {
@@ -172,7 +172,7 @@ describe('what other programs made', () => {
     ['Parallels', 'WithoutFreeSpace', 0],
     ['gzip', '\x1f\x8b\x08', 0],
     ['tar or OVA', 'ustar', 257],
-  ])('%s is refused by name, even with a boot signature', async (name, magic, offset) => {
+  ])('%s is refused by name, even with a boot signature (I07)', async (name, magic, offset) => {
     const image = Buffer.alloc(MiB)
     image[510] = 0x55
     image[511] = 0xaa

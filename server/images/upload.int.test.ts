@@ -132,7 +132,7 @@ describe('an upload that arrives', () => {
 })
 
 describe('an upload that fails leaves nothing', () => {
-  it('when the connection breaks half way', async () => {
+  it('when the connection breaks half way (U03)', async () => {
     const { upload, leftovers, library, space } = await rig()
     const body = new Readable({ read() {} })
     body.push(disk(2 * MiB))
@@ -148,12 +148,12 @@ describe('an upload that fails leaves nothing', () => {
     await expect(upload(pieces(disk(MiB)), { declaredBytes: 2 * MiB })).rejects.toMatchObject({ code: 'bad_input' })
     expect(leftovers()).toEqual([])
   })
-  it('when it is longer than declared', async () => {
+  it('when it is longer than declared (U06)', async () => {
     const { upload, leftovers } = await rig()
     await expect(upload(pieces(disk(2 * MiB)), { declaredBytes: MiB })).rejects.toMatchObject({ code: 'too_large' })
     expect(leftovers()).toEqual([])
   })
-  it('when the checksum differs', async () => {
+  it('when the checksum differs (U08)', async () => {
     const { upload, leftovers } = await rig()
     await expect(upload(pieces(disk(MiB)), { sha256: '0'.repeat(64) })).rejects.toMatchObject({
       code: 'checksum_mismatch',
@@ -189,7 +189,7 @@ describe('an upload that fails leaves nothing', () => {
 })
 
 describe('room', () => {
-  it('more than there is is refused before a byte is read', async () => {
+  it('more than there is is refused before a byte is read (U05)', async () => {
     const { upload, leftovers } = await rig()
     let touched = false
     const body = new Readable({
@@ -201,7 +201,7 @@ describe('room', () => {
     expect(touched).toBe(false)
     expect(leftovers()).toEqual([])
   })
-  it('two uploads that fit alone but not together: the second is refused', async () => {
+  it('two uploads that fit alone but not together: the second is refused (U05)', async () => {
     const { space, upload } = await rig()
     const { bavail, bsize } = await import('node:fs').then((fs) => fs.statfsSync(tmpdir()))
     const most = Math.floor(bavail * bsize * 0.45)
@@ -259,7 +259,7 @@ describe('crashes and planted files', () => {
     expect(leftovers()).toEqual([orphan])
     expect(warnings.join()).toContain(orphan)
   })
-  it('a deletion that was interrupted after the record went is finished at the next start', async () => {
+  it('a deletion that was interrupted after the record went is finished at the next start (F11)', async () => {
     const { upload, data, store, open, leftovers } = await rig()
     const id = await upload(pieces(disk(MiB)))
     writeFileSync(data.upload(id), '')
@@ -267,14 +267,14 @@ describe('crashes and planted files', () => {
     await open()
     expect(leftovers()).toEqual([])
   })
-  it('a deletion that was interrupted before that did not happen', async () => {
+  it('a deletion that was interrupted before that did not happen (F11)', async () => {
     const { upload, data, open, leftovers } = await rig()
     const id = await upload(pieces(disk(MiB)))
     writeFileSync(data.upload(id), '')
     expect((await open()).isPresent(id)).toBe(true)
     expect(leftovers()).toEqual([id])
   })
-  it('deleting an image removes record and file, and is refused while a VM uses or is about to use it', async () => {
+  it('deleting an image removes record and file, and is refused while a VM uses or is about to use it (I19)', async () => {
     const uses: ImageUse[] = []
     const { upload, library, leftovers, store } = await rig(undefined, 0, uses)
     const id = await upload(pieces(disk(MiB)))

@@ -79,7 +79,7 @@ describe('the guest agent client', () => {
     )
     expect(await readAddresses(path)).toEqual(['10.0.2.15', 'fd00::5'])
   })
-  test('shows nothing that is not an address, and not too many', async () => {
+  test('shows nothing that is not an address, and not too many (G01)', async () => {
     const many = Array.from({ length: 500 }, (_, n) => `10.0.${n >> 8}.${n & 255}`)
     await agent(
       honest({
@@ -92,7 +92,7 @@ describe('the guest agent client', () => {
     expect(addresses).toHaveLength(64)
     expect(addresses.every((address) => /^[0-9.]+$/.test(address))).toBe(true)
   })
-  test('ignores what was left over from earlier conversations', async () => {
+  test('ignores what was left over from earlier conversations (G02)', async () => {
     await agent(({ socket, message, reply, sync }) => {
       if (message.execute === 'guest-sync-delimited') {
         socket.write('{"return": {"stale": true}}\n')
@@ -103,13 +103,13 @@ describe('the guest agent client', () => {
     })
     expect(await ping(path)).toBe(true)
   })
-  test('gives up on an agent that never answers', async () => {
+  test('gives up on an agent that never answers (G02, F43)', async () => {
     await agent(() => {})
     const begun = performance.now()
     await expect(ping(path, { timeoutMs: 200 })).rejects.toMatchObject({ kind: 'silent' })
     expect(performance.now() - begun).toBeLessThan(1500)
   })
-  test('gives up on an agent that talks without end', async () => {
+  test('gives up on an agent that talks without end (G02)', async () => {
     await agent(({ socket, message, sync }) => {
       if (message.execute === 'guest-sync-delimited') sync()
       else {
@@ -140,7 +140,7 @@ describe('the guest agent client', () => {
     await requestShutdown(path, { timeoutMs: 1000 })
     expect(heard.map((message) => message.execute)).toEqual(['guest-sync-delimited', 'guest-shutdown'])
   })
-  test('reports a shutdown that is refused, cleaned', async () => {
+  test('reports a shutdown that is refused, cleaned (G01)', async () => {
     await agent(
       honest({ 'guest-shutdown': { error: { class: 'GenericError', desc: `no\u001b[2J${'x'.repeat(999)}` } } }),
     )
@@ -153,7 +153,7 @@ describe('the guest agent client', () => {
   })
 })
 
-test('text from a guest loses control, format and direction marks, and what is too much', () => {
+test('text from a guest loses control, format and direction marks, and what is too much (G01)', () => {
   expect(cleanText('a\u0000b\u202ec\u200bd\u2028e')).toBe('abcde')
   expect(cleanText('é😀'.repeat(300))).toHaveLength(255 + 127)
 })

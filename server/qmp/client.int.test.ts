@@ -132,7 +132,7 @@ describe('connecting', () => {
     await expect(waiting).rejects.toThrow('QEMU died')
   })
 
-  test('a peer that says nothing is a greeting error at the deadline', async () => {
+  test('a peer that says nothing is a greeting error at the deadline (F19)', async () => {
     await serve(silent, { greet: () => {} })
     await expect(connect({ timeoutMs: 60 })).rejects.toThrow(QmpGreetingError)
   })
@@ -206,7 +206,7 @@ describe('commands', () => {
     expect(await client.execute('good')).toEqual({})
   })
 
-  test('a late answer and one to nobody are dropped', async () => {
+  test('a late answer and one to nobody are dropped (F20)', async () => {
     let late: Request | null = null
     await serve((request, peer) => {
       if (request.execute === 'slow') late = request
@@ -288,7 +288,7 @@ describe('a broken connection', () => {
     expect(await causeOf((_request, peer) => peer.raw('\u0000\u0001garbage\r\n'))).toBeInstanceOf(QmpFramingError)
   })
 
-  test('a line of 9 MB is a framing error', async () => {
+  test('a line of 9 MB is a framing error (G04)', async () => {
     const cause = await causeOf((request, peer) =>
       peer.raw(Buffer.from(`{"return": "${'x'.repeat(9_000_000)}", "id": ${request.id}}\r\n`)),
     )
@@ -345,7 +345,7 @@ describe('events', () => {
     peer.say({ return: {}, id: request.id })
   }
 
-  test('a flood reaches listeners in order and the answer after it', async () => {
+  test('a flood reaches listeners in order and the answer after it (G04)', async () => {
     await serve(flood(20_000))
     const client = await connect()
     const seen: unknown[] = []
@@ -354,7 +354,7 @@ describe('events', () => {
     expect(seen).toEqual(Array.from({ length: 20_000 }, (_, n) => n))
   })
 
-  test('a stream nobody reads is closed in a flood; the connection and the other subscribers live', async () => {
+  test('a stream nobody reads is closed in a flood; the connection and the other subscribers live (G04)', async () => {
     await serve(flood(5000))
     const client = await connect()
     const unread = client.events()

@@ -47,7 +47,7 @@ describe('framing', () => {
     expect(() => new LineFramer(10).push(Buffer.from('0123456789a\n'))).toThrow(QmpFramingError)
   })
 
-  test('a line that never ends is refused as soon as it passes the limit, however it is split', () => {
+  test('a line that never ends is refused as soon as it passes the limit, however it is split (G04)', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 7 }), (size) => {
         const framer = new LineFramer(100)

@@ -97,7 +97,7 @@ test('runs missed while the dashboard was down are made up for once', async () =
   expect(ran).toHaveLength(1)
 })
 
-test('a clock set forward by a day runs it once, one set back by a day leaves it alone until its next time', async () => {
+test('a clock set forward by a day runs it once, one set back by a day leaves it alone until its next time (F40)', async () => {
   scheduler.create(daily())
   await at('2026-11-28T12:00:00Z')
   expect(ran).toHaveLength(1)
@@ -120,7 +120,7 @@ test('what fails is kept with its reason and told', async () => {
   expect(failures).toEqual(['The disk is full.'])
 })
 
-test('a run the dashboard did not survive is shown as interrupted and not repeated', async () => {
+test('a run the dashboard did not survive is shown as interrupted and not repeated (F49)', async () => {
   await scheduler.close()
   const hangs = Promise.withResolvers<never>()
   scheduler = open(() => hangs.promise)
@@ -187,7 +187,7 @@ test('no more than two run at once', async () => {
   expect(scheduler.list().every(({ progress }) => progress.lastRun?.result === 'ok')).toBe(true)
 })
 
-test('bad patterns, too many schedules and old revisions are refused, and nothing is stored', () => {
+test('bad patterns, too many schedules and old revisions are refused, and nothing is stored (D12)', () => {
   expect(() => scheduler.create(daily({ cron: '* * * * *' }))).toThrow(/too often/)
   expect(() => scheduler.create(daily({ timeZone: 'Mars/Base' }))).toThrow(/no time zone/)
   expect(scheduler.list()).toEqual([])
@@ -210,7 +210,7 @@ test('the schedules of a VM that has gone go with it', async () => {
   expect(scheduler.list().map(({ document }) => document.target.id)).toEqual(['vm2'])
 })
 
-test('an unreadable schedule is left out and keeps nothing else from running', async () => {
+test('an unreadable schedule is left out and keeps nothing else from running (F29)', async () => {
   scheduler.create(daily())
   store.put('schedule', 'broken', { v: 1, cron: 7 })
   await scheduler.close()

@@ -110,7 +110,7 @@ describe('compile', () => {
     expect(argv).not.toMatch(/tcp:|,port=|websocket|spice|-daemonize|-runas/)
   })
 
-  it('forwards bind the loopback address only', () => {
+  it('forwards bind the loopback address only (N02)', () => {
     const plan = planOf(inputFor({ networks: [{ forwards: [{ protocol: 'tcp', hostPort: 2222, guestPort: 22 }] }] }))
     expect(JSON.parse(valuesOf(plan, '-netdev')[0] ?? '').hostfwd).toEqual([{ str: 'tcp:127.0.0.1:2222-:22' }])
   })

@@ -174,7 +174,7 @@ describe('injection', () => {
     )
   })
 
-  it('name, description and tags never reach the command line', () => {
+  it('name, description and tags never reach the command line (D01)', () => {
     const marker = fc.stringMatching(/^[A-Za-z]{1}zq[a-z]{6,20}$/)
     fc.assert(
       fc.property(marker, (word) => {
@@ -204,7 +204,7 @@ describe('injection', () => {
     )
   })
 
-  it('hostile ids, addresses, ports, models and machines are refused by the schema', () => {
+  it('hostile ids, addresses, ports, models and machines are refused by the schema (D02, D11)', () => {
     fc.assert(
       fc.property(hostile, (word) => {
         // `__proto__` as a key sets the prototype instead of adding one, so there is nothing to refuse.

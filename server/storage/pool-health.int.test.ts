@@ -23,7 +23,7 @@ afterEach(async () => {
 })
 
 it.skipIf(!canMount)(
-  'a pool that hangs is told as such, holds no thread, and is back as soon as it answers',
+  'a pool that hangs is told as such, holds no thread, and is back as soon as it answers (F34)',
   async () => {
     const root = mkdtempSync(join(tmpdir(), 'gd-hang-'))
     cleanups.push(() => rmSync(root, { recursive: true, force: true }))

@@ -38,7 +38,7 @@ describe('what it makes', () => {
     await qemuImg.convertToQcow2(file('vars.fd'), 'raw', file('vars.qcow2'))
     execFileSync('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', file('vars.fd'), file('vars.qcow2')])
   })
-  it('a raw file with a qcow2 header inside stays raw: nothing is probed', async () => {
+  it('a raw file with a qcow2 header inside stays raw: nothing is probed (I10)', async () => {
     execFileSync('qemu-img', [
       'create',
       '-q',
@@ -62,7 +62,7 @@ describe('what it makes', () => {
 })
 
 describe('what it cannot do', () => {
-  it('names that are options or protocols never reach it', async () => {
+  it('names that are options or protocols never reach it (I16)', async () => {
     for (const name of ['-help', 'json:{}', 'nbd://127.0.0.1:1', 'relative.qcow2']) {
       await expect(qemuImg.createBlank(name, 512)).rejects.toThrow('absolute')
     }
@@ -129,7 +129,7 @@ describe('snapshots inside a file, and layers', () => {
   const holds = (path: string, pattern: number) =>
     !/Pattern verification failed/.test(io(path, `read -P ${pattern} 0 1M`))
 
-  it('are taken, gone back to and deleted by their exact tag, and the file below is not opened', async () => {
+  it('are taken, gone back to and deleted by their exact tag, and the file below is not opened (I15)', async () => {
     await qemuImg.createOverlay(file('in.qcow2'), { path: '/nowhere/base.img', format: 'raw' }, 2 ** 24)
     const bare = `json:${JSON.stringify({ driver: 'qcow2', backing: null, file: { driver: 'file', filename: file('in.qcow2') } })}`
     execFileSync('qemu-io', ['-c', 'write -P 1 0 1M', bare])
@@ -146,7 +146,7 @@ describe('snapshots inside a file, and layers', () => {
     expect(readFileSync(file('in.qcow2')).includes('/nowhere/base.img')).toBe(true)
   })
 
-  it('tags that are not ours are never passed on: qemu-img takes a number for an id', async () => {
+  it('tags that are not ours are never passed on: qemu-img takes a number for an id (I15)', async () => {
     for (const tag of ['1', 'before', '-l', `${TAG}\n`])
       await expect(qemuImg.snapshot('delete', file('in.qcow2'), tag)).rejects.toThrow(/not a tag/)
   })

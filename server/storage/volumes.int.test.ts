@@ -117,7 +117,7 @@ describe('a layer', () => {
     expect(volumes.layers()).toEqual([])
   })
 
-  it('that a crash left half made or half removed is gone after the next start', async () => {
+  it('that a crash left half made or half removed is gone after the next start (F11)', async () => {
     const { data, store, open, blank } = await rig()
     const { volumes } = await open()
     const making = volumes.announceLayer({

@@ -183,7 +183,7 @@ test.each([
   ],
   ['cut short', (file: string) => truncateSync(file, 10_000)],
   ['replaced by text', (file: string) => writeFileSync(file, 'not a database at all, not even close')],
-])('a database %s is refused by name and left as it is', async (_how, damage) => {
+])('a database %s is refused by name and left as it is (F28)', async (_how, damage) => {
   const paths = makeDatabase()
   damage(paths.stateDb)
   const before = readFileSync(paths.stateDb)
@@ -192,7 +192,7 @@ test.each([
   expect(readFileSync(paths.stateDb).equals(before)).toBe(true)
 })
 
-test('an emptied or missing database is not taken for a new one while a backup exists, and the backup works', async () => {
+test('an emptied or missing database is not taken for a new one while a backup exists, and the backup works (F28)', async () => {
   const paths = makeDatabase()
   const store = openStore(paths)
   await store.backUp()
@@ -266,7 +266,7 @@ test('files are private', () => {
   expect(statSync(paths.stateDb).mode & 0o777).toBe(0o600)
 })
 
-test('a second dashboard is told who uses the directory within 2 seconds, and kill -9 frees it', async () => {
+test('a second dashboard is told who uses the directory within 2 seconds, and kill -9 frees it (F16)', async () => {
   const paths = dataPaths(dir)
   const first = child(`
     import { takeDashboardLock } from ${JSON.stringify(join(import.meta.dirname, 'lock.ts'))}
@@ -283,7 +283,7 @@ test('a second dashboard is told who uses the directory within 2 seconds, and ki
   takeDashboardLock(paths.lock).release()
 })
 
-test('a data directory open to others is repaired with a line, one that is a file is refused', () => {
+test('a data directory open to others is repaired with a line, one that is a file is refused (F46)', () => {
   const warnings: string[] = []
   const open = join(dir, 'a/b')
   prepareDataDir(open, false, (w) => warnings.push(w))

@@ -29,7 +29,7 @@ describe('without the dashboard', () => {
   /** So that the lab's broom knows it. */
   const sweepable = (vmId: string) => lab.prepare(vmId)
 
-  test('guests survive its kill -9 and are taken over with their consoles; nothing is started twice', async () => {
+  test('guests survive its kill -9 and are taken over with their consoles; nothing is started twice (F01)', async () => {
     const vmId = newVmId()
     await sweepable(vmId)
     const child = dashboard(vmId)
@@ -54,7 +54,7 @@ describe('without the dashboard', () => {
     expect(performance.now() - cut).toBeLessThan(500)
     expect(isGone(pid)).toBe(true)
   })
-  test('a Ctrl-C in its terminal does not reach the guests', async () => {
+  test('a Ctrl-C in its terminal does not reach the guests (F22)', async () => {
     const vmId = newVmId()
     await sweepable(vmId)
     const child = spawn(process.execPath, [join(import.meta.dirname, 'testing/dashboard.ts'), lab.dir, vmId], {
@@ -69,7 +69,7 @@ describe('without the dashboard', () => {
     const s = lab.supervisor()
     expect((await s.adoptAll(known(vmId))).adopted).toEqual([vmId])
   })
-  test('a QEMU whose pid was never recorded is found all the same, and let run', async () => {
+  test('a QEMU whose pid was never recorded is found all the same, and let run (F03)', async () => {
     const vmId = newVmId()
     await sweepable(vmId)
     const child = dashboard(vmId, 'spawn-only')
@@ -78,7 +78,7 @@ describe('without the dashboard', () => {
     expect((await s.adoptAll(known(vmId))).adopted).toEqual([vmId])
     expect(s.runtime(vmId)).toMatchObject({ state: 'running', runState: 'running' })
   })
-  test('a second supervisor that was never told to adopt still does not start a guest twice', async () => {
+  test('a second supervisor that was never told to adopt still does not start a guest twice (F03)', async () => {
     const { vmId, pid } = await started(lab)
     const s = lab.supervisor()
     s.register(vmId)
@@ -88,7 +88,7 @@ describe('without the dashboard', () => {
     expect(isGone(pid)).toBe(false)
     expect(existsSync(vmRunPaths(lab.runDir, vmId).qmp)).toBe(true)
   })
-  test('letting go leaves guests and their sockets alone', async () => {
+  test('letting go leaves guests and their sockets alone (F22)', async () => {
     const { s, vmId, pid } = await started(lab, { display: true })
     await s.detach()
     const paths = vmRunPaths(lab.runDir, vmId)
@@ -100,7 +100,7 @@ describe('without the dashboard', () => {
     expect((await next.adoptAll(known(vmId))).adopted).toEqual([vmId])
     expect((await next.screenshot(vmId)).length).toBeGreaterThan(100)
   })
-  test('an adopted guest that dies is a crash within two seconds', async () => {
+  test('an adopted guest that dies is a crash within two seconds (F17)', async () => {
     const { s, vmId, pid } = await started(lab)
     await s.detach()
     const next = lab.supervisor()
@@ -108,7 +108,7 @@ describe('without the dashboard', () => {
     process.kill(pid, 'SIGKILL')
     expect((await untilState(next, vmId, 'crashed', 2000)).lastExit).toMatchObject({ kind: 'crash' })
   })
-  test('a guest that shut itself down meanwhile is off by its own doing, never crashed', async () => {
+  test('a guest that shut itself down meanwhile is off by its own doing, never crashed (F50)', async () => {
     const { s, vmId } = await started(lab)
     await s.detach()
     // A supervisor would end it at once; so this one is launched without, as if the dashboard had gone in between.
@@ -158,7 +158,7 @@ describe('without the dashboard', () => {
     const prepared = await lab.prepare(vmId)
     expect((await next.start(vmId, 'ann', async () => prepared)).state).toBe('running')
   })
-  test('after a reboot of the host stale traces are cleared and no process of this boot is taken for the guest', async () => {
+  test('after a reboot of the host stale traces are cleared and no process of this boot is taken for the guest (F14)', async () => {
     const { s, vmId, pid } = await started(lab)
     await s.detach()
     const next = lab.supervisor({ bootId: 'another boot' })
@@ -167,7 +167,7 @@ describe('without the dashboard', () => {
     expect(existsSync(vmRunPaths(lab.runDir, vmId).dir)).toBe(false)
     expect(isGone(pid)).toBe(false)
   })
-  test('another process that got the pid of a dead guest is neither adopted nor signalled', async () => {
+  test('another process that got the pid of a dead guest is neither adopted nor signalled (F15)', async () => {
     const { s, vmId, pid } = await started(lab)
     await s.detach()
     const paths = vmRunPaths(lab.runDir, vmId)
@@ -188,7 +188,7 @@ describe('without the dashboard', () => {
       sleeper.kill('SIGKILL')
     }
   })
-  test('a QEMU whose monitors do not answer is unmanageable, and its power can be cut', async () => {
+  test('a QEMU whose monitors do not answer is unmanageable, and its power can be cut (F21)', async () => {
     const { s, vmId, pid } = await started(lab)
     await s.detach()
     process.kill(pid, 'SIGSTOP')
@@ -210,7 +210,7 @@ describe('without the dashboard', () => {
     expect(next.serialHub(vmId)).not.toBeNull()
     expect((await next.pause(vmId, 'ann')).state).toBe('paused')
   })
-  test('a launch that was cut short before its spawn leaves nothing and no word', async () => {
+  test('a launch that was cut short before its spawn leaves nothing and no word (F02)', async () => {
     const { s, vmId } = await started(lab)
     const record = JSON.parse(await readFile(vmRunPaths(lab.runDir, vmId).launch, 'utf8'))
     await s.detach()

@@ -130,7 +130,7 @@ const REAL: readonly [title: string, code: string, summary: RegExp, stderr: stri
     `${BLOCKDEV(DISK)}Could not open '${DISK}': Permission denied`,
   ],
   [
-    'no permission for /dev/kvm',
+    'no permission for /dev/kvm (F37)',
     'permission-denied',
     /\/dev\/kvm/,
     'Could not access KVM kernel module: Permission denied\nqemu-system-x86_64: -accel kvm: failed to initialize kvm: Permission denied',
@@ -250,7 +250,7 @@ describe('a launch that failed is explained', () => {
   test('a program that is not there', () => {
     expect(explain(launchEvidence({ exitCode: null, spawnError: 'ENOENT' })).code).toBe('qemu-missing')
   })
-  test('a host that cannot start another process', () => {
+  test('a host that cannot start another process (F39)', () => {
     expect(explain(launchEvidence({ exitCode: null, spawnError: 'EAGAIN' })).code).toBe('out-of-memory')
   })
   test('silence is a timeout', () => {
@@ -276,7 +276,7 @@ describe('a process that ended unasked is explained', () => {
     const text = 'KVM internal error. Suberror: 1\nemulation failure\nRAX=0000000000000000 RBX=0000000000000000'
     expect(run({ stderr: text, exitCode: 1 }).code).toBe('kvm-internal-error')
   })
-  test('the OOM killer is told from any other SIGKILL', () => {
+  test('the OOM killer is told from any other SIGKILL (F38)', () => {
     expect(run({ signal: 'SIGKILL', oomKill: true }).code).toBe('out-of-memory')
     expect(run({ signal: 'SIGKILL' })).toMatchObject({ code: 'signal', summary: expect.stringContaining('SIGKILL') })
   })

@@ -98,7 +98,7 @@ describe('power', () => {
     await expect(s.start(vmId, 'ann', () => Promise.reject(refusal))).rejects.toMatchObject({ cause: refusal })
     expect(s.runtime(vmId)).toMatchObject({ state: 'off', lastExit: null })
   })
-  test('a guest that ignores the shutdown request goes on running, and power can be cut while it is awaited', async () => {
+  test('a guest that ignores the shutdown request goes on running, and power can be cut while it is awaited (F43)', async () => {
     const s = lab.supervisor({ shutdownPatienceMs: 300 })
     const vmId = newVmId()
     s.register(vmId)
@@ -215,7 +215,7 @@ describe('isolation', { skip: process.getuid?.() !== 0 }, () => {
 
 describe('trouble', () => {
   test.each(['SIGKILL', 'SIGSEGV'] as const)(
-    '%s from outside is a crash within two seconds, with the signal',
+    '%s from outside is a crash within two seconds, with the signal (F17)',
     async (signal) => {
       const { s, vmId, pid } = await started(lab)
       const begun = performance.now()
@@ -227,7 +227,7 @@ describe('trouble', () => {
       expect((await s.start(vmId, 'ann', async () => prepared)).state).toBe('running')
     },
   )
-  test('SIGSYS is told as a kill by the sandbox', async () => {
+  test('SIGSYS is told as a kill by the sandbox (F18)', async () => {
     const { s, vmId, pid } = await started(lab)
     process.kill(pid, 'SIGSYS')
     expect((await untilState(s, vmId, 'crashed', 2000)).lastExit?.code).toBe('sandbox-kill')
@@ -237,7 +237,7 @@ describe('trouble', () => {
     process.kill(pid, 'SIGTERM')
     expect((await untilState(s, vmId, 'off', 3000)).lastExit).toMatchObject({ kind: 'host-signal', by: null })
   })
-  test('a QEMU that stops answering is unresponsive after five seconds, can be cut off, and others are not held up', async () => {
+  test('a QEMU that stops answering is unresponsive after five seconds, can be cut off, and others are not held up (F19)', async () => {
     const { s, vmId, pid } = await started(lab)
     const other = newVmId()
     s.register(other)
@@ -271,7 +271,7 @@ describe('trouble', () => {
     expect((await until(s, vmId, (r) => r.state !== 'unmanageable')).state).toBe('paused')
     expect((await s.resume(vmId, 'ann')).state).toBe('running')
   })
-  test('a guest that KVM cannot run is a crash with advice, not silently running', {
+  test('a guest that KVM cannot run is a crash with advice, not silently running (F36)', {
     skip: !existsSync('/dev/kvm') || !existsSync('/sys/module/kvm_pvm') || !existsSync('/usr/share/OVMF/OVMF_CODE.fd'),
   }, async () => {
     const s = lab.supervisor()
@@ -314,7 +314,7 @@ describe('a start that fails is explained', () => {
     `{"driver":"qcow2","node-name":"d0","backing":null,"file":{"driver":"file","filename":"${path}","locking":"on"}}`,
   ]
 
-  test('an image that is missing, before QEMU is even asked', async () => {
+  test('an image that is missing, before QEMU is even asked (F30)', async () => {
     const path = join(lab.dir, 'gone.qcow2')
     const { error, exit } = await failing({ files: new Map([[path, 'the disk "disk0"']]) })
     expect(exit).toMatchObject({ kind: 'launch-failure', code: 'image-missing', exitCode: null })
@@ -340,7 +340,7 @@ describe('a start that fails is explained', () => {
     expect((await failing({ extra: [disk(path), device] })).error).toMatchObject({ code: 'image_in_use' })
     expect(s.runtime(vmId).state).toBe('running')
   })
-  test('a host port that is taken', async () => {
+  test('a host port that is taken (N04, F33)', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const address = server.address()
@@ -351,7 +351,7 @@ describe('a start that fails is explained', () => {
     expect(error).toMatchObject({ code: 'port_in_use', message: expect.stringContaining(String(port)) })
     expect(exit).toMatchObject({ kind: 'launch-failure', code: 'port-in-use' })
   })
-  test('a QEMU that is not installed, behind a wrapper and without one', async () => {
+  test('a QEMU that is not installed, behind a wrapper and without one (F39)', async () => {
     expect((await failing({ binary: '/nonexistent/qemu' })).exit?.code).toBe('qemu-missing')
     expect((await failing({ wrapper: ['/nonexistent/wrapper'] })).exit?.code).toBe('qemu-missing')
   })

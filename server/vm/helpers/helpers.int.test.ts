@@ -89,7 +89,7 @@ describe('a TPM', () => {
     expect(await stat(tpmState(lab, vmId))).toMatchObject({ uid: user.uid, gid: user.gid })
     await s.poweroff(vmId, 'bob')
   })
-  test('that dies under its guest is reported within seconds, and the guest runs on', async () => {
+  test('that dies under its guest is reported within seconds, and the guest runs on (F41)', async () => {
     const s = lab.supervisor()
     const vmId = fresh()
     s.register(vmId)
@@ -124,7 +124,7 @@ describe('a TPM', () => {
     expect(runtime.detail).toMatch(/^Its TPM has stopped: it ended/)
     await second.poweroff(vmId, 'bob')
   })
-  test('left behind by a QEMU that was killed with the dashboard is ended, and its lock is no obstacle', async () => {
+  test('left behind by a QEMU that was killed with the dashboard is ended, and its lock is no obstacle (F42)', async () => {
     const vmId = fresh()
     const s = lab.supervisor()
     s.register(vmId)
