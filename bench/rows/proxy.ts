@@ -8,6 +8,7 @@ import type { ConsoleTicketInput } from '#lib/api/operations/vms.ts'
 import type { Deck } from '../support/deck.ts'
 import { endOf, until } from '../support/libvirt.ts'
 import { type LineProcess, startLineProcess } from '../support/lines.ts'
+import { answers, freePort } from '../support/ports.ts'
 import { cpuSeconds, processTree, residentBytes } from '../support/proc.ts'
 import { interleave, type Row, round, row } from '../support/stats.ts'
 
@@ -26,7 +27,7 @@ export async function proxyRows(deck: Deck, websockify: boolean, scratch: string
   renameSync(socketPath, `${socketPath}.real`)
   const source = spawn(PYTHON, [join(support, 'vnc-source.py'), socketPath], { stdio: ['ignore', 'pipe', 'inherit'] })
   await once(source.stdout, 'data')
-  const port = 20_000 + (process.pid % 20_000)
+  const port = await freePort()
   const peer = websockify
     ? spawn('/usr/bin/websockify', [`127.0.0.1:${port}`, `--unix-target=${socketPath}`], {
         stdio: 'ignore',
@@ -61,10 +62,9 @@ export async function proxyRows(deck: Deck, websockify: boolean, scratch: string
     opened.push(ours, raw)
     let theirs: LineProcess | null = null
     if (peer) {
-      await until(async () => {
-        theirs = await openPeer('websockify')
-      }, 10_000)
-      if (theirs) opened.push(theirs)
+      await until(() => answers(port), 10_000)
+      theirs = await openPeer('websockify')
+      opened.push(theirs)
     }
     const peerCpu = () => processTree(peer?.pid ?? 0).reduce((sum, pid) => sum + cpuSeconds(pid), 0)
     const cpu = { ours: [] as number[], websockify: [] as number[] }

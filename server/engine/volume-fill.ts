@@ -125,7 +125,7 @@ export function createVolumeFill(deps: VolumeFillDeps): VolumeFill {
           uid,
           fill: {
             as: head.uid,
-            async write(layer) {
+            async write(layer, behind) {
               await qemuImg.copyChain(
                 chain,
                 { path: volumes.pathOf(layer), format: layer.format, base },
@@ -138,6 +138,7 @@ export function createVolumeFill(deps: VolumeFillDeps): VolumeFill {
                     const done = Math.round(part * room.bytes)
                     context.progress(done, room.bytes)
                     room.reached(done)
+                    behind.reached(done)
                   },
                 },
               )

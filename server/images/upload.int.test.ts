@@ -105,11 +105,15 @@ describe('an upload that arrives', () => {
     const { upload } = await rig(mkdtempSync('/dev/shm/gd-img-'))
     const chunk = randomBytes(65_536)
     const count = 3072
-    const hashedAt = performance.now()
+    const used = () => {
+      const { user, system } = process.cpuUsage()
+      return (user + system) / 1000
+    }
+    const hashedAt = used()
     const hash = createHash('sha256')
     for (let n = 0; n < count; n++) hash.update(chunk)
     hash.digest()
-    const hashMs = performance.now() - hashedAt
+    const hashMs = used() - hashedAt
     const first = Buffer.from(chunk)
     first[510] = 0x55
     first[511] = 0xaa
@@ -121,9 +125,9 @@ describe('an upload that arrives', () => {
       })(),
       { objectMode: false },
     )
-    const startedAt = performance.now()
+    const startedAt = used()
     await upload(body, { declaredBytes: count * chunk.length })
-    const uploadMs = performance.now() - startedAt
+    const uploadMs = used() - startedAt
     console.log(
       `upload ${((count * chunk.length) / 1e3 / uploadMs).toFixed(0)} MB/s, hash ${((count * chunk.length) / 1e3 / hashMs).toFixed(0)} MB/s`,
     )

@@ -3,7 +3,8 @@
  * memory for later: the flush at the end, which nothing large goes without, would take long, and guests would find
  * their memory full of it.
  */
-import type { FileHandle } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 
 const EVERY_BYTES = 32 * 2 ** 20
 
@@ -36,6 +37,19 @@ export function writeBehind(handle: Pick<FileHandle, 'datasync'>): WriteBehind {
     async settled() {
       await running
       if (fault !== null) throw fault.error
+    },
+  }
+}
+
+/** Of a file that another program writes. @throws what opening it throws */
+export async function writeBehindFile(path: string): Promise<WriteBehind & AsyncDisposable> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  const behind = writeBehind(handle)
+  return {
+    ...behind,
+    async [Symbol.asyncDispose]() {
+      await behind.settled().catch(() => {}) // who wants to know asks `settled` before
+      await handle.close()
     },
   }
 }

@@ -6,12 +6,15 @@ import { constants } from 'node:fs'
 import { chmod, chown, link, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { type WriteBehind, writeBehindFile } from '#server/platform/write-behind.ts'
 import { syncDir } from './dirs.ts'
 import type { PoolChild } from './pool-child.ts'
 
 export interface LayerFiles {
   /** Private to the guest that writes it (null: to the dashboard), and on disk for good. @throws Error ENOENT … */
   own(path: string, uid: number | null): Promise<void>
+  /** To have a file on disk early that a tool of ours fills. To be disposed of when the tool has ended. */
+  behind(path: string): Promise<WriteBehind & AsyncDisposable>
   /** Readable for all guests, written by none, and on disk for good. */
   open(path: string, readersGid: number | null): Promise<void>
   /** No error when there is none. */
@@ -34,6 +37,8 @@ export interface FileSize {
 const SYNC_MS = 600_000
 /** Names handed to one child. */
 const CHUNK = 400
+
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 async function sync(path: string): Promise<void> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
@@ -59,6 +64,7 @@ export function directFiles(): LayerFiles {
       }
       await syncDir(dirname(path))
     },
+    behind: writeBehindFile,
     async open(path, readersGid) {
       if (readersGid !== null) {
         await chown(path, 0, readersGid)
@@ -68,8 +74,14 @@ export function directFiles(): LayerFiles {
       await syncDir(dirname(path))
     },
     async remove(path) {
-      await rm(path, { force: true })
-      await syncDir(dirname(path)).catch(() => {})
+      // While it is open only its name goes; giving back the room of a large file takes longer, and nobody waits for it.
+      const handle = await open(path, READ).catch(() => null)
+      try {
+        await rm(path, { force: true })
+        await syncDir(dirname(path)).catch(() => {})
+      } finally {
+        handle?.close().catch(() => {})
+      }
     },
     async createRaw(path, sizeBytes) {
       const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600)
@@ -122,6 +134,8 @@ export function childFiles(child: PoolChild): LayerFiles {
         SYNC_MS,
       )
     },
+    // Waiting for a storage that hangs is not for this process; it is written when the tool ends.
+    behind: async () => ({ reached() {}, async settled() {}, async [Symbol.asyncDispose]() {} }),
     async open(path, readersGid) {
       await run(
         'Sharing a disk file',

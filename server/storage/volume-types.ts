@@ -1,5 +1,6 @@
 /** Volumes and layers as the rest of the dashboard sees them; `volumes.ts` makes them. */
 import type { DataPaths } from '#server/paths.ts'
+import type { WriteBehind } from '#server/platform/write-behind.ts'
 import type { Store } from '#server/store/types.ts'
 import type { DiskFormat } from './chain-node.ts'
 import type { LayerFiles } from './layer-files.ts'
@@ -51,7 +52,7 @@ export interface NewLayer {
   /** Name of the file relative to the pool's root; left out: one of its own in the pool's directory of layers. */
   readonly file?: string
   /** Writes its content before it becomes ready; the file belongs to `as` meanwhile. A crash removes it. */
-  readonly fill?: { readonly as: number | null; write(layer: LayerDocument): Promise<void> }
+  readonly fill?: { readonly as: number | null; write(layer: LayerDocument, behind: WriteBehind): Promise<void> }
 }
 
 export interface Volumes {

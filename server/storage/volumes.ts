@@ -168,7 +168,9 @@ export function createVolumes(deps: VolumesDeps): Volumes {
       await makeFile(layer)
       if (request.fill !== undefined) {
         await filesOf(layer.poolId).own(pathOf(layer), request.fill.as)
-        await request.fill.write(layer)
+        await using behind = await filesOf(layer.poolId).behind(pathOf(layer))
+        await request.fill.write(layer, behind)
+        await behind.settled()
       }
       const ready = await finishLayer(layer.id)
       use(ready)
