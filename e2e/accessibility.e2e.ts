@@ -66,6 +66,7 @@ test('the pages of one VM', async ({ adminPage: page, api }) => {
     ['/devices?device=net0', page.getByRole('heading', { name: 'Edit net0' })],
     ['/devices?part=cpu', page.getByRole('heading', { name: 'Edit CPU' })],
     ['/snapshots', page.getByText('No snapshots yet')],
+    ['/recordings', page.getByText('No recordings yet')],
     ['/backups', page.getByText('No backups yet')],
     ['/definition', page.getByRole('heading', { level: 2 }).first()],
     ['/activity', page.getByRole('main').getByText(/start/i).first()],

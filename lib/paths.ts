@@ -18,6 +18,7 @@ export const paths = {
   },
   vmSnapshots: (id: string) => `/vms/${id}/snapshots`,
   vmBackups: (id: string) => `/vms/${id}/backups`,
+  vmRecordings: (id: string) => `/vms/${id}/recordings`,
   vmLab: (id: string) => `/vms/${id}/lab`,
   vmDefinition: (id: string) => `/vms/${id}/definition`,
   vmActivity: (id: string) => `/vms/${id}/activity`,

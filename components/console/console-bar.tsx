@@ -1,6 +1,7 @@
 'use client'
 import { PictureInPicture2, Share2 } from 'lucide-react'
 import { type ReactNode, useState } from 'react'
+import { RecordButton } from '#components/recording/record-button.tsx'
 import { IconButton } from '#components/ui/button.tsx'
 import { Switch } from '#components/ui/choice.tsx'
 import { cx } from '#components/ui/cx.ts'
@@ -74,6 +75,7 @@ export function ConsoleBar({
         </p>
         <div className="flex flex-wrap items-center gap-1">
           {children}
+          <RecordButton vm={vm} kind={tab === 'screen' ? 'vnc' : 'serial'} />
           <IconButton
             label={t('share')}
             disabledReason={mayShare ? null : t('mayNotShare')}

@@ -58,7 +58,13 @@ export function RecordingNote({ mark }: { readonly mark: RecordingMark }) {
   return (
     <span className="inline-flex items-center gap-1.5 font-medium text-crashed">
       <Circle size={10} fill="currentColor" aria-hidden="true" />
-      <span>{t.rich('recorded', { time: () => <Elapsed key="time" since={mark.since} /> }, { name: mark.by })}</span>
+      <span>
+        {t.rich(
+          mark.kind === 'vnc' ? 'recordedScreen' : 'recordedSerial',
+          { time: () => <Elapsed key="time" since={mark.since} /> },
+          { name: mark.by },
+        )}
+      </span>
     </span>
   )
 }

@@ -26,6 +26,7 @@ export function useDeleteVm(): (vm: Vm, onDeleted?: () => void) => void {
           ...vm.spec.disks
             .filter((disk) => disk.device === 'disk')
             .map((disk) => t('delete.goesDisk', { id: disk.id, size: String(disk.sizeGiB) })),
+          t('delete.goesRecordings'),
         ],
         stays:
           used.length > 0

@@ -36,7 +36,7 @@ const STALE: Record<NonNullable<DeckEvent['topic']>, readonly string[]> = {
   job: [],
   backup: ['backupList', 'backupScheduleList', 'backupScheduleForecast'],
   host: ['hostView'],
-  activity: ['activityList', 'vmActivity', 'vmSeedView', 'guestLinkList'],
+  activity: ['activityList', 'vmActivity', 'vmSeedView', 'guestLinkList', 'recordingList'],
   user: ['userList', 'sessionView'],
   lab: ['labPolicyView', 'leaseList', 'vmLeaseView', 'powerScheduleList', 'bookingList', 'scheduleList'],
   snapshot: ['snapshotList', 'snapshotScheduleList', 'scheduleList'],

@@ -18,6 +18,8 @@ type ReadOperation =
   | 'vmDevices'
   | 'vmActivity'
   | 'guestLinkList'
+  | 'recordingList'
+  | 'recordingSettingsView'
   | 'snapshotList'
   | 'snapshotCompare'
   | 'snapshotScheduleList'
@@ -114,6 +116,14 @@ export const queries = {
     }),
   vmActivity: (id: string, limit = 50) => read('vmActivity', { params: { id }, query: { limit } }),
   guestLinks: (id: string) => read('guestLinkList', { params: { id } }),
+  /** What is being recorded grows without an event. */
+  recordings: (id: string) =>
+    ({
+      ...read('recordingList', { params: { id } }),
+      refetchInterval: (query: { state: { data: CallOutput<'recordingList'> | undefined } }) =>
+        query.state.data?.items.some(({ state }) => state === 'recording') ? 2_000 : fallbackMs(),
+    }) as const,
+  recordingSettings: () => read('recordingSettingsView', {}),
   snapshots: (id: string) => ({ ...read('snapshotList', { params: { id } }), refetchInterval: fallbackMs }),
   snapshotCompare: (id: string, snapshotId: string) => read('snapshotCompare', { params: { id, snapshotId } }),
   snapshotSchedules: (id: string) => ({

@@ -1,6 +1,7 @@
 'use client'
 import { useEffect, useState } from 'react'
 import { GuestStage } from '#components/console/guest-stage.tsx'
+import { RecordingNote } from '#components/console/people-strip.tsx'
 import type { TicketSource } from '#components/console/ticket-source.ts'
 import { Button } from '#components/ui/button.tsx'
 import { Spinner } from '#components/ui/spinner.tsx'
@@ -10,7 +11,7 @@ import { useT } from '#lib/client/i18n.tsx'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { guestLinkMessages } from '#lib/i18n/messages/en/guest-links.ts'
 
-type About = Pick<CallOutput<'guestTicketCreate'>, 'kind' | 'mode' | 'name' | 'label'>
+type About = Pick<CallOutput<'guestTicketCreate'>, 'kind' | 'mode' | 'name' | 'label' | 'recordings'>
 type State =
   | { readonly kind: 'opening' }
   | { readonly kind: 'off' }
@@ -27,6 +28,8 @@ export function GuestConsole() {
   const tApp = useT(app)
   const [state, setState] = useState<State>({ kind: 'opening' })
   const [attempt, setAttempt] = useState(0)
+  /** Knows that it is recorded, and joins all the same. */
+  const [hasAgreed, setAgreed] = useState(false)
   // Asking again is the point of counting.
   // biome-ignore lint/correctness/useExhaustiveDependencies: see above
   useEffect(() => {
@@ -70,6 +73,23 @@ export function GuestConsole() {
     if (name !== null) document.title = `${name} · ${t('guest.title')} · ${tApp('name')}`
   }, [name, t, tApp])
 
+  if (state.kind === 'open' && state.about.recordings.length > 0 && !hasAgreed) {
+    return (
+      <div className="flex flex-1 items-center justify-center p-4">
+        <div className="flex max-w-md flex-col items-center gap-3 text-center">
+          <MarkIcon mark="attention" />
+          <h1 className="font-medium text-lg">{state.about.name}</h1>
+          {state.about.recordings.map((mark) => (
+            <RecordingNote key={mark.id} mark={mark} />
+          ))}
+          <p>{t('guest.recorded')}</p>
+          <Button variant="primary" onClick={() => setAgreed(true)}>
+            {t('guest.join')}
+          </Button>
+        </div>
+      </div>
+    )
+  }
   if (state.kind === 'open') return <GuestStage about={state.about} ticket={state.ticket} />
   const isWaiting = state.kind === 'opening' || state.kind === 'off'
   return (

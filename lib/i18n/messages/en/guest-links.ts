@@ -47,5 +47,7 @@ export const guestLinkMessages = defineMessages('guest-links', {
     again: 'Try again',
     view: 'only watching',
     control: 'you may control it',
+    recorded: 'This console is being recorded. Whoever may see the recordings will see what you do here.',
+    join: 'Join',
   },
 })

@@ -28,7 +28,8 @@ export const presenceMessages = defineMessages('presence', {
   asks: '{name} asks for control.',
   handOver: 'Hand over',
   decline: 'Not now',
-  recorded: 'Recorded since <time></time>, started by {name}',
+  recordedScreen: 'Screen recorded for <time></time>, begun by {name}',
+  recordedSerial: 'Serial console recorded for <time></time>, begun by {name}',
   endTitle: 'End the connection of {name}?',
   endBody: 'Their console closes and says that you ended it. People with an account may connect again.',
   endGuest:

@@ -102,6 +102,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
             { href: paths.vmDevices(id), label: t('tabs.devices') },
             { href: paths.vmSnapshots(id), label: t('tabs.snapshots') },
             { href: paths.vmBackups(id), label: t('tabs.backups') },
+            { href: paths.vmRecordings(id), label: t('tabs.recordings') },
             { href: paths.vmLab(id), label: t('tabs.lab') },
             { href: paths.vmDefinition(id), label: t('tabs.definition') },
             { href: paths.vmActivity(id), label: t('tabs.activity') },

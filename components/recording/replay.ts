@@ -1,0 +1,28 @@
+/** What the player needs of a recording, whichever console it is of. */
+export interface Replay {
+  readonly durationMs: number
+  /** Shows the moment. Calls that come meanwhile are answered by the latest. */
+  show(positionMs: number): void
+  dispose(): void
+}
+
+/** The file is not what it should be, or empty. */
+export class UnplayableError extends Error {
+  override readonly name = 'UnplayableError'
+}
+
+/** @throws Error when it does not come */
+export async function fetchRecording(
+  url: string,
+  signal: AbortSignal,
+  onChunk: (chunk: Uint8Array<ArrayBuffer>) => void,
+): Promise<void> {
+  const answer = await fetch(url, { credentials: 'same-origin', signal })
+  if (!answer.ok || answer.body === null) throw new Error(`HTTP ${answer.status}`)
+  const reader = answer.body.getReader()
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    onChunk(value)
+  }
+}
