@@ -85,7 +85,7 @@ test('what one does at a console, the others see at once', async ({ adminPage: a
 
     const given = shownAt(bea, /beatrix \(you\)\s*has sole control/)
     await ann.getByRole('button', { name: 'Hand over' }).click()
-    note('hand-over', await shownAt(ann, /bea\s*has sole control/), await given)
+    note('hand-over', await shownAt(ann, /beatrix\s*has sole control/), await given)
     await expect(tools(ann).getByRole('button', { name: 'Keys' })).toBeDisabled()
     await expect(tools(bea).getByRole('button', { name: 'Keys' })).toBeEnabled()
     await bea.getByRole('button', { name: 'Share control' }).click()
