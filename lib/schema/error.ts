@@ -57,6 +57,7 @@ export const ERROR_STATUS = {
   pool_unavailable: 503,
   no_space: 507,
   no_memory: 507,
+  no_cpus: 507,
 } as const
 export type ErrorCode = keyof typeof ERROR_STATUS
 

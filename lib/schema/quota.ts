@@ -1,7 +1,10 @@
 /** Quotas, and who uses what. */
 import * as z from 'zod'
 
-/** What is counted, each for itself. `running…` counts what is promised to guests that run. */
+/**
+ * What is counted, each for itself. `running…` counts what is promised to guests that run; `uploads` what is on its way
+ * into the library, downloads as well; `libraryMiB` what lies there together with what is on its way.
+ */
 export const QUOTA_ITEMS = [
   'vms',
   'vcpus',
@@ -11,6 +14,7 @@ export const QUOTA_ITEMS = [
   'diskGiB',
   'snapshots',
   'uploads',
+  'libraryMiB',
   'ports',
   'consoles',
 ] as const
@@ -25,6 +29,7 @@ const each = <T extends z.ZodType>(value: T) => ({
   diskGiB: value,
   snapshots: value,
   uploads: value,
+  libraryMiB: value,
   ports: value,
   consoles: value,
 })
@@ -58,8 +63,19 @@ export const UsageHolder = z
     /** What this holder could give back, and how. */
     freeable: z.array(
       z.strictObject({
-        how: z.enum(['shut-down', 'empty-trash', 'delete-free-disks', 'delete-stopped-vms']),
-        /** How many VMs or disks that is. */
+        how: z.enum([
+          'shut-down',
+          'empty-trash',
+          'delete-free-disks',
+          'delete-stopped-vms',
+          /** Their bytes depend on what stands on them, and are not told. */
+          'delete-snapshots',
+          /** Images that no VM and no disk needs. */
+          'delete-images',
+          'cancel-uploads',
+          'close-consoles',
+        ]),
+        /** How many VMs, disks, snapshots and so on that is. */
         count: z.int(),
         memoryMiB: z.number(),
         vcpus: z.number(),
@@ -79,6 +95,8 @@ export const UsageView = z
       memoryReserveMiB: z.number(),
       runningMemoryMiB: z.number(),
       runningVcpus: z.number(),
+      /** Virtual CPUs that are given out at most: a processor may be promised several times, not without end. */
+      vcpusMost: z.int(),
       diskTotalBytes: z.number().nullable(),
       diskFreeBytes: z.number().nullable(),
       diskReserveBytes: z.number().nullable(),

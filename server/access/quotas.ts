@@ -29,8 +29,10 @@ export interface QuotaSources {
   /** Disks of no VM, trash included. */
   freeDisks(): Iterable<{ readonly ownerId: string; readonly projectId: string | null; readonly sizeBytes: number }>
   snapshotsOf(vmId: string): number
-  /** Resumable uploads somebody has begun. */
+  /** What somebody has on its way into the library: uploads and downloads. */
   uploadsOf(userId: string): number
+  /** Bytes of images in the library, and of what is on its way there. Files that lie elsewhere do not count. */
+  libraryBytesOf(holder: Holder): number
   nameOf(holder: Holder): string
 }
 
@@ -49,10 +51,11 @@ export interface Quotas {
 
 export const NO_USE: QuotaUse = {
   ...{ vms: 0, vcpus: 0, runningVcpus: 0, memoryMiB: 0, runningMemoryMiB: 0 },
-  ...{ diskGiB: 0, snapshots: 0, uploads: 0, ports: 0, consoles: 0 },
+  ...{ diskGiB: 0, snapshots: 0, uploads: 0, libraryMiB: 0, ports: 0, consoles: 0 },
 }
 const Document = z.object({ limits: QuotaLimits.partial() })
 const GIB = 2 ** 30
+const MIB = 2 ** 20
 
 export const memoryOf = ({ memoryMiB, dimms, virtioMem }: NonNullable<CountedVm['running']>): number =>
   memoryMiB + dimms.reduce((sum, { sizeMiB }) => sum + sizeMiB, 0) + (virtioMem?.requestedMiB ?? 0)
@@ -75,9 +78,26 @@ const WORDS: Readonly<Record<QuotaItem, string>> = {
   runningMemoryMiB: 'MiB of memory of running VMs',
   diskGiB: 'GiB of disks (what lies in the trash counts)',
   snapshots: 'snapshots',
-  uploads: 'uploads under way',
+  uploads: 'uploads and downloads under way',
+  libraryMiB: 'MiB in the image library (what is on its way counts)',
   ports: 'forwarded ports',
   consoles: 'open consoles',
+}
+
+const OF_RUNNING = 'Shut a VM down, or give it less'
+/** How somebody gets room without anybody's help. */
+const WAYS: Readonly<Record<QuotaItem, string>> = {
+  vms: 'Delete a VM',
+  vcpus: 'Give a VM fewer, or delete one',
+  runningVcpus: OF_RUNNING,
+  memoryMiB: 'Give a VM less, or delete one',
+  runningMemoryMiB: OF_RUNNING,
+  diskGiB: 'Delete a disk and empty the trash',
+  snapshots: 'Delete a snapshot',
+  uploads: 'Wait until one is done, or cancel one',
+  libraryMiB: 'Delete an image, or cancel an upload',
+  ports: 'Take a forwarded port out of a VM',
+  consoles: 'Close a console',
 }
 
 export function createQuotas(store: Pick<Store, 'get' | 'put' | 'delete'>, sources: QuotaSources): Quotas {
@@ -112,6 +132,7 @@ export function createQuotas(store: Pick<Store, 'get' | 'put' | 'delete'>, sourc
     }
     for (const disk of sources.freeDisks()) if (isOurs(disk)) use.diskGiB += Math.ceil(disk.sizeBytes / GIB)
     if (holder.type === 'person') use.uploads += sources.uploadsOf(holder.id)
+    use.libraryMiB += sources.libraryBytesOf(holder) / MIB
     for (const [item, count] of held.get(keyOf(holder)) ?? []) use[item] += count
     return use
   }
@@ -122,13 +143,14 @@ export function createQuotas(store: Pick<Store, 'get' | 'put' | 'delete'>, sourc
     const use = countOf(holder)
     for (const item of asked) {
       const limit = limits[item] ?? 0
-      const add = more[item] ?? 0
-      if (use[item] + add <= limit) continue
+      if (use[item] + (more[item] ?? 0) <= limit) continue
+      const used = Math.ceil(use[item])
+      const add = Math.ceil(more[item] ?? 0)
       const whose = holder.type === 'project' ? `The project ${sources.nameOf(holder)}` : sources.nameOf(holder)
       throw new EngineError(
         'quota_exceeded',
-        `${whose} may have ${limit} ${WORDS[item]}; ${use[item]} are in use and this asks for ${add} more. Give some back, or ask an administrator to raise the quota.`,
-        { details: { item, limit, used: use[item], asked: add, holder: { type: holder.type, id: holder.id } } },
+        `${whose} may have ${limit} ${WORDS[item]}; ${used} are in use and this asks for ${add} more. ${WAYS[item]}, or ask an administrator to raise the quota.`,
+        { details: { item, limit, used, asked: add, holder: { type: holder.type, id: holder.id } } },
       )
     }
   }

@@ -1,9 +1,10 @@
 /** Imports from directories of the host, and the drafts that appliances (OVA) left. */
-import { randomUUID } from 'node:crypto'
+import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { Appliance } from '#lib/schema/appliance.ts'
 import { admitFile } from '#server/images/admit.ts'
+import type { Intake } from '#server/images/intake.ts'
 import { REGULAR_READ } from '#server/images/library.ts'
 import { cleanImageName } from '#server/images/names.ts'
 import type { AdmitDeps } from '#server/images/prepare.ts'
@@ -21,12 +22,13 @@ export interface ApplianceEngineDeps {
   readonly journal: Journal
   readonly imageDirs: readonly string[]
   readonly door: AdmitDeps
+  readonly intake: Intake
 }
 
 const CREATE_NEW = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY
 
 export function createApplianceEngine(deps: ApplianceEngineDeps): ApplianceEngine {
-  const { store, jobs, journal, door } = deps
+  const { store, jobs, journal, door, intake } = deps
   const note = (caller: Caller, what: string, text: string, name: string, id?: string, failed = false): void =>
     journal.write({
       what,
@@ -80,6 +82,8 @@ export function createApplianceEngine(deps: ApplianceEngineDeps): ApplianceEngin
       const name = cleanImageName(input.name ?? nameOfPath(input.path))
       const file = await checkSource(deps.imageDirs, input.path)
       const owner = { id: caller.userId, name: caller.name }
+      const imageId = randomUUIDv7()
+      intake.begin(imageId, caller.userId, file.sizeBytes)
       const job = jobs.start({
         kind: 'image-import',
         title: name,
@@ -89,13 +93,16 @@ export function createApplianceEngine(deps: ApplianceEngineDeps): ApplianceEngin
           try {
             context.step('Copying the file.')
             const copy = await copyIn(file.path, file.sizeBytes, context)
-            const id = await admitFile(door, copy.path, { name, owner, source: 'import', sha256: copy.sha256 }, context)
+            const request = { id: imageId, name, owner, source: 'import', sha256: copy.sha256 } as const
+            const id = await admitFile(door, copy.path, request, context)
             note(caller, 'imageImport', `${caller.name} imported the image ${name}.`, name, id)
             return id
           } catch (error) {
             const why = error instanceof EngineError ? error.message : 'Something went wrong in the dashboard itself.'
             note(caller, 'imageImport', `The file ${name} was not imported: ${why}`, name, undefined, true)
             throw error
+          } finally {
+            intake.end(imageId)
           }
         },
       })

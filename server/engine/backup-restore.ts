@@ -38,6 +38,8 @@ export interface RestoreDeps {
   readonly records: VmRecords
   readonly busy: VmBusy
   readonly isImage: (id: string) => boolean
+  /** Counts a definition in place of the one there is until it is released. @throws EngineError quota_exceeded */
+  readonly becomes: (record: VmRecord, spec: VmSpec) => () => void
   /** Takes back a VM that was made to be restored into. */
   readonly deleteVm: (vmId: string) => Promise<void>
   readonly onRestored: (record: VmRecord) => void
@@ -163,6 +165,8 @@ export function createRestorer(deps: RestoreDeps): Restorer {
       return { ...disk, volume }
     })
     await using undo = new AsyncDisposableStack()
+    const counted = deps.becomes(record, withSizes(record.spec, wanted))
+    undo.defer(async () => counted())
     for (const { volume, virtualSizeBytes } of wanted) {
       // Room for the worst case: a file that came from elsewhere may unpack to all it says.
       const reservation = await deps.pools

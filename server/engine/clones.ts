@@ -30,6 +30,7 @@ import type { KeyedLock } from './keyed-lock.ts'
 import type { Caller, CloneEngine } from './types.ts'
 import type { VmBusy } from './vm-busy.ts'
 import type { VmDefiner } from './vm-define.ts'
+import { holderFor, type VmPlaces } from './vm-place.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 import type { VmViews } from './vm-views.ts'
 
@@ -45,6 +46,7 @@ export interface CloneDeps {
   readonly locks: KeyedLock
   readonly busy: VmBusy
   readonly snapshots: SnapshotSource
+  readonly places: VmPlaces
   readonly start: (caller: Caller, vmId: string) => Promise<unknown>
   /** The view of a VM has changed without its definition. */
   readonly announce: (record: VmRecord) => void
@@ -56,6 +58,9 @@ export interface CloneEngineWithUpkeep extends CloneEngine {
   /** Puts right what a crash left. Before guests are started. @returns sentences for the log */
   open(): Promise<string[]>
 }
+
+/** For what is counted of a clone, which no address is. */
+const NO_ADDRESSES = { nextMac: () => '52:54:00:00:00:00', nextCid: () => 3 }
 
 export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
   const { context, lineage, records, views, supervisor, definer, journal, jobs, locks, busy, snapshots } = deps
@@ -98,7 +103,12 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
     base: Base,
     input: CloneInput,
     one: { readonly name: string; readonly index: number },
-    about: { readonly snapshot: string | null; readonly signal: AbortSignal; progress(done: number): void },
+    about: {
+      readonly snapshot: string | null
+      readonly signal: AbortSignal
+      readonly letGo: () => void
+      progress(done: number): void
+    },
   ): Promise<string> => {
     const words = input.kind === 'linked' ? 'a linked clone' : 'a full clone'
     const made = await definer.derive(caller, {
@@ -106,6 +116,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       seed: input.seed === undefined ? undefined : { ...input.seed, index: one.index },
       from: record.id,
       done: `${caller.name} made ${one.name}, ${words} of ${record.spec.name}.`,
+      letGo: about.letGo,
       async fill(claim, undo) {
         const target = { id: claim.id, ownerId: claim.ownerId, uid: claim.uid, name: one.name }
         const store =
@@ -137,6 +148,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
     input: CloneInput,
     from: SnapshotBase | null,
     names: readonly { readonly name: string; readonly index: number }[],
+    promised: readonly (() => void)[],
     job: JobContext,
   ): Promise<string> => {
     const made: string[] = []
@@ -171,6 +183,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
         const about = {
           snapshot: from?.name ?? null,
           signal: job.signal,
+          letGo: () => promised[position]?.(),
           progress: (done: number) => job.progress(Math.round(position * bytes + done), Math.round(total)),
         }
         const run = () => makeOne(caller, record, base, input, one, about)
@@ -221,20 +234,32 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
           seed: input.seed === undefined ? undefined : { ...input.seed, index: first.index },
           from: record.id,
         })
+      // All of them together, so that it is said now and not by the last of them; each is judged again when it is made.
+      const promised = deps.places.promiseMany(
+        holderFor(caller.userId, deps.places.forCopy(caller, record.id)),
+        cloneSpec(from?.spec ?? record.spec, input.kind, { ...NO_ADDRESSES, name: first?.name ?? '' }),
+        names.length,
+      )
+      const release = () => promised.forEach((one) => void one())
       const title =
         names.length === 1
           ? `${first?.name ?? ''}, a clone of ${record.spec.name}`
           : `${names.length} clones of ${record.spec.name}`
-      return jobs
-        .start({
-          kind: 'vm-clone',
-          title,
-          owner: { userId: caller.userId, name: caller.name },
-          totalBytes: null,
-          target: { type: 'vm', id: vmId },
-          work: (job) => work(caller, must(vmId), input, from, names, job),
-        })
-        .view()
+      try {
+        return jobs
+          .start({
+            kind: 'vm-clone',
+            title,
+            owner: { userId: caller.userId, name: caller.name },
+            totalBytes: null,
+            target: { type: 'vm', id: vmId },
+            work: (job) => work(caller, must(vmId), input, from, names, promised, job).finally(release),
+          })
+          .view()
+      } catch (error) {
+        release()
+        throw error
+      }
     },
     async facts(caller, vmId) {
       const record = requireVm(records, caller, vmId)

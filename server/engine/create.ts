@@ -7,6 +7,7 @@
 import { may, type ObjectKind } from '#lib/auth/privileges.ts'
 import { ProjectId } from '#lib/schema/ids.ts'
 import type { Job } from '#lib/schema/job.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { type Access, createAccess } from '#server/access/access.ts'
 import { placementKey } from '#server/access/documents.ts'
@@ -18,6 +19,7 @@ import { parseAllowList } from '#server/fetch/url-guard.ts'
 import { createAdmission } from '#server/images/admission.ts'
 import { createCatalogue } from '#server/images/catalogue.ts'
 import { createImageInspector, inspectOld } from '#server/images/inspection.ts'
+import { createIntake } from '#server/images/intake.ts'
 import { createImageLibrary } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
@@ -76,8 +78,8 @@ import { createVmAuthority } from './vm-authority.ts'
 import { createVmBusy, type VmBusy } from './vm-busy.ts'
 import { createVmDefiner } from './vm-define.ts'
 import { createVmDisks } from './vm-disks.ts'
-import { createVmPlaces } from './vm-place.ts'
-import { createVmRecords } from './vm-records.ts'
+import { createVmPlaces, holderFor } from './vm-place.ts'
+import { createVmRecords, type VmRecord } from './vm-records.ts'
 import { createVmSeeds } from './vm-seeds.ts'
 import { createVmViews } from './vm-views.ts'
 import { createVmEngine } from './vms.ts'
@@ -160,12 +162,22 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     library: () => library,
     snapshotImages: (vmId) => room.imagesOf(vmId),
   })
+  const intake = createIntake({
+    assertFits: (id, { bytes, count }) =>
+      quotas.assertFits({ type: 'person', id }, { uploads: count, libraryMiB: bytes / 2 ** 20 }),
+    roomFor(id) {
+      const limit = quotas.limitsOf({ type: 'person', id }).limits.libraryMiB
+      return limit === null ? null : Math.max(0, limit * 2 ** 20 - sources.libraryBytesOf({ type: 'person', id }))
+    },
+    isAdmitted: (id) => library.get(id) !== null,
+  })
   const library = createImageLibrary({
     data,
     store,
     readersGid: identity.readersGid,
     uses: uses.of,
     projectOf: (id) => projectOf('image', id),
+    assertAdoptable: intake.assertAdoptable,
     warn,
     onChange(id, document) {
       if (document === null) hub.publish('image', id, null, undefined, { kind: 'gone' })
@@ -279,13 +291,26 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       }
     },
     snapshotsOf,
-    uploadsOf: (userId) => transfers.openUploads(userId),
+    uploadsOf: intake.countOf,
+    libraryBytesOf(holder) {
+      let bytes = holder.type === 'person' ? intake.bytesOf(holder.id) : 0
+      for (const { id, path, addedBy, sizeBytes } of library.all()) {
+        const whose = holderFor(addedBy.id, access.projectOf('image', id))
+        if (path === null && whose.type === holder.type && whose.id === holder.id) bytes += sizeBytes
+      }
+      return bytes
+    },
     nameOf: ({ type, id }) => names.party({ type, id }),
   }
   const names = createNames(store, access, userName)
   const quotas = createQuotas(store, sources)
   const doors = createQuotaDoors({ quotas, access, volumes })
   const places = createVmPlaces(access, quotas)
+  /** A definition that is about to be put in place of the one there is: it counts from here on. */
+  const becomes = ({ id, ownerId, uid, spec: before }: VmRecord, spec: VmSpec): (() => void) => {
+    places.assertFits(places.holderOf(id, ownerId), spec, before)
+    return records.claim({ id, ownerId, uid, spec })
+  }
   const admission = createStartAdmission({
     ...{ records, holderOf: places.holderOf, quotas: () => quotas },
     runtime: (id) => supervisor.runtime(id),
@@ -314,7 +339,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     journal,
     locks,
     authority,
-    ...{ runningBut, places, runningSpec: admission.runningSpec },
+    ...{ runningBut, places, admission },
+    assertMayPlug: (ownerId, spec, launched) => lab.assertMayPlug(ownerId, spec, launched),
     place: (vmId, projectId) => void store.put('placement', placementKey('vm', vmId), { v: 1, projectId, shares: [] }),
     dashboardPort: deps.listenPort ?? (() => config.port),
     onChange(record, gone) {
@@ -335,6 +361,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     ...{ deps, records, volumes, qemuImg, busy, jobs, journal, locks, launcher, authority, userName, person },
     runningBut: (vmId) => runningBut(vmId, null),
     hold: ({ id, ownerId }) => quotas.hold(places.holderOf(id, ownerId), 'snapshots'),
+    ...{ becomes, admission },
     onDefinition(record) {
       announcer.definitionChanged(record, false)
       uses.announce(record, false)
@@ -390,12 +417,14 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     jobs,
     journal,
     imageDirs: config.imageDirs,
+    intake,
     door: { data, store, library, space, qemuImg, sandbox, inspector },
   })
   const clones = createCloneEngine({
     context: { data, store, pools, volumes, qemuImg, readersGid: identity.readersGid, warn },
     ...{ lineage, records, views, supervisor, definer, journal, jobs, locks, busy },
     snapshots: room.source,
+    places,
     start: (caller, vmId) => vms.start(caller, vmId),
     announce: (record) => announcer.definitionChanged(record, false),
   })
@@ -430,12 +459,13 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     sandbox,
     qemuImg,
     inspector,
+    intake,
     imageDirs: config.imageDirs,
     readersGid: identity.readersGid,
   })
   const mirror = config.catalogueMirror
   const transfers = createTransferEngine({
-    ...{ data, store, library, jobs, space, journal, warn },
+    ...{ data, store, library, jobs, space, journal, intake, warn },
     admit: createAdmission({ data, store, library, space, qemuImg, sandbox, inspector }),
     // Who names a mirror means it to be reached.
     guard: { allow: parseAllowList([...config.downloadAllow, ...(mirror === null ? [] : [new URL(mirror).host])]) },
@@ -459,6 +489,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     scheduler,
     capabilities: deps.capabilities,
     isImage: (id) => library.get(id) !== null,
+    becomes,
     deleteVm: (vmId) => definer.delete(null, vmId, null),
     user: person,
     userName,
@@ -633,9 +664,9 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     recordings: recordings.engine,
     seeds: vmSeeds,
     clones,
-    images: doors.images(images),
+    images,
     files: fileBrowser,
-    transfers: doors.transfers(transfers),
+    transfers,
     backups: backups.engine,
     appliances,
     projects: createProjectEngine({ store, access, journal, names, contents }),
@@ -644,7 +675,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       runningSpec: admission.runningSpec,
       announce: (record) => announcer.definitionChanged(record, false),
     }),
-    usage: createUsageEngine({ store, access, quotas, sources, volumes, usage, health, names, journal }),
+    usage: createUsageEngine({
+      ...{ store, access, quotas, sources, volumes, usage, health, names, journal, library, intake },
+      isImageUsed: (id) => uses.of(id).length > 0,
+    }),
     pools: poolEngine,
     volumes: doors.volumes(volumeEngine),
     snapshots: room.snapshots,

@@ -1,10 +1,11 @@
 /** The image library as the API knows it. */
-import { randomUUID } from 'node:crypto'
+import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
 import { mkdir, open, rm, stat } from 'node:fs/promises'
 import { privilegesOn } from '#lib/auth/privileges.ts'
 import type { Image, Starter } from '#lib/schema/image.ts'
 import type { ImageInspector } from '#server/images/inspection.ts'
+import type { Intake } from '#server/images/intake.ts'
 import type { ImageLibrary, ImageUse } from '#server/images/library.ts'
 import { cleanDescription, cleanImageName } from '#server/images/names.ts'
 import { buildNetbootIso, findNetboot } from '#server/images/netboot-iso.ts'
@@ -31,6 +32,7 @@ export interface ImageEngineDeps {
   readonly sandbox: ToolSandbox
   readonly qemuImg: QemuImg
   readonly inspector: ImageInspector
+  readonly intake: Intake
   readonly imageDirs: readonly string[]
   readonly readersGid: number | null
 }
@@ -55,7 +57,7 @@ export const canSeeImage = (
 ): boolean => privilegesOn(caller, { kind: 'image', id, ownerId: addedBy.id }).has('image.view')
 
 export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
-  const { data, store, library, jobs, space, journal, qemuImg, sandbox, inspector } = deps
+  const { data, store, library, jobs, space, journal, qemuImg, sandbox, inspector, intake } = deps
   let uploads = 0
 
   const viewOf = (caller: Caller, id: string): Image => {
@@ -78,6 +80,17 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
   const messageOf = (error: unknown) =>
     error instanceof EngineError ? error.message : 'Something went wrong in the dashboard itself.'
 
+  /** Of one that said nothing of its length: which quota ended it. */
+  const beyondQuota = (error: unknown, imageId: string, mostBytes: number | null): unknown => {
+    if (mostBytes === null || !(error instanceof EngineError) || error.code !== 'too_large') return error
+    try {
+      intake.resize(imageId, mostBytes + 1)
+      return error
+    } catch (why) {
+      return why
+    }
+  }
+
   const receive = async (
     caller: Caller,
     what: string,
@@ -87,6 +100,9 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
     if (uploads >= MAX_UPLOADS) {
       throw new EngineError('busy', `${MAX_UPLOADS} uploads are under way. Try again when one is done.`)
     }
+    const imageId = randomUUIDv7()
+    const mostBytes = intake.roomFor(caller.userId)
+    intake.begin(imageId, caller.userId, request.declaredBytes ?? 0)
     uploads += 1
     try {
       const job = jobs.start({
@@ -97,7 +113,7 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
         work: (context) =>
           receiveUpload(
             { data, store, library, space, qemuImg, sandbox, inspector },
-            { ...request, owner: ownerOf(caller) },
+            { ...request, id: imageId, mostBytes, owner: ownerOf(caller) },
             context,
           ),
       })
@@ -105,10 +121,12 @@ export function createImageEngine(deps: ImageEngineDeps): ImageEngine {
       note(what, caller, `${caller.name} added the image ${request.name}.`, request.name, id)
       return viewOf(caller, id)
     } catch (error) {
-      note(what, caller, `The image ${request.name} was not added: ${messageOf(error)}`, request.name, undefined, true)
-      throw error
+      const why = beyondQuota(error, imageId, request.declaredBytes === null ? mostBytes : null)
+      note(what, caller, `The image ${request.name} was not added: ${messageOf(why)}`, request.name, undefined, true)
+      throw why
     } finally {
       uploads -= 1
+      intake.end(imageId)
     }
   }
 

@@ -43,8 +43,11 @@ export interface Bookings {
   list(caller: Caller, query: { from?: string | undefined; until?: string | undefined }): Promise<BookingList>
   create(caller: Caller, input: BookingInput): Promise<Booking>
   remove(caller: Caller, id: string): void
-  /** @throws EngineError conflict: somebody else has booked one of its devices */
-  assertMayUse(ownerId: string, devices: readonly BookableDevice[], field?: string): void
+  /**
+   * @param isNew which of them are asked for; left out: all. The rest the guest has already
+   * @throws EngineError conflict: somebody else has booked one of its devices
+   */
+  assertMayUse(ownerId: string, devices: readonly BookableDevice[], isNew?: (index: number) => boolean): void
   tick(): Promise<void>
 }
 
@@ -221,15 +224,16 @@ export function createBookings(deps: BookingDeps): Bookings {
       })
       deps.onChange()
     },
-    assertMayUse(ownerId, devices, field = 'hostDevices') {
+    assertMayUse(ownerId, devices, isNew) {
       for (const [index, device] of devices.entries()) {
+        if (isNew?.(index) === false) continue
         const booking = presentAt(time.wallMs(), device)
         if (booking === undefined || booking.ownerId === ownerId) continue
         const by = deps.userName(booking.ownerId)
         throw new EngineError(
           'conflict',
-          `${by} has booked “${nameOf(device)}” until ${inWords(booking.until)}. Start it after that, or take the device out.`,
-          { field: `${field}.${index}`, details: { by, until: booking.until } },
+          `${by} has booked “${nameOf(device)}” until ${inWords(booking.until)}. ${isNew === undefined ? 'Start it after that, or take the device out.' : 'Give it to the guest after that, or at its next start.'}`,
+          { field: `hostDevices.${index}`, details: { by, until: booking.until } },
         )
       }
     },

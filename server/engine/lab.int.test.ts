@@ -369,6 +369,18 @@ it('a device is one person’s at a time, by whatever name, and another’s VM d
     message: expect.stringMatching(/ann has booked “Licence dongle” until/),
     details: { by: 'ann', until: mine.until },
   })
+  // Nor is it given to one that runs already, by whichever name; what does not touch it goes on.
+  await update(ADMIN, vm.id, { hostDevices: [] })
+  expect((await now.engine.vms.start(BEN, vm.id)).state).toBe('running')
+  for (const device of [dongle, socket])
+    await expect(update(ADMIN, vm.id, { hostDevices: [device] })).rejects.toMatchObject({
+      code: 'conflict',
+      field: 'hostDevices.0',
+      message: expect.stringMatching(/ann has booked “Licence dongle” until .* next start/),
+    })
+  await update(ADMIN, vm.id, { description: 'waits for the dongle' })
+  await now.engine.vms.poweroff(BEN, vm.id)
+  await update(ADMIN, vm.id, { hostDevices: [dongle] })
   await pass(HOUR + MINUTE)
   expect((await now.engine.vms.start(BEN, vm.id)).state).toBe('running')
 

@@ -2,6 +2,7 @@
 import { type Grants, may } from '#lib/auth/privileges.ts'
 import type { VmLab } from '#lib/schema/lab.ts'
 import type { Role } from '#lib/schema/user.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { ViewerCounts } from '#server/console/types.ts'
 import type { EventHub } from '#server/events/hub.ts'
 import { createBookingRecords } from '#server/lab/bookings.ts'
@@ -60,6 +61,8 @@ export interface LabRoom {
   isHeld(vmId: string): boolean
   /** @throws EngineError conflict: its lease is over, or one of its devices is somebody else's now */
   assertMayRun(vmId: string): void
+  /** Devices that the running guest does not have yet. @throws EngineError conflict: somebody else's now */
+  assertMayPlug(ownerId: string, spec: VmSpec, launched: VmSpec): void
   definitionChanged(record: VmRecord, gone: boolean): void
   runtimeChanged(vmId: string, runtime: VmRuntime): void
   viewersChanged(vmId: string): void
@@ -214,6 +217,10 @@ export function createLabRoom(deps: LabRoomDeps): LabRoom {
     of: (vmId) => views.get(vmId) ?? null,
     isHeld: (vmId) => leases.blocked(vmId) !== null,
     assertMayRun,
+    assertMayPlug(ownerId, { hostDevices }, launched) {
+      const has = new Set(launched.hostDevices.map(({ id }) => id))
+      bookings.assertMayUse(ownerId, hostDevices, (index) => !has.has(hostDevices[index]?.id ?? ''))
+    },
     definitionChanged(record, gone) {
       if (!gone) {
         leases.begin(record)

@@ -176,6 +176,8 @@ export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
     if (record === null) {
       const sizeBytes = volumes.get(subject.id)?.sizeBytes ?? 0
       if (subject.kind === 'volume') quotas.assertFits(after, { diskGiB: Math.ceil(sizeBytes / 2 ** 30) })
+      const image = subject.kind === 'image' ? library.get(subject.id) : null
+      if (image !== null && image.path === null) quotas.assertFits(after, { libraryMiB: image.sizeBytes / 2 ** 20 })
       return
     }
     const running = deps.runningSpec(record.id)

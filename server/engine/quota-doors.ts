@@ -1,10 +1,10 @@
-/** Doors of the facade behind which something is counted that definitions do not say: uploads, disks, consoles. */
+/** Doors of the facade behind which something is counted that definitions do not say: free disks, consoles. */
 import type { Job } from '#lib/schema/job.ts'
 import type { Access } from '#server/access/access.ts'
 import type { Holder, Quotas } from '#server/access/quotas.ts'
 import type { ConsoleSession } from '#server/console/types.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
-import type { Caller, ImageEngine, TransferEngine, VmEngine, VolumeEngine } from './types.ts'
+import type { Caller, VmEngine, VolumeEngine } from './types.ts'
 import { holderFor } from './vm-place.ts'
 
 export interface QuotaDoorDeps {
@@ -14,8 +14,6 @@ export interface QuotaDoorDeps {
 }
 
 export interface QuotaDoors {
-  images(engine: ImageEngine): ImageEngine
-  transfers(engine: TransferEngine): TransferEngine
   volumes(engine: VolumeEngine): VolumeEngine
   vms<T extends VmEngine>(engine: T): T
   jobChanged(job: Pick<Job, 'id' | 'endedAt'>): void
@@ -49,18 +47,9 @@ export function createQuotaDoors(deps: QuotaDoorDeps): QuotaDoors {
   }
 
   return {
-    images: (engine) => ({
-      ...engine,
-      upload: (caller, ...rest) => during(quotas.hold(person(caller), 'uploads'), () => engine.upload(caller, ...rest)),
-    }),
-    transfers: (engine) => ({
-      ...engine,
-      uploadCreate: (caller, request) =>
-        during(quotas.hold(person(caller), 'uploads'), () => engine.uploadCreate(caller, request)),
-    }),
     volumes: (engine) => ({
       ...engine,
-      create: (caller, input) =>
+      create: async (caller, input) =>
         during(quotas.hold(person(caller), 'diskGiB', input.sizeGiB), () => engine.create(caller, input)),
       async copy(caller, id, input) {
         const size = Math.ceil((volumes.get(id)?.sizeBytes ?? 0) / GIB)
@@ -74,7 +63,7 @@ export function createQuotaDoors(deps: QuotaDoorDeps): QuotaDoors {
           throw error
         }
       },
-      grow(caller, id, sizeGiB) {
+      async grow(caller, id, sizeGiB) {
         const volume = volumes.get(id)
         // That of a VM is judged with the VM.
         if (volume === null || volume.vm !== null) return engine.grow(caller, id, sizeGiB)

@@ -17,6 +17,7 @@ import type { People } from './people.ts'
 import { createRunningPlan } from './running-plan.ts'
 import { createScheduleEngine } from './schedules.ts'
 import { createSnapshotEngine } from './snapshots.ts'
+import type { StartAdmission } from './start-admission.ts'
 import type { ScheduleEngine, SnapshotEngine } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import type { VmBusy } from './vm-busy.ts'
@@ -35,6 +36,9 @@ export interface SnapshotRoomDeps {
   readonly authority: VmAuthority
   /** Counts one snapshot more against a quota until it is released. @throws EngineError quota_exceeded */
   readonly hold: (record: VmRecord) => () => void
+  readonly admission: Pick<StartAdmission, 'admit' | 'settle'>
+  /** Counts a definition in place of the one there is until it is released. @throws EngineError quota_exceeded */
+  readonly becomes: (record: VmRecord, spec: VmSpec) => () => void
   readonly runningBut: (vmId: string) => readonly RunningVm[]
   readonly userName: (id: string) => string
   readonly person: People['person']
@@ -131,11 +135,13 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     specReplaced: (vmId) => room.onDefinition(mustRecord(vmId)),
     planOf: createRunningPlan({ records, supervisor, launcher }),
     async start(vmId, by, load) {
-      await supervisor.start(vmId, by, async () => {
+      const started = supervisor.start(vmId, by, async () => {
         const record = mustRecord(vmId)
         await room.authority.assertLaunchable(record.spec, room.runningBut(vmId))
+        room.admission.admit(record)
         return { ...(await launcher.prepare(record)), load }
       })
+      await started.finally(() => room.admission.settle(vmId))
     },
   }
 
@@ -189,6 +195,7 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     scheduler,
     userName: room.userName,
     hold: room.hold,
+    becomes: room.becomes,
     authorityOf(userId) {
       const person = room.person(userId)
       return person === null ? null : { ...person, userId, via: 'session' }

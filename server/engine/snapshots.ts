@@ -7,6 +7,7 @@ import { may, mayOn } from '#lib/auth/privileges.ts'
 import { ScheduleId, SnapshotId, UserId, VmId } from '#lib/schema/ids.ts'
 import type { Job, JobKind } from '#lib/schema/job.ts'
 import type { Snapshot, SnapshotKind } from '#lib/schema/snapshot.ts'
+import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { blockedInWords, mixedKinds, snapshotObstacles } from '#lib/snapshots/rules.ts'
 import { proposeName } from '#lib/snapshots/tree.ts'
 import { pendingChanges } from '#lib/vm/pending.ts'
@@ -17,7 +18,7 @@ import { createSnapshot } from '#server/snapshots/create.ts'
 import type { SnapshotDocument, StoredSnapshot } from '#server/snapshots/documents.ts'
 import { blockedReasons } from '#server/snapshots/live.ts'
 import { removeSnapshot } from '#server/snapshots/remove.ts'
-import { consequences, restoredSpec, revertSnapshot } from '#server/snapshots/revert.ts'
+import { consequences, definitionAfter, restoredSpec, revertSnapshot } from '#server/snapshots/revert.ts'
 import { allocatedBytes } from '#server/storage/volumes.ts'
 import { LOOK_ONLY, requireVm } from './access.ts'
 import { EngineError } from './errors.ts'
@@ -46,6 +47,8 @@ export interface SnapshotEngineDeps {
   readonly authorityOf: SnapshotScheduleDeps['authorityOf']
   /** Counts one more against its owner's or project's quota until it is released. @throws EngineError quota_exceeded */
   readonly hold: (record: VmRecord) => () => void
+  /** Counts a definition in place of the one there is until it is released. @throws EngineError quota_exceeded */
+  readonly becomes: (record: VmRecord, spec: VmSpec) => () => void
 }
 
 const YES = { allowed: true, reason: null }
@@ -365,7 +368,12 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
         if (stored.document.kind === 'memory') await assertSavable(record)
       }
       const { name } = stored.document
-      return startJob(
+      const { memoryBytes } = stored.document
+      const after = definitionAfter(record.spec, stored.document, memoryBytes === null ? input.definition : 'restore')
+      using promised = new DisposableStack()
+      promised.defer(deps.becomes(record, after))
+      if (input.keepPresent) promised.defer(deps.hold(record))
+      const job = startJob(
         caller,
         record,
         {
@@ -399,7 +407,10 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
           await revertSnapshot(context, context.vm(vmId), target.document, { ...input, by: caller.name }, job)
           return snapshotId
         },
-      ).view
+      )
+      const held = promised.move()
+      void job.finished.catch(() => {}).finally(() => held.dispose())
+      return job.view
     },
     async delete(caller, vmId, snapshotId) {
       const { record } = mustSee(caller, vmId, snapshotId)

@@ -8,6 +8,7 @@ import type { Catalogue, Entry } from '#server/images/catalogue.ts'
 import { readChecksum } from '#server/images/checksums.ts'
 import { type DownloadPlan, fileNameOf, imageNameOf, resolvePlan } from '#server/images/download-plan.ts'
 import { createDownloads, lookAt } from '#server/images/downloads.ts'
+import type { Intake } from '#server/images/intake.ts'
 import type { ImageLibrary } from '#server/images/library.ts'
 import { cleanImageName } from '#server/images/names.ts'
 import { createUploadSessions } from '#server/images/upload-sessions.ts'
@@ -29,6 +30,7 @@ export interface TransferEngineDeps {
   readonly space: SpaceLedger
   readonly journal: Journal
   readonly admit: Admit
+  readonly intake: Intake
   readonly guard: Guard
   readonly catalogue: Catalogue
   readonly warn: (message: string, error?: unknown) => void
@@ -37,13 +39,11 @@ export interface TransferEngineDeps {
 export interface RunningTransfers extends TransferEngine {
   /** After the library is open. */
   open(): Promise<void>
-  /** Resumable uploads somebody has begun. */
-  openUploads(userId: string): number
   close(): void
 }
 
 export function createTransferEngine(deps: TransferEngineDeps): RunningTransfers {
-  const { data, store, library, jobs, space, journal, admit, guard, catalogue, warn } = deps
+  const { data, store, library, jobs, space, journal, admit, intake, guard, catalogue, warn } = deps
   const isAdmitted = (id: string) => library.get(id) !== null
   const note = (
     what: string,
@@ -70,11 +70,11 @@ export function createTransferEngine(deps: TransferEngineDeps): RunningTransfers
     })
   }
   const uploads = createUploadSessions({
-    ...{ data, store, space, jobs, admit, isAdmitted, warn },
+    ...{ data, store, space, jobs, admit, intake, isAdmitted, warn },
     onEnd: (upload) => note('imageUpload', upload, ''),
   })
   const downloads = createDownloads({
-    ...{ data, store, space, jobs, guard, admit, isAdmitted, warn },
+    ...{ data, store, space, jobs, guard, admit, intake, isAdmitted, warn },
     onEnd: (download) => note('imageDownload', download, ` from ${download.origin}`),
   })
   const personOf = (caller: Caller) => ({ id: caller.userId, name: caller.name })
@@ -107,7 +107,6 @@ export function createTransferEngine(deps: TransferEngineDeps): RunningTransfers
       await downloads.open()
       await uploads.open()
     },
-    openUploads: (userId) => uploads.list(userId).length,
     close: () => uploads.close(),
     uploadList: async (caller) => ({ items: uploads.list(whose(caller)) }),
     uploadView: async (caller, id) => uploads.view(id, whose(caller)),

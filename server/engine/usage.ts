@@ -4,6 +4,8 @@ import { seesAllVms } from '#lib/auth/privileges.ts'
 import type { UsageHolder } from '#lib/schema/quota.ts'
 import type { Access } from '#server/access/access.ts'
 import { type Holder, memoryOf, type QuotaSources, type Quotas } from '#server/access/quotas.ts'
+import type { Intake } from '#server/images/intake.ts'
+import type { ImageLibrary } from '#server/images/library.ts'
 import type { PoolHealth } from '#server/storage/pool-health.ts'
 import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import type { Usage } from '#server/storage/usage.ts'
@@ -14,7 +16,7 @@ import type { Store } from '#server/store/types.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { Names } from './project-names.ts'
-import { MEMORY_RESERVE } from './start-admission.ts'
+import { hostLimits } from './start-admission.ts'
 import type { Caller, UsageEngine } from './types.ts'
 import { holderFor } from './vm-place.ts'
 
@@ -28,11 +30,16 @@ export interface UsageDeps {
   readonly health: PoolHealth
   readonly names: Names
   readonly journal: Journal
+  readonly library: Pick<ImageLibrary, 'all'>
+  readonly intake: Pick<Intake, 'bytesOf' | 'countOf'>
+  /** Whether a VM, a disk or a snapshot needs the image. */
+  readonly isImageUsed: (id: string) => boolean
 }
 
 export function createUsageEngine(deps: UsageDeps): UsageEngine {
   const { store, access, quotas, sources, volumes, names, journal } = deps
   const hostMiB = Math.floor(totalmem() / 2 ** 20)
+  const most = hostLimits()
 
   const holdersFor = (caller: Caller): Holder[] => {
     const projects = [...access.projects.keys()].filter((id) => access.inProject(caller.userId, id).size > 0)
@@ -75,6 +82,12 @@ export function createUsageEngine(deps: UsageDeps): UsageEngine {
       const trash = disks.filter(({ trashedAt }) => trashedAt !== null)
       const free = disks.filter(({ vm, trashedAt }) => vm === null && trashedAt === null)
       const ofStopped = disks.filter(({ vm }) => vm !== null && stopped.has(vm.id))
+      const images = deps.library.all().filter(({ id, path, addedBy }) => {
+        const whose = holderFor(addedBy.id, access.projectOf('image', id))
+        return path === null && whose.type === holder.type && whose.id === holder.id && !deps.isImageUsed(id)
+      })
+      const used = quotas.countOf(holder)
+      const coming = holder.type === 'person' ? deps.intake.bytesOf(holder.id) : 0
       const none = { memoryMiB: 0, vcpus: 0, bytes: 0 }
       const all: UsageHolder['freeable'] = [
         {
@@ -85,10 +98,17 @@ export function createUsageEngine(deps: UsageDeps): UsageEngine {
         { ...none, how: 'empty-trash', count: trash.length, bytes: sum(trash) },
         { ...none, how: 'delete-free-disks', count: free.length, bytes: sum(free) },
         { ...none, how: 'delete-stopped-vms', count: stopped.size, bytes: sum(ofStopped) },
+        { ...none, how: 'delete-snapshots', count: used.snapshots },
+        {
+          ...{ ...none, how: 'delete-images', count: images.length },
+          bytes: images.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
+        },
+        { ...none, how: 'cancel-uploads', count: used.uploads, bytes: coming },
+        { ...none, how: 'close-consoles', count: used.consoles },
       ]
       return {
         ...{ type: holder.type, id: holder.id, name: names.party(holder) },
-        used: quotas.countOf(holder),
+        used: { ...used, libraryMiB: Math.ceil(used.libraryMiB) },
         ...quotas.limitsOf(holder),
         allocatedBytes: sum(disks),
         freeable: all.filter(({ count }) => count > 0),
@@ -100,9 +120,10 @@ export function createUsageEngine(deps: UsageDeps): UsageEngine {
       host: {
         cpus: cpus().length,
         memoryMiB: hostMiB,
-        memoryReserveMiB: hostMiB - Math.floor(hostMiB * (1 - MEMORY_RESERVE)),
+        memoryReserveMiB: hostMiB - most.mostMiB,
         runningMemoryMiB: given.reduce((total, one) => total + memoryOf(one), 0),
         runningVcpus: given.reduce((total, one) => total + one.cpus, 0),
+        vcpusMost: most.mostVcpus,
         diskTotalBytes: look?.totalBytes ?? null,
         diskFreeBytes: look?.freeBytes ?? null,
         diskReserveBytes: look === null ? null : reserveBytes,

@@ -13,6 +13,7 @@ import type { Journal } from './journal.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Launcher } from './launch.ts'
 import type { Seeds } from './seeds.ts'
+import type { StartAdmission } from './start-admission.ts'
 import type { Caller } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import type { VmDisks } from './vm-disks.ts'
@@ -32,6 +33,8 @@ export interface DerivedVm {
   fill(target: VmClaim, undo: AsyncDisposableStack): Promise<() => void>
   /** Sentence for the log. */
   readonly done: string
+  /** What was promised for it is let go in one step with its own check. */
+  readonly letGo?: () => void
 }
 
 export interface DeriveFacts {
@@ -58,8 +61,9 @@ export interface DefineDeps {
   readonly places: VmPlaces
   /** Stores that a new VM belongs to a project, within the transaction that stores the VM. */
   readonly place: (vmId: string, projectId: string) => void
-  /** What a VM is given now; null: it does not run. */
-  readonly runningSpec: (vmId: string) => VmSpec | null
+  readonly admission: Pick<StartAdmission, 'grow'>
+  /** Whether a running guest may be given these devices of the host now. @throws EngineError conflict */
+  readonly assertMayPlug: (ownerId: string, spec: VmSpec, launched: VmSpec) => void
   /** Running VMs but the one given: what they hold of the host. */
   readonly runningBut: (vmId: string, caller: Caller) => readonly RunningVm[]
   /** Port the dashboard listens on, which no guest may take. */

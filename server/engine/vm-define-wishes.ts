@@ -15,6 +15,7 @@ import { withSeed } from './seed-drive.ts'
 import type { Caller } from './types.ts'
 import { checkAgainstOthers } from './vm-checks.ts'
 import type { DefineDeps, DerivedVm } from './vm-define-types.ts'
+import type { DiskWishes } from './vm-disks.ts'
 import { holderFor } from './vm-place.ts'
 
 /** Id of the VM that a preview describes; never stored. */
@@ -72,10 +73,15 @@ export function createVmWishes(deps: DefineDeps) {
     selfId: string | null,
     newSeed: SeedId | null = null,
     projectId: string | null = null,
+    wishes: DiskWishes = new Map(),
   ): void => {
     const holder = selfId === null ? holderFor(ownerId, projectId) : places.holderOf(selfId, ownerId)
     const before = selfId === null ? null : (records.get(selfId)?.spec ?? null)
-    places.assertFits(holder, spec, before, selfId === null ? null : deps.runningSpec(selfId))
+    const takenOver = [...wishes.values()].flatMap(({ volumeId }) => {
+      const volume = volumeId === null ? null : deps.volumes.get(volumeId)
+      return volume === null || volume.vm !== null ? [] : [volume]
+    })
+    places.assertFits(holder, spec, before, takenOver)
     checkAgainstOthers(spec, {
       others: records.claims(),
       ownerId,

@@ -6,6 +6,7 @@ import type { VmChangePreview } from '#lib/schema/vm-devices.ts'
 import type { VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import { allowedAction } from '#lib/vm/actions.ts'
 import { changeWarnings } from '#server/spec/warnings/change.ts'
+import type { VmRuntime } from '#server/vm/types.ts'
 import { EngineError } from './errors.ts'
 import { canUnplugCpus, fieldsToApply, heldDisks, pendingOf } from './live-change.ts'
 import { scaleDownPng } from './png.ts'
@@ -102,6 +103,20 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     else await authority.assertLaunchable(after, deps.runningBut(id, caller))
   }
 
+  /** What a running guest would be given at once. @returns what ends the promise @throws EngineError */
+  const letGrow = (before: VmRecord, spec: VmSpec, patch: VmSpecPatch, { launchedSpec }: VmRuntime): (() => void) => {
+    if (launchedSpec === null) return () => {}
+    const { fields } = fieldsToApply(before.spec, spec, patch)
+    const taken = (field: keyof VmSpec) => fields === undefined || fields.has(field)
+    if (taken('hostDevices')) deps.assertMayPlug(before.ownerId, spec, launchedSpec)
+    return deps.admission.grow(before, {
+      ...launchedSpec,
+      ...(taken('cpus') && { cpus: spec.cpus }),
+      ...(taken('dimms') && { dimms: spec.dimms }),
+      ...(taken('virtioMem') && { virtioMem: spec.virtioMem }),
+    })
+  }
+
   const auditRawArgs = (caller: Caller, record: VmRecord, before: VmSpec | null): void => {
     const { rawArgs } = record.spec
     if (rawArgs.join('\0') === (before?.rawArgs ?? []).join('\0')) return
@@ -125,7 +140,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     async create(caller, input, seed, projectId = null, alongside) {
       const { spec, seedId, wishes } = await wanted(caller, input, seed, projectId)
       // From here to `claim` nothing awaits, so that two creates cannot both find a name, port or address free.
-      check(spec, caller, caller.userId, null, seedId, projectId)
+      check(spec, caller, caller.userId, null, seedId, projectId, wishes)
       const uid = identity.allocate(records.uids.union(disks.uids()))
       const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid, spec, projectId }
       using holds = new DisposableStack()
@@ -167,6 +182,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
     async derive(caller, request) {
       const { spec, seedId, projectId } = await derived(caller, request)
       // As in `create`: nothing awaits from here to `claim`.
+      request.letGo?.()
       check(spec, caller, caller.userId, null, seedId, projectId)
       const uid = identity.allocate(records.uids)
       const claim = { id: randomUUIDv7(), ownerId: caller.userId, uid, spec, projectId }
@@ -212,8 +228,8 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       check(spec, caller, caller.userId, null, seedId, projectId)
     },
     async preview(caller, input, seed, projectId = null) {
-      const { spec, seedId } = await wanted(caller, input, seed, projectId)
-      check(spec, caller, caller.userId, null, seedId, projectId)
+      const { spec, seedId, wishes } = await wanted(caller, input, seed, projectId)
+      check(spec, caller, caller.userId, null, seedId, projectId, wishes)
       const uid = identity.allocate(records.uids.union(disks.uids()))
       return { spec, commandLine: await launcher.explain({ id: PREVIEW_ID, ownerId: caller.userId, uid, spec }, null) }
     },
@@ -229,9 +245,10 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         disks.assertSizes(id, before.spec, spec)
         authority.assertMaySet(caller, before.spec, spec)
         await assertHost(id, caller, before.spec, spec)
-        check(spec, caller, before.ownerId, id)
+        check(spec, caller, before.ownerId, id, null, null, wishes)
         const held = heldDisks(spec, before.spec, runtime.launchedSpec)
         using holds = new DisposableStack()
+        if (apply === 'now') holds.defer(letGrow(before, spec, patch, runtime))
         // Others must see the new name and ports as taken while the files are made.
         holds.defer(records.claim({ id, ownerId: before.ownerId, uid: before.uid, spec }))
         holds.defer(pinImages(spec))
@@ -278,13 +295,14 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       const before = requireRecord(id)
       const known = await facts(caller, before.spec)
       authority.assertMayAsk(caller, before.spec, asked)
-      const { input: patch } = disks.resolve(caller, before.ownerId, asked)
+      const { input: patch, wishes } = disks.resolve(caller, before.ownerId, asked)
       const runtime = supervisor.runtime(id)
       const spec = changed(before.spec, patch, known, runtime)
       disks.assertSizes(id, before.spec, spec)
       authority.assertMaySet(caller, before.spec, spec)
       await assertHost(id, caller, before.spec, spec)
-      check(spec, caller, before.ownerId, id)
+      check(spec, caller, before.ownerId, id, null, null, wishes)
+      letGrow(before, spec, patch, runtime)()
       heldDisks(spec, before.spec, runtime.launchedSpec)
       const subject = { ...before, spec }
       const compile = await launcher.compiler({ ...subject, spec: before.spec }, null)

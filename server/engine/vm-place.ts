@@ -1,10 +1,11 @@
 /** Whose a new VM is to be, and whether that may have what it takes: a project or its owner, and their quotas. */
 
 import { mayOnSite } from '#lib/auth/privileges.ts'
-import type { QuotaUse } from '#lib/schema/quota.ts'
+import type { QuotaItem, QuotaUse } from '#lib/schema/quota.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
+import { GIB } from '#lib/units.ts'
 import type { Access } from '#server/access/access.ts'
-import { defined, type Holder, memoryOf, type Quotas } from '#server/access/quotas.ts'
+import { defined, type Holder, type Quotas } from '#server/access/quotas.ts'
 import { EngineError } from './errors.ts'
 import type { Caller } from './types.ts'
 
@@ -15,11 +16,22 @@ export interface VmPlaces {
   forCopy(caller: Caller, sourceId: string): string | null
   /**
    * @param before definition it has now; null: it is new
-   * @param running what the guest has now, where it takes the change at once
+   * @param takenOver free disks that become its own: those of the same holder count already
    * @throws EngineError quota_exceeded
    */
-  assertFits(holder: Holder, after: VmSpec, before: VmSpec | null, running: VmSpec | null): void
+  assertFits(holder: Holder, after: VmSpec, before: VmSpec | null, takenOver?: readonly FreeDisk[]): void
+  /**
+   * Room for several of a kind, which count from here on.
+   * @returns what lets go of each @throws EngineError quota_exceeded
+   */
+  promiseMany(holder: Holder, spec: VmSpec, count: number): (() => void)[]
   holderOf(vmId: string, ownerId: string): Holder
+}
+
+interface FreeDisk {
+  readonly id: string
+  readonly ownerId: string
+  readonly sizeBytes: number
 }
 
 export const holderFor = (ownerId: string, projectId: string | null): Holder =>
@@ -52,17 +64,28 @@ export function createVmPlaces(access: Access, quotas: Quotas): VmPlaces {
       this.assertMayCreate(caller, null)
       return null
     },
-    assertFits(holder, after, before, running) {
+    assertFits(holder, after, before, takenOver = []) {
       const now = defined(after)
       const was = before === null ? {} : defined(before)
       const more: Partial<QuotaUse> = { ...(before === null && { vms: 1 }) }
       for (const item of ['vcpus', 'memoryMiB', 'diskGiB', 'ports'] as const)
         more[item] = (now[item] ?? 0) - (was[item] ?? 0)
-      if (running !== null) {
-        more.runningVcpus = after.cpus - running.cpus
-        more.runningMemoryMiB = memoryOf(after) - memoryOf(running)
+      for (const { id, ownerId, sizeBytes } of takenOver) {
+        const whose = holderFor(ownerId, access.projectOf('volume', id))
+        if (whose.type === holder.type && whose.id === holder.id)
+          more.diskGiB = (more.diskGiB ?? 0) - Math.ceil(sizeBytes / GIB)
       }
       quotas.assertFits(holder, more)
+    },
+    promiseMany(holder, spec, count) {
+      const each: Partial<QuotaUse> = { ...defined(spec), vms: 1 }
+      // Its keys are those of a quota.
+      const items = Object.entries(each) as [QuotaItem, number][]
+      quotas.assertFits(holder, Object.fromEntries(items.map(([item, one]) => [item, one * count])))
+      return Array.from({ length: count }, () => {
+        const releases = items.map(([item, one]) => quotas.count(holder, item, one))
+        return () => releases.forEach((release) => void release())
+      })
     },
     holderOf: (vmId, ownerId) => holderFor(ownerId, access.projectOf('vm', vmId)),
   }

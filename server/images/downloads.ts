@@ -21,6 +21,7 @@ import type { SpaceLedger } from '#server/storage/space.ts'
 import type { Store } from '#server/store/types.ts'
 import type { Admit } from './admission.ts'
 import { DownloadPlan, fileNameOf, resolvePlan } from './download-plan.ts'
+import type { Intake } from './intake.ts'
 import { assertChecksum, createPartial, PartialFile } from './partial-file.ts'
 import { MAX_IMAGE_BYTES } from './upload-sessions.ts'
 
@@ -63,6 +64,7 @@ export interface DownloadsDeps {
   readonly jobs: JobRegistry
   readonly guard: Guard
   readonly admit: Admit
+  readonly intake: Intake
   readonly isAdmitted: (id: string) => boolean
   readonly onEnd: (download: {
     name: string
@@ -99,7 +101,7 @@ export interface Downloads {
 }
 
 export function createDownloads(deps: DownloadsDeps): Downloads {
-  const { data, store, space, jobs, guard } = deps
+  const { data, store, space, jobs, guard, intake } = deps
   const limits: Limits = {
     maxBytes: MAX_IMAGE_BYTES,
     slowWindowMs: SLOW_WINDOW_MS,
@@ -149,8 +151,9 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
         const { etag, 'last-modified': lastModified } = message.headers
         download.save({ offsetBytes: 0, totalBytes, etag: etag ?? null, lastModified: lastModified ?? null })
       }
-      const { totalBytes } = download.document
+      const { id, totalBytes, owner } = download.document
       if ((totalBytes ?? 0) > limits.maxBytes) throw tooLarge(limits.maxBytes)
+      intake.resize(id, totalBytes ?? begin)
       context.progress(begin, totalBytes ?? undefined)
       const reservedBytes = totalBytes === null ? 0 : totalBytes - begin
       const reservation = await space.reserve(reservedBytes, 'The download')
@@ -169,7 +172,7 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
         const { bytes, fault } = await file.append(message, begin, {
           reservation,
           reservedBytes,
-          maxBytes: (totalBytes ?? limits.maxBytes) - begin,
+          maxBytes: (totalBytes ?? Math.min(limits.maxBytes, begin + (intake.roomFor(owner.id) ?? Infinity))) - begin,
           signal,
           onProgress: (position) => context.progress(position, totalBytes ?? undefined),
           onSafe: (position) => download.save({ offsetBytes: position }),
@@ -180,7 +183,13 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
         })
         context.signal.throwIfAborted()
         if (stopper.signal.aborted) throw stopper.signal.reason
-        if (fault instanceof EngineError) throw fault.code === 'too_large' ? tooLarge(limits.maxBytes) : fault
+        if (fault instanceof EngineError && fault.code === 'too_large') {
+          // Says which quota, where it was that which ended it.
+          if (totalBytes === null) intake.resize(id, begin + bytes + 1)
+          throw tooLarge(limits.maxBytes)
+        }
+        if (fault instanceof EngineError) throw fault
+        if (totalBytes === null) intake.resize(id, begin + bytes)
         if (fault !== null || (totalBytes !== null && begin + bytes < totalBytes)) {
           throw new EngineError('source_failed', `${shownUrl(answer.url)} broke off after ${begin + bytes} bytes.`, {
             cause: fault ?? undefined,
@@ -295,6 +304,7 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
           return imageId
         } finally {
           active.delete(id)
+          intake.end(id)
         }
       },
     })
@@ -318,6 +328,7 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
           await forget(key)
           continue
         }
+        intake.resume(key, parsed.data.owner.id, parsed.data.totalBytes ?? parsed.data.offsetBytes)
         const lost = facts !== null && facts.size < parsed.data.offsetBytes
         launch(
           lost ? { ...parsed.data, offsetBytes: 0, totalBytes: null, etag: null, lastModified: null } : parsed.data,
@@ -329,9 +340,10 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
       if (own >= MAX_EACH || active.size + creating >= MAX_ALL) {
         throw new EngineError('busy', 'Too many downloads are under way. Start this one when some are done.')
       }
+      const id = randomUUIDv7()
+      intake.begin(id, owner.id, 0)
       creating += 1
       try {
-        const id = randomUUIDv7()
         const document: DownloadDocument = {
           ...{ v: 1, id, name, owner, plan, isResolved: plan.lists.length === 0, source: 0, offsetBytes: 0 },
           ...{ totalBytes: null, etag: null, lastModified: null, catalogue, createdAt: new Date().toISOString() },
@@ -344,6 +356,9 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
           throw error
         }
         return launch(document)
+      } catch (error) {
+        intake.end(id)
+        throw error
       } finally {
         creating -= 1
       }

@@ -38,6 +38,8 @@ export interface LibraryDeps {
   readonly uses: (imageId: string) => readonly ImageUse[]
   /** Called after every change; null: it has gone. */
   readonly onChange: (id: string, document: ImageDocument | null) => void
+  /** Right before images are recorded, in the same step. @throws EngineError quota_exceeded */
+  readonly assertAdoptable?: (images: readonly ImageDocument[]) => void
   readonly warn: (message: string, error?: unknown) => void
 }
 
@@ -224,6 +226,7 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
         // The temporary name stays until the record is stored: it tells the sweep that this file is not yet an image.
         for (const { temporary, document } of items) await link(temporary, data.image(document.id))
         await syncDir(data.imagesDir)
+        deps.assertAdoptable?.(items.map(({ document }) => document))
         store.transaction(() => {
           for (const { document } of items) store.put('image', document.id, document)
           also()

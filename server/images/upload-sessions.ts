@@ -24,6 +24,7 @@ import type { DataPaths } from '#server/paths.ts'
 import type { SpaceLedger, SpaceReservation } from '#server/storage/space.ts'
 import type { Store } from '#server/store/types.ts'
 import type { Admit } from './admission.ts'
+import type { Intake } from './intake.ts'
 import { assertChecksum, createPartial, PartialFile } from './partial-file.ts'
 
 export const MAX_IMAGE_BYTES = 16 * 2 ** 40
@@ -77,6 +78,7 @@ export interface UploadSessionsDeps {
   readonly space: SpaceLedger
   readonly jobs: JobRegistry
   readonly admit: Admit
+  readonly intake: Intake
   /** Whether an image of this id exists already: the upload got through before a crash. */
   readonly isAdmitted: (id: string) => boolean
   /** Told once for each upload that ended: for the activity log. */
@@ -123,7 +125,7 @@ interface Session {
 }
 
 export function createUploadSessions(deps: UploadSessionsDeps): UploadSessions {
-  const { data, store, space, jobs } = deps
+  const { data, store, space, jobs, intake } = deps
   const now = deps.now ?? (() => new Date())
   const sessions = new Map<string, Session>()
   let creating = 0
@@ -164,7 +166,11 @@ export function createUploadSessions(deps: UploadSessionsDeps): UploadSessions {
     await session.writer?.done.catch(() => {})
     store.delete('upload', id)
     session.reservation?.release()
-    await session.file.remove()
+    try {
+      await session.file.remove()
+    } finally {
+      intake.end(id)
+    }
   }
 
   const startJob = (session: Session): NonNullable<Session['job']> => {
@@ -253,6 +259,7 @@ export function createUploadSessions(deps: UploadSessionsDeps): UploadSessions {
         file: new PartialFile(data.partial(key), ['sha256']),
       }
       sessions.set(key, session)
+      intake.resume(key, parsed.data.owner.id, parsed.data.sizeBytes)
       const left = parsed.data.sizeBytes - parsed.data.offsetBytes
       session.reservation = await space.reserve(left, 'The upload').catch(() => null)
       if (left === 0) complete(session)
@@ -361,11 +368,12 @@ export function createUploadSessions(deps: UploadSessionsDeps): UploadSessions {
             : 'Too many uploads are unfinished on this host. Try again when some are done.',
         )
       }
+      const id = randomUUIDv7()
+      intake.begin(id, owner.id, request.sizeBytes)
       creating += 1
       try {
         const reservation = await space.reserve(request.sizeBytes, 'The upload')
         const at = now().toISOString()
-        const id = randomUUIDv7()
         const document: UploadDocument = {
           ...{ v: 1, id, name: request.name, owner, sizeBytes: request.sizeBytes, offsetBytes: 0 },
           ...{ sha256: request.sha256, lastModifiedMs: request.lastModifiedMs, createdAt: at, touchedAt: at },
@@ -386,6 +394,9 @@ export function createUploadSessions(deps: UploadSessionsDeps): UploadSessions {
         sessions.set(id, session)
         startJob(session)
         return view(session)
+      } catch (error) {
+        if (!sessions.has(id)) intake.end(id)
+        throw error
       } finally {
         creating -= 1
       }

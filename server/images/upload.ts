@@ -14,12 +14,16 @@ import type { AdmitDeps } from './prepare.ts'
 import { transfer } from './transfer.ts'
 
 export interface UploadRequest {
+  /** Of the image to be; left out: a new one. */
+  readonly id?: string
   readonly name: string
   /** Expected checksum, lower-case hex; null: none was given. */
   readonly sha256: string | null
   readonly body: Readable
   /** Content-Length; null when unknown. */
   readonly declaredBytes: number | null
+  /** Where nobody declared: more than this is `too_large`; null or left out: as much as an image may have. */
+  readonly mostBytes?: number | null
   readonly owner: { readonly id: string; readonly name: string }
   /** Set when the bytes come from a package of the distribution. */
   readonly starter?: Starter['id']
@@ -56,7 +60,7 @@ export async function receiveUpload(deps: AdmitDeps, request: UploadRequest, job
       received = await transfer(body.iterator({ destroyOnReturn: false }), handle, {
         reservation,
         reservedBytes,
-        maxBytes: declaredBytes ?? MAX_UPLOAD_BYTES,
+        maxBytes: declaredBytes ?? Math.min(MAX_UPLOAD_BYTES, request.mostBytes ?? MAX_UPLOAD_BYTES),
         signal: job.signal,
         onProgress: job.progress,
       })
@@ -70,9 +74,14 @@ export async function receiveUpload(deps: AdmitDeps, request: UploadRequest, job
       )
     }
     reservation.release()
-    const { name, owner, starter, sha256: expectedSha256 } = request
+    const { id, name, owner, starter, sha256: expectedSha256 } = request
     const from = starter === undefined ? ({ source: 'upload' } as const) : ({ source: 'starter', starter } as const)
-    return await admitFile(deps, temporary, { name, owner, ...from, sha256: received.sha256, expectedSha256 }, job)
+    return await admitFile(
+      deps,
+      temporary,
+      { ...(id !== undefined && { id }), name, owner, ...from, sha256: received.sha256, expectedSha256 },
+      job,
+    )
   } catch (error) {
     throw brokenOff(error) ?? error
   } finally {

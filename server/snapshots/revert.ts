@@ -42,6 +42,10 @@ export function restoredSpec(now: VmSpec, then: VmSpec): VmSpec {
   return { ...then, name, description, tags, autostart }
 }
 
+/** What a VM is defined as once it went back. Without its definition a disk of then would be nobody's. */
+export const definitionAfter = (now: VmSpec, document: SnapshotDocument, definition: 'restore' | 'keep'): VmSpec =>
+  definition === 'restore' ? restoredSpec(now, document.spec) : withDisksOf(now, document)
+
 /** Whether the running machine is the one whose memory was saved. */
 const isSameMachine = (running: VmSpec, saved: VmSpec) => same(restoredSpec(saved, running), restoredSpec(saved, saved))
 
@@ -250,15 +254,9 @@ export async function applyOffline(
           })
         else volumes.put(comeBack(context, vm, disk, head))
       }
-      const now = context.vm(vm.id).spec
-      if (definition === 'restore') {
-        const spec = restoredSpec(now, document.spec)
-        freed.push(...setFree(context, vm.id, spec))
-        context.replaceSpec(vm.id, spec)
-      } else {
-        // Without its definition a disk of then would be nobody's.
-        context.replaceSpec(vm.id, withDisksOf(now, document))
-      }
+      const spec = definitionAfter(context.vm(vm.id).spec, document, definition)
+      if (definition === 'restore') freed.push(...setFree(context, vm.id, spec))
+      context.replaceSpec(vm.id, spec)
       records.setPlace(vm.id, { current: document.id, reverting: null })
     })
   } finally {

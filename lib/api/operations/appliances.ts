@@ -16,7 +16,7 @@ export const appliancesOperations = {
     body: z.strictObject({ path: z.string().min(1).max(4096), name: z.string().min(1).max(255).optional() }),
     response: Job,
     status: 202,
-    errors: ['image_refused', 'image_missing', 'no_space'],
+    errors: ['quota_exceeded', 'image_refused', 'image_missing', 'no_space'],
   }),
   applianceList: op({
     method: 'GET',

@@ -78,7 +78,7 @@ export const backupsOperations = {
     body: BackupRestore,
     response: Job,
     status: 202,
-    errors: ['image_refused', 'wrong_state', 'vm_busy', 'name_taken', 'conflict', 'no_space'],
+    errors: ['quota_exceeded', 'image_refused', 'wrong_state', 'vm_busy', 'name_taken', 'conflict', 'no_space'],
   }),
   backupVerify: op({
     method: 'POST',

@@ -26,7 +26,7 @@ export const clonesOperations = {
     body: CloneInput,
     response: Job,
     status: 202,
-    errors: ['conflict', 'wrong_state', 'vm_busy', 'name_taken', 'image_missing', 'no_space'],
+    errors: ['quota_exceeded', 'conflict', 'wrong_state', 'vm_busy', 'name_taken', 'image_missing', 'no_space'],
   }),
   vmTemplateSet: op({
     method: 'POST',

@@ -31,7 +31,7 @@ export const imagesOperations = {
     stream: 'application/octet-stream',
     response: Image,
     status: 201,
-    errors: ['image_refused', 'checksum_mismatch', 'too_large', 'no_space', 'busy'],
+    errors: ['quota_exceeded', 'image_refused', 'checksum_mismatch', 'too_large', 'no_space', 'busy'],
   }),
   imageRegister: op({
     method: 'POST',
@@ -68,7 +68,7 @@ export const imagesOperations = {
     params: z.strictObject({ id: Starter.shape.id }),
     response: Image,
     status: 201,
-    errors: ['image_missing', 'image_refused'],
+    errors: ['quota_exceeded', 'image_missing', 'image_refused'],
   }),
   imageView: op({
     method: 'GET',

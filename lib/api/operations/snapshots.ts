@@ -38,7 +38,7 @@ export const snapshotsOperations = {
     body: SnapshotInput,
     response: Job,
     status: 202,
-    errors: ['wrong_state', 'conflict', 'name_taken', 'vm_busy', 'no_space'],
+    errors: ['quota_exceeded', 'wrong_state', 'conflict', 'name_taken', 'vm_busy', 'no_space'],
   }),
   snapshotUpdate: op({
     method: 'PATCH',
@@ -68,7 +68,17 @@ export const snapshotsOperations = {
     body: SnapshotRevertInput,
     response: Job,
     status: 202,
-    errors: ['wrong_state', 'conflict', 'vm_busy', 'no_space', 'volume_missing', 'launch_failed'],
+    errors: [
+      'quota_exceeded',
+      'no_memory',
+      'no_cpus',
+      'wrong_state',
+      'conflict',
+      'vm_busy',
+      'no_space',
+      'volume_missing',
+      'launch_failed',
+    ],
   }),
   snapshotDelete: op({
     method: 'DELETE',

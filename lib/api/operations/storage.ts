@@ -89,7 +89,7 @@ export const storageOperations = {
     body: VolumeInput,
     response: Volume,
     status: 201,
-    errors: ['name_taken', 'no_space', 'pool_unavailable'],
+    errors: ['quota_exceeded', 'name_taken', 'no_space', 'pool_unavailable'],
   }),
   volumeView: op({
     method: 'GET',
@@ -117,7 +117,7 @@ export const storageOperations = {
     params: volumeId,
     body: VolumeGrow,
     response: Volume,
-    errors: ['conflict', 'vm_busy', 'in_use', 'volume_missing', 'pool_unavailable', 'unresponsive'],
+    errors: ['quota_exceeded', 'conflict', 'vm_busy', 'in_use', 'volume_missing', 'pool_unavailable', 'unresponsive'],
   }),
   volumeAttach: op({
     method: 'POST',
@@ -127,7 +127,7 @@ export const storageOperations = {
     params: volumeId,
     body: VolumeAttach,
     response: Volume,
-    errors: ['in_use', 'conflict', 'vm_busy', 'volume_missing', 'pool_unavailable'],
+    errors: ['quota_exceeded', 'in_use', 'conflict', 'vm_busy', 'volume_missing', 'pool_unavailable'],
   }),
   volumeDetach: op({
     method: 'POST',
@@ -147,7 +147,7 @@ export const storageOperations = {
     body: VolumeCopy,
     response: Job,
     status: 202,
-    errors: ['in_use', 'name_taken', 'no_space', 'volume_missing', 'pool_unavailable'],
+    errors: ['quota_exceeded', 'in_use', 'name_taken', 'no_space', 'volume_missing', 'pool_unavailable'],
   }),
   volumeConvert: op({
     method: 'POST',

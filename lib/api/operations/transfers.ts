@@ -23,7 +23,7 @@ export const transfersOperations = {
     privilege: 'image.add',
     response: UploadSession,
     status: 201,
-    errors: ['no_space', 'too_large', 'busy', 'tus_version', 'image_refused'],
+    errors: ['quota_exceeded', 'no_space', 'too_large', 'busy', 'tus_version', 'image_refused'],
   }),
   uploadView: op({
     method: 'GET',
@@ -71,7 +71,7 @@ export const transfersOperations = {
     body: DownloadInput,
     response: Job,
     status: 202,
-    errors: ['blocked_address', 'busy'],
+    errors: ['quota_exceeded', 'blocked_address', 'busy'],
   }),
   imageDownloadPreview: op({
     method: 'POST',
@@ -101,6 +101,6 @@ export const transfersOperations = {
     params: z.strictObject({ id: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/) }),
     response: Job,
     status: 202,
-    errors: ['busy', 'conflict'],
+    errors: ['quota_exceeded', 'busy', 'conflict'],
   }),
 } as const satisfies Record<string, Operation>

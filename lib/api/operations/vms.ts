@@ -36,6 +36,7 @@ const START_ERRORS = [
   'pool_unavailable',
   'quota_exceeded',
   'no_memory',
+  'no_cpus',
 ] as const
 
 export const ConsoleTicketInput = z
@@ -101,6 +102,8 @@ export const vmsOperations = {
     response: Vm,
     revisioned: true,
     errors: [
+      'no_memory',
+      'no_cpus',
       'stale_revision',
       'name_taken',
       'image_missing',
