@@ -12,7 +12,12 @@ import { quotas as messages } from '#lib/i18n/messages/en/quotas.ts'
 import { QUOTA_ITEMS, type QuotaItem, type QuotaLimits, type QuotaUse } from '#lib/schema/quota.ts'
 import { formatQuota } from './quota-format.ts'
 
-const UNIT: Partial<Record<QuotaItem, string>> = { memoryMiB: 'MiB', runningMemoryMiB: 'MiB', diskGiB: 'GiB' }
+const UNIT: Partial<Record<QuotaItem, string>> = {
+  memoryMiB: 'MiB',
+  runningMemoryMiB: 'MiB',
+  libraryMiB: 'MiB',
+  diskGiB: 'GiB',
+}
 
 export interface LimitsOf {
   readonly type: 'person' | 'project' | 'default'

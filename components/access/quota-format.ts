@@ -7,6 +7,7 @@ export function formatQuota(item: QuotaItem, value: number, locale: string): str
   switch (item) {
     case 'memoryMiB':
     case 'runningMemoryMiB':
+    case 'libraryMiB':
       return formatMiB(value, locale)
     case 'diskGiB':
       return formatBytes(value * GIB, locale)

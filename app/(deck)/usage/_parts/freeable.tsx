@@ -15,12 +15,14 @@ const MIB = 2 ** 20
 function whereOf({ type, name }: UsageHolder, how: How['how']): string {
   if (how === 'empty-trash') return paths.storage()
   if (how === 'delete-free-disks') return paths.storage({ use: 'free' })
+  if (how === 'delete-images' || how === 'cancel-uploads') return paths.images()
   const term = (key: SearchTerm['key'], value: string): SearchTerm => ({
     ...{ key, value: value.toLowerCase(), negated: false },
   })
   const whose = type === 'project' ? [term('project', name)] : [term('owner', name), term('project', 'none')]
+  if (how === 'delete-snapshots') return paths.vms(formatSearch(whose))
   const states =
-    how === 'shut-down'
+    how === 'shut-down' || how === 'close-consoles'
       ? [term('state', 'running'), term('state', 'paused')]
       : [term('state', 'off'), term('state', 'crashed')]
   return paths.vms(formatSearch([...whose, ...states]))
@@ -51,7 +53,9 @@ export function Freeable({ holders }: { readonly holders: readonly UsageHolder[]
               <span className="figures text-dim">
                 {how.how === 'shut-down'
                   ? t('free.memory', { memory: formatMiB(how.memoryMiB, locale), cpus: how.vcpus })
-                  : t('free.bytes', { size: formatBytes(how.bytes, locale) })}
+                  : how.how === 'delete-snapshots' || how.how === 'close-consoles'
+                    ? t('free.unknown')
+                    : t('free.bytes', { size: formatBytes(how.bytes, locale) })}
               </span>
               <Link href={whereOf(holder, how.how)} aria-label={t('free.showOf', { what, name: holder.name })}>
                 {t('free.show')}
