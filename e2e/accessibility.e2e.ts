@@ -40,6 +40,10 @@ test('the pages of the dashboard', async ({ adminPage: page, api }) => {
     ['/people', 'People', main.getByText(ADMIN.name).first()],
     ['/account', 'Your account', page.getByRole('region', { name: 'Where you are signed in' }).getByText('this one')],
     ['/people/sign-in', 'Ways to sign in', page.getByRole('form', { name: 'OpenID Connect' })],
+    ['/people/groups', 'People', page.getByText('No groups yet')],
+    ['/people/roles', 'People', page.getByRole('heading', { name: 'Built-in roles' })],
+    ['/projects', 'Projects', page.getByText('No projects yet')],
+    ['/usage', 'Usage', page.getByRole('row').filter({ hasText: ADMIN.name })],
     ['/activity', 'Activity', main.getByText(VM).first()],
   ] as const
   for (const [path, name, loaded] of pages) {

@@ -78,7 +78,7 @@ export const roles = defineMessages('roles', {
     vm_console_share: 'Links that let guests without an account in.',
     vm_host: 'Shared folders, devices and bridges of the host, raw options: it reaches out of the VM.',
     vm_console_record: 'Record screen and serial line; everybody in it sees that.',
-    recording_manage: 'Recordings of everybody: look, delete.',
+    recording_manage: 'For whom recording is always on, and how it is kept.',
     image_view: 'The common library, and images of their projects.',
     image_add: 'Upload, download, import; rename their own.',
     image_delete: 'Images of their own or of their projects.',
