@@ -7,6 +7,7 @@ import { constants } from 'node:fs'
 import { chown, copyFile, mkdir, open, readdir, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import type { ChainFile } from '#server/storage/chain-node.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import { MAX_CHAIN } from '#server/storage/layer-graph.ts'
 import { readNvramOrigin, writeNvramOrigin } from '#server/storage/nvram.ts'
@@ -14,7 +15,7 @@ import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
 import { allocatedBytes } from '#server/storage/volumes.ts'
-import { atOnce, type Base, type CloneContext, dropLayers, type TpmFile } from './context.ts'
+import { atOnce, type Base, type BaseDisk, type CloneContext, dropLayers, type TpmFile } from './context.ts'
 
 export interface CloneTarget {
   readonly id: string
@@ -116,12 +117,12 @@ export async function fillFull(
       const path = volumes.pathOf(layer)
       // Of the source's user while it is copied, who alone may read the source.
       await writeEmptyQcow2(path, layer.sizeBytes, null, base.user?.uid ?? null)
-      await qemuImg.flatten(chain, path, {
-        signal,
-        user: base.user,
-        ...(base.tag !== null && { tag: base.tag }),
-        onProgress: (part) => progress(before + part * bytes),
-      })
+      const options = {
+        ...{ signal, user: base.user },
+        onProgress: (part: number) => progress(before + part * bytes),
+      }
+      if (base.tag === null) await qemuImg.flatten(chain, path, options)
+      else await copyTagged(context, disk, base.tag, chain, path, options)
       await giveTo(path, target.uid)
       await syncDir(dirname(path))
     } finally {
@@ -131,6 +132,53 @@ export async function fillFull(
   }
   return () => {
     for (const { device, layer } of made) takeDisk(context, target, device, layer)
+  }
+}
+
+interface CopyOptions {
+  readonly signal: AbortSignal
+  readonly user: Base['user']
+  readonly onProgress: (part: number) => void
+}
+
+/**
+ * What a disk held when a snapshot was taken inside its file. qemu-img reads it by the tag, but takes the disk to be as
+ * large as it is now; where it was not, the file is copied and the copy goes back to the snapshot first.
+ */
+async function copyTagged(
+  context: CloneContext,
+  disk: BaseDisk,
+  tag: string,
+  chain: readonly ChainFile[],
+  target: string,
+  options: CopyOptions,
+): Promise<void> {
+  const { volumes, qemuImg, pools } = context
+  const { signal, user } = options
+  const [top, ...below] = chain
+  if (top === undefined) throw new EngineError('volume_missing', `The file of “${disk.device}” has gone.`)
+  const { virtualSizeBytes } = await qemuImg.info(top.path, 'qcow2', { user, signal })
+  if (virtualSizeBytes === disk.sizeBytes) {
+    await qemuImg.flatten(chain, target, { ...options, tag })
+    return
+  }
+  const room = await pools.space(disk.poolId).reserve(await allocatedBytes(top.path), 'A copy of the disk')
+  try {
+    const stage = volumes.announceLayer({
+      ...{ poolId: disk.poolId, format: 'qcow2', sizeBytes: disk.sizeBytes, parent: null, uid: null },
+    })
+    try {
+      const path = volumes.pathOf(stage)
+      await copyFile(top.path, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+      signal.throwIfAborted()
+      await giveTo(path, user?.uid ?? null)
+      await qemuImg.snapshot('apply', path, tag, { user, signal })
+      await qemuImg.flatten([{ path, format: 'qcow2' }, ...below], target, options)
+    } finally {
+      await dropLayers(context, [stage])
+    }
+  } finally {
+    room.release()
   }
 }
 

@@ -55,14 +55,22 @@ export async function nameShared(context: CloneContext, layer: LayerDocument): P
   await link(present, path)
 }
 
-/** Lets every guest read it and none write it; or gives it back to the one. */
-export async function ownLayer(context: CloneContext, layer: LayerDocument): Promise<void> {
+/**
+ * Lets every guest read it and none write it; or gives it back to the one.
+ * @param holder user of a running guest that had it as its own: QEMU opens it anew, as it did at first, whenever the
+ * files above change, and is refused when it may not. `settleOwners` puts that right when the guest has ended.
+ */
+export async function ownLayer(
+  context: CloneContext,
+  layer: LayerDocument,
+  holder: number | null = null,
+): Promise<void> {
   const { readersGid, volumes } = context
   if (readersGid === null) return
   const handle = await open(volumes.pathOf(layer), constants.O_RDONLY | constants.O_NOFOLLOW)
   try {
     if (layer.uid === null) {
-      await handle.chown(0, readersGid)
+      await handle.chown(holder ?? 0, readersGid)
       await handle.chmod(0o640)
     } else {
       await handle.chown(layer.uid, layer.uid)
@@ -77,8 +85,11 @@ export async function ownLayer(context: CloneContext, layer: LayerDocument): Pro
 /** Changes to be made with the store's: the layer is known by its shared name and belongs to nobody. */
 const frozen = (context: CloneContext, layer: LayerDocument) => ({ file: sharedPath(context, layer).file, uid: null })
 
-/** Makes layers readable for all guests that are not written any more: those of a template, of a snapshot. */
-export async function shareLayers(context: CloneContext, ids: readonly string[]): Promise<void> {
+/**
+ * Makes layers readable for all guests that are not written any more: those of a template, of a snapshot.
+ * @param isRunning a guest may have them open
+ */
+export async function shareLayers(context: CloneContext, ids: readonly string[], isRunning: boolean): Promise<void> {
   const due = ids.map((id) => mustLayer(context, id)).filter((layer) => layer.uid !== null || isPrivate(context, layer))
   if (due.length === 0) return
   for (const layer of due) await nameShared(context, layer)
@@ -86,9 +97,9 @@ export async function shareLayers(context: CloneContext, ids: readonly string[])
   atOnce(context, () => {
     for (const layer of due) context.volumes.changeLayer(layer.id, frozen(context, layer))
   })
-  for (const { id } of due) {
+  for (const { id, uid } of due) {
     const layer = mustLayer(context, id)
-    await ownLayer(context, layer)
+    await ownLayer(context, layer, isRunning ? uid : null)
     await tellAbove(context, layer)
   }
 }
@@ -181,8 +192,8 @@ export function takeTops(context: CloneContext, tops: readonly NewTop[], also: (
 
 /** After `takeTops`: the frozen files for all to read, and their old names gone unless a running QEMU knows them. */
 export async function openTops(context: CloneContext, tops: readonly NewTop[], isRunning: boolean): Promise<void> {
-  for (const { head } of tops) {
-    await ownLayer(context, mustLayer(context, head.id))
+  for (const { head, top } of tops) {
+    await ownLayer(context, mustLayer(context, head.id), isRunning ? top.uid : null)
     const old = context.volumes.pathOf(head)
     if (!isRunning && old !== sharedPath(context, head).path) await rm(old, { force: true })
   }
@@ -241,6 +252,18 @@ export async function forgetOldNames(context: CloneContext, vmId: string): Promi
   }
 }
 
+/** Files of a guest that has ended which all others read: it may not write them any more either. */
+export async function settleOwners(context: CloneContext, vmId: string, uid: number | null): Promise<void> {
+  const { volumes, readersGid } = context
+  if (readersGid === null || uid === null) return
+  const pools = new Set([LOCAL_POOL_ID, ...volumes.ofVm(vmId).map(({ poolId }) => poolId)])
+  for (const layer of volumes.layers()) {
+    if (layer.uid !== null || layer.state !== 'ready' || !pools.has(layer.poolId) || isPrivate(context, layer)) continue
+    const facts = await stat(volumes.pathOf(layer)).catch(() => null)
+    if (facts?.uid === uid) await ownLayer(context, layer)
+  }
+}
+
 /**
  * Puts right what a crash left: names of layers that were not taken, and owners that do not fit what is stored. Only in
  * the built-in pool; another may be out of reach when the dashboard starts.
@@ -261,6 +284,8 @@ export async function repairLayers(context: CloneContext): Promise<string[]> {
     if (facts === null || facts.uid === (layer.uid ?? 0)) continue
     // A private file of the dashboard's own user is nobody's base.
     if (layer.uid === null && isPrivate(context, layer)) continue
+    // Its old name is there for a guest that runs, whose user it keeps until then (`settleOwners`).
+    if (layer.uid === null && facts.nlink > 1) continue
     try {
       await ownLayer(context, layer)
       notes.push(`The disk file ${layer.file} had another owner than is stored, and has its own again.`)

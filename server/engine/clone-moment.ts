@@ -132,6 +132,7 @@ export function createCloneMoments({ context, lineage, supervisor, locks, busy }
           await shareLayers(
             context,
             disks.map(({ layerId }) => layerId),
+            !isOff(id),
           )
         await pinned(base)
       })
@@ -151,6 +152,7 @@ export function createCloneMoments({ context, lineage, supervisor, locks, busy }
       await shareLayers(
         context,
         disks.map(({ volume }) => volume.head),
+        false,
       )
       await pinned({ ...(await whole()), disks: basesOf(context, disks) })
       return

@@ -142,7 +142,7 @@ export function createTemplates({ context, lineage, records, busy, snapshots, mo
         assertOff(record.id)
         // Before its files are for all to read nobody may begin to write them, and this says so.
         lineage.change(record.id, { template: { by: caller.name, at: new Date().toISOString() } })
-        await shareLayers(context, headsOf(record))
+        await shareLayers(context, headsOf(record), false)
       })
     },
     async unmake(caller, record) {

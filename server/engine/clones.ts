@@ -16,7 +16,7 @@ import type { CloneKind } from '#lib/schema/origin.ts'
 import { VmName } from '#lib/schema/vm-spec.ts'
 import type { Base, CloneContext } from '#server/clones/context.ts'
 import { chainBytes, fillFirmware, fillFull, fillLinked } from '#server/clones/fill.ts'
-import { forgetOldNames, repairLayers } from '#server/clones/freeze.ts'
+import { forgetOldNames, repairLayers, settleOwners } from '#server/clones/freeze.ts'
 import type { Lineage } from '#server/clones/lineage.ts'
 import { recoverLive } from '#server/clones/live.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
@@ -296,7 +296,10 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
     },
     async afterExit(vmId) {
       await locks.run(vmId, async () => {
-        if (records.get(vmId) !== null && isOff(vmId)) await forgetOldNames(context, vmId)
+        const record = records.get(vmId)
+        if (record === null || !isOff(vmId)) return
+        await settleOwners(context, vmId, record.uid)
+        await forgetOldNames(context, vmId)
       })
     },
     async open() {
