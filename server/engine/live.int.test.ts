@@ -99,8 +99,16 @@ test('a running guest takes and gives back devices as its definition changes, an
   expect(existsSync(file(vm, 'disk1'))).toBe(true)
   expect(now.supervisor.runtime(id).launchedPlan?.options.some((o) => o.group === 'disk1')).toBe(true)
 
+  // It grows, and the guest sees it at once, also of the disk it was started with.
+  changed = await update(ADMIN, id, {
+    disks: changed.spec.disks.map((disk) => (disk.device === 'disk' ? { ...disk, sizeGiB: disk.sizeGiB + 1 } : disk)),
+  })
+  expect(changed.pending).toEqual([])
+  await shell.until('cat /sys/block/vda/size /sys/block/vdb/size', /^4194304\s+6291456$/)
+
   // And back.
-  changed = await update(ADMIN, id, { disks: [first], networks: [card] })
+  const larger = { ...first, sizeGiB: 2 }
+  changed = await update(ADMIN, id, { disks: [larger], networks: [card] })
   await nothingPending(id)
   await shell.until('ls /sys/block | grep -c vdb', /^0$/)
   await until(
@@ -136,7 +144,7 @@ test('a running guest takes and gives back devices as its definition changes, an
   changed = await update(ADMIN, id, {
     inputs: [{ type: 'mouse' }, { type: 'keyboard', bus: 'virtio' }],
     channels: [{ name: 'org.example.port' }, { device: 'virtconsole' }],
-    disks: [first, { device: 'disk', bus: 'nvme', sizeGiB: 1 }],
+    disks: [larger, { device: 'disk', bus: 'nvme', sizeGiB: 1 }],
     networks: [card, { model: 'e1000e' }, { model: 'usb-net' }],
   })
   expect(changed.pending).toEqual([])
@@ -145,7 +153,7 @@ test('a running guest takes and gives back devices as its definition changes, an
   await shell.until('ls /sys/class/net | wc -l', /^4$/)
   await shell.until('lsusb', /QEMU USB Mouse/)
   await shell.until('ls /dev/virtio-ports', /org\.example\.port/)
-  changed = await update(ADMIN, id, { inputs: [], channels: [], disks: [first], networks: [card] })
+  changed = await update(ADMIN, id, { inputs: [], channels: [], disks: [larger], networks: [card] })
   await nothingPending(id)
   await shell.until('lsusb | grep -c Mouse', /^0$/)
   await shell.until('ls /dev/virtio-ports | grep -c example', /^0$/)
