@@ -36,7 +36,7 @@ export const VIEWER_LIMITS: ViewerLimits = {
 }
 
 /** How long a closing handshake may take before the socket is destroyed. */
-const LINGER_MS = 2_000
+const LINGER_MS = 1_000
 
 export class Viewer {
   readonly ws: WebSocket

@@ -2,6 +2,7 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
+import { mayOnSite } from '#lib/auth/privileges.ts'
 import { Appliance } from '#lib/schema/appliance.ts'
 import { admitFile } from '#server/images/admit.ts'
 import type { Intake } from '#server/images/intake.ts'
@@ -116,7 +117,9 @@ export function createApplianceEngine(deps: ApplianceEngineDeps): ApplianceEngin
     }),
     view: async (_caller, id) => viewOf(id),
     async delete(caller, id) {
-      const { name } = viewOf(id)
+      const { name, addedBy } = viewOf(id)
+      if (addedBy.id !== caller.userId && !mayOnSite(caller, 'image.common'))
+        throw new EngineError('forbidden', `${addedBy.name} added this appliance; ask them, or an operator.`)
       store.delete('appliance', id)
       note(caller, 'applianceDelete', `${caller.name} forgot the draft of the appliance ${name}.`, name, id)
     },

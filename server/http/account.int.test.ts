@@ -185,7 +185,7 @@ test('own sessions are listed with device and address; one, the others or all ca
   expect((await rig.get(`${V1}/session`, bob.cookie)).json.user.name).toBe('bob')
 })
 
-test('a token for looking can look and nothing else, and its VMs are all it is for', async () => {
+test('a token for looking can look and nothing else, and its VMs are all it is for (R08)', async () => {
   const ann = await rig.person('ann', 'operator')
   const vmId = MISSING_ID
   const made = await post('/tokens', { label: 'eyes', scope: { privileges: ['vm.view'], vmIds: [vmId] } }, ann.cookie)
@@ -261,7 +261,7 @@ test('passkeys are refused where browsers have none, and an answer nobody asked 
   }
 })
 
-test('a clock set a day forth or back signs nobody out', async () => {
+test('a clock set a day forth or back signs nobody out (F40)', async () => {
   const ann = await rig.person('ann', 'operator')
   for (const jump of [86_400_000, -2 * 86_400_000]) {
     wallMs += jump

@@ -26,21 +26,24 @@ describe('bodies', () => {
     ['{"__proto__":{"role":"admin"}}', '__proto__'],
     ['{"name":"x","constructor":{"prototype":{"isAdmin":true}}}', 'constructor'],
     ['{"name":"x","disks":[{"device":"cdrom","\\u005f_proto__":{}}]}', 'disks.0.__proto__'],
-  ])('%s is an unknown field and changes no prototype', async (body, field) => {
+  ])('%s is an unknown field and changes no prototype (A01)', async (body, field) => {
     const answer = await createVm(body)
     expect(answer.status).toBe(400)
     expect(answer.json.error).toMatchObject({ code: 'unknown_field', field })
     expect(({} as { isAdmin?: boolean }).isAdmin).toBeUndefined()
   })
 
-  test.each(['id', 'ownerId', 'state', 'pid', 'createdAt', 'lock', 'owner'])('%s cannot be assigned', async (field) => {
-    const answer = await createVm({ name: 'x', [field]: 'y' })
-    expect(answer.json.error).toMatchObject({ code: 'unknown_field', field })
-    expect(answer.status).toBe(400)
-  })
+  test.each(['id', 'ownerId', 'state', 'pid', 'createdAt', 'lock', 'owner'])(
+    '%s cannot be assigned (R10)',
+    async (field) => {
+      const answer = await createVm({ name: 'x', [field]: 'y' })
+      expect(answer.json.error).toMatchObject({ code: 'unknown_field', field })
+      expect(answer.status).toBe(400)
+    },
+  )
 
   test.each(['1e999', '-1', '0.5', '"1024"', '9007199254740993', 'null', '[]', '0', '15', 'true', '{}'])(
-    'memoryMiB %s is refused by field',
+    'memoryMiB %s is refused by field (A04)',
     async (value) => {
       const answer = await createVm(`{"name":"x","memoryMiB":${value}}`)
       expect(answer.status).toBe(400)
@@ -84,7 +87,7 @@ describe('bodies', () => {
     expect(answer.status).toBe(400)
   })
 
-  test('50 MB are refused within a second by their declared length', async () => {
+  test('50 MB are refused within a second by their declared length (A03)', async () => {
     const started = performance.now()
     const answer = await sendRaw(
       rig.port,
@@ -96,7 +99,7 @@ describe('bodies', () => {
     expect(performance.now() - started).toBeLessThan(1600)
   })
 
-  test('chunks without end are cut at the limit and take no memory', async () => {
+  test('chunks without end are cut at the limit and take no memory (A03)', async () => {
     const before = process.memoryUsage.rss()
     const socket = connect(rig.port, '127.0.0.1')
     let out = ''
@@ -124,7 +127,7 @@ describe('bodies', () => {
     'application/x-www-form-urlencoded',
     'multipart/form-data; boundary=x',
     'application/octet-stream',
-  ])('a body sent as %s is refused', async (type) => {
+  ])('a body sent as %s is refused (A12)', async (type) => {
     const answer = await rig.send('POST', `${V1}/vms`, {
       headers: { ...admin.bearer, 'content-type': type },
       body: '{"name":"x"}',
@@ -143,19 +146,19 @@ describe('addresses', () => {
     '/api/v1/%E0%A4%A',
     '/api\\v1',
     '/%0d%0aX:y',
-  ])('GET %s is 400', async (path) => {
+  ])('GET %s is 400 (A05)', async (path) => {
     const answer = await rig.get(path)
     expect(answer.status).toBe(400)
     expect(answer.json.error.code).toBe('bad_input')
   })
 
-  test.each([9_000, 20_000])('a URL of %i characters is 431', async (length) => {
+  test.each([9_000, 20_000])('a URL of %i characters is 431 (A05)', async (length) => {
     const answer = await rig.raw(`GET /${'a'.repeat(length)} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`)
     expect(answer).toMatch(/^HTTP\/1\.1 431 /)
   })
 
   test.each(['//', '/%E0%A4%A', '/nothing', `${V1}/vms/x/console/vnc`])(
-    'an upgrade on %s does no harm',
+    'an upgrade on %s does no harm (A05)',
     async (path) => {
       const answer = await rig.raw(
         `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
@@ -172,7 +175,7 @@ describe('addresses', () => {
     'x'.repeat(4000),
     '0190F000-0000-7000-8000-000000000000',
     "1' or 1=1",
-  ])('the id %s is not found and reaches no engine', async (id) => {
+  ])('the id %s is not found and reaches no engine (A20)', async (id) => {
     const before = rig.calls.length
     const answer = await rig.get(`${V1}/vms/${id.replaceAll(' ', '%20')}`, admin.bearer)
     expect(answer.status).toBe(404)
@@ -188,7 +191,7 @@ describe('addresses', () => {
     'filter[__proto__]=x',
     '__proto__=1',
     'before=1&before=2',
-  ])('the query %s is refused', async (query) => {
+  ])('the query %s is refused (A18)', async (query) => {
     const answer = await rig.get(`${V1}/activity?${query}`, admin.bearer)
     expect(answer.status).toBe(400)
   })
@@ -200,7 +203,7 @@ describe('addresses', () => {
     expect(await rig.raw('CONNECT evil.example:80 HTTP/1.1\r\nHost: evil.example\r\n\r\n', 1000)).not.toMatch(/ 200 /)
   })
 
-  test('patterns answer long almost-matches at once', async () => {
+  test('patterns answer long almost-matches at once (A17)', async () => {
     for (const name of [`${'a'.repeat(30)}!`, `${'a'.repeat(65_536)}!`, `${'a-'.repeat(30_000)}!`]) {
       const started = performance.now()
       expect(
@@ -221,7 +224,7 @@ describe('whose server this is', () => {
     '',
     'a b',
     '127.0.0.1:x',
-  ])('the Host %j is refused for the API, pages and sockets', async (host) => {
+  ])('the Host %j is refused for the API, pages and sockets (A07)', async (host) => {
     for (const path of [`${V1}/session`, '/', '/healthz']) {
       const answer = await rig.raw(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
       expect(answer).toMatch(/^HTTP\/1\.1 421 /)
@@ -299,7 +302,7 @@ describe('whose server this is', () => {
 })
 
 describe('methods and framing', () => {
-  test('unknown methods are refused and tunnelled ones have no effect', async () => {
+  test('unknown methods are refused and tunnelled ones have no effect (A11)', async () => {
     const before = calls('vms.delete')
     expect(await rig.raw(`TRACE ${V1}/vms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)).toMatch(
       /^HTTP\/1\.1 40[45] /,
@@ -314,7 +317,7 @@ describe('methods and framing', () => {
     expect((await rig.send('OPTIONS', `${V1}/vms`, { headers: { origin: 'http://evil.example' } })).status).toBe(405)
   })
 
-  test('HEAD reads, and changes nothing', async () => {
+  test('HEAD reads, and changes nothing (A11)', async () => {
     expect((await rig.send('HEAD', `${V1}/session`)).status).toBe(200)
     const before = calls('vms.start')
     const path = `${V1}/vms/0190f000-0000-7000-8000-000000000000/start`
@@ -333,7 +336,7 @@ describe('methods and framing', () => {
     'X-Fold: a\r\n b\r\nContent-Length: x\r\n\r\n',
     'Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n',
     'Bad Header\r\n\r\n',
-  ])('the framing %j is refused and the connection closed', async (framing) => {
+  ])('the framing %j is refused and the connection closed (A14)', async (framing) => {
     const answer = await rig.raw(
       `POST ${V1}/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${framing}GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n`,
       3000,
@@ -359,7 +362,7 @@ describe('methods and framing', () => {
     expect(rig.calls.findLast((call) => call.method === 'vms.update')?.args.slice(-2)).toEqual([7, { apply: 'now' }])
   })
 
-  test('500 connections that trickle are closed within 20 s, and others are served meanwhile', async () => {
+  test('500 connections that trickle are closed within 20 s, and others are served meanwhile (A15)', async () => {
     const sockets: Socket[] = []
     let closed = 0
     for (let i = 0; i < 500; i++) {
@@ -398,7 +401,7 @@ describe('methods and framing', () => {
 })
 
 describe('what is written down', () => {
-  test('control characters stay escaped and queries stay out', async () => {
+  test('control characters stay escaped and queries stay out (A19, B06)', async () => {
     await rig.get(`${V1}/nothing?token=${admin.token}`, { 'user-agent': 'x\\u001b]0;evil' })
     await rig.json('POST', `${V1}/session`, { name: 'eve\n{"level":60}', password: 'wrong password' })
     const text = JSON.stringify(rig.logged)

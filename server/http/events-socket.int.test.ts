@@ -38,13 +38,13 @@ test.each([
   ['a token and a foreign origin', () => ({ ...ann.bearer, origin: 'http://evil.example' }), 403],
   ['nothing but the own origin', () => ({ origin: rig.origin }), 401],
   ['a wrong token', () => ({ authorization: `Bearer gd_${'A'.repeat(43)}` }), 401],
-])('with %s the answer is right', async (_who, headers, expected) => {
+])('with %s the answer is right (W01)', async (_who, headers, expected) => {
   const { ws, outcome } = open(headers() as Record<string, string>)
   expect(await outcome).toBe(expected)
   ws.terminate()
 })
 
-test('a token in the query lets nobody in', async () => {
+test('a token in the query lets nobody in (B06)', async () => {
   const { outcome } = open({ origin: rig.origin }, `?token=${ann.token}`)
   expect(await outcome).toBe(401)
 })
@@ -79,7 +79,7 @@ test.each(['since=x', 'since=-1', 'since=1e9', 'since='])('?%s is 400', async (q
   expect(await open(ann.bearer, `?${query}`).outcome).toBe(400)
 })
 
-test('a reader that talks too much is cut off', async () => {
+test('a reader that talks too much is cut off (W04)', async () => {
   const { ws, outcome } = open(ann.bearer)
   await outcome
   const closed = new Promise<number>((resolve) => ws.on('close', resolve))

@@ -20,6 +20,8 @@ const CLIENTS_MAX = 2000
 /** Readers have nothing to say. */
 const MESSAGE_MAX_BYTES = 1024
 const CLOSE_REVOKED = 4401
+/** What a reader has to answer the end; then the connection is cut. */
+const LINGER_MS = 1000
 
 export interface EventsSocket {
   /** Answers the upgrade or refuses it. */
@@ -116,7 +118,10 @@ export function createEventsSocket(engine: Engine, auth: Auth, policy: Credentia
     ws.on('pong', () => {
       entry.alive = true
     })
-    const offRevoked = auth.onRevoked(caller.credentialId, () => ws.close(CLOSE_REVOKED, 'signed out'))
+    const offRevoked = auth.onRevoked(caller.credentialId, () => {
+      ws.close(CLOSE_REVOKED, 'signed out')
+      setTimeout(() => ws.terminate(), LINGER_MS).unref()
+    })
     ws.on('close', () => {
       open.delete(ws)
       offRevoked()

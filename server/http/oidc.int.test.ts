@@ -129,7 +129,7 @@ test('whoever is not on the list of names and mail addresses stays out', async (
   expect((await signIn()).json.user).toMatchObject({ name: 'eve', role: 'viewer' })
 })
 
-test('the last administrator stays one and gets in whatever the groups say', async () => {
+test('the last administrator stays one and gets in whatever the groups say (B13)', async () => {
   await configure()
   provider.person = { sub: 'u-4', preferred_username: 'zoe', groups: ['chiefs'] }
   const zoe = await signIn()

@@ -86,7 +86,7 @@ describe.each(table)('%s', (id, operation) => {
   })
 })
 
-test('a token can neither mint nor revoke tokens, change the password nor sign out', async () => {
+test('a token can neither mint nor revoke tokens, change the password nor sign out (R08)', async () => {
   const { bearer } = people.admin
   expect((await rig.json('POST', `${API_BASE}/tokens`, { label: 'x' }, bearer)).status).toBe(403)
   expect((await rig.send('DELETE', `${API_BASE}/tokens/${MISSING_ID}`, { headers: bearer })).status).toBe(403)

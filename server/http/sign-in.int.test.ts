@@ -44,7 +44,7 @@ async function closesWithin2s(headers: Record<string, string>, act: () => Promis
   expect(performance.now() - started).toBeLessThan(2000)
 }
 
-test('the first administrator needs the code, and two who race leave one', async () => {
+test('the first administrator needs the code, and two who race leave one (B11)', async () => {
   const code = rig.auth.setupCode() ?? ''
   expect(code).toMatch(/^[A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4}$/)
   expect((await rig.get(`${V1}/session`)).json).toMatchObject({ user: null, privileges: [], setupNeeded: true })
@@ -95,7 +95,7 @@ test('the session cookie is protected, changes at sign-in and ends at sign-out',
   expect(await whoIs(headers)).toBeNull()
 })
 
-test('two cookies of the name, or one without its prefix, are not accepted', async () => {
+test('two cookies of the name, or one without its prefix, are not accepted (B09)', async () => {
   const { cookieSecret } = await rig.person('ann', 'viewer')
   const good = `__Host-guestdeck=${cookieSecret}`
   expect(await whoIs({ cookie: good })).toBe('ann')
@@ -104,7 +104,7 @@ test('two cookies of the name, or one without its prefix, are not accepted', asy
   expect(await whoIs({ cookie: `guestdeck=${cookieSecret}` })).toBeNull()
 })
 
-test('the eleventh wrong password in a minute is 429, other addresses and right passwords before are not counted', async () => {
+test('the eleventh wrong password in a minute is 429, other addresses and right passwords before are not counted (B01)', async () => {
   await rig.person('ann', 'viewer')
   for (let i = 0; i < 15; i++) expect((await signIn('ann', PASSWORD)).status).toBe(201)
   const statuses = []
@@ -116,14 +116,14 @@ test('the eleventh wrong password in a minute is 429, other addresses and right 
   await expect(rig.signInDirectly('ann', PASSWORD, '10.9.9.9')).resolves.toBeDefined()
 })
 
-test('200 wrong passwords at once are stopped too', async () => {
+test('200 wrong passwords at once are stopped too (B01)', async () => {
   await rig.person('ann', 'viewer')
   const answers = await Promise.all(Array.from({ length: 200 }, (_v, i) => signIn('ann', `wrong password ${i}`)))
   expect(answers.filter((answer) => answer.status === 401).length).toBeLessThanOrEqual(10)
   expect(answers.every((answer) => [401, 429, 503].includes(answer.status))).toBe(true)
 })
 
-test('an unknown name and a wrong password last the same, and what is answered tells neither from the other', async () => {
+test('an unknown name and a wrong password last the same, and what is answered tells neither from the other (B03)', async () => {
   await rig.auth.users.create({ name: 'ann', password: PASSWORD, role: 'viewer' })
   const times: { known: number[]; unknown: number[] } = { known: [], unknown: [] }
   const seen: { known: Set<string>; unknown: Set<string> } = { known: new Set(), unknown: new Set() }
@@ -147,7 +147,7 @@ test('an unknown name and a wrong password last the same, and what is answered t
   expect(Math.abs(known - unknown) / Math.min(known, unknown)).toBeLessThan(0.25)
 })
 
-test('60 sign-ins at once leave the list of VMs less than four times as slow as it was', async () => {
+test('60 sign-ins at once leave the list of VMs less than four times as slow as it was (B02)', async () => {
   await rig.stop()
   rig = await startRig({ validateAnswers: false })
   const { bearer } = await rig.person('ann', 'viewer')
@@ -180,7 +180,7 @@ test('60 sign-ins at once leave the list of VMs less than four times as slow as 
   expect(codes.filter((code) => code === 'bad_credentials').length).toBeGreaterThan(40)
 })
 
-test('without a credential loopback is nobody special', async () => {
+test('without a credential loopback is nobody special (B12)', async () => {
   expect((await rig.get(`${V1}/vms`)).status).toBe(401)
   expect((await rig.get(`${V1}/vms`, { 'x-forwarded-for': '127.0.0.1', 'x-real-ip': '127.0.0.1' })).status).toBe(401)
 })
@@ -194,13 +194,13 @@ test.each([
   'Basic YTpi',
   'Bearer null',
   'gd_x',
-])('the authorization %j is 401', async (authorization) => {
+])('the authorization %j is 401 (B07)', async (authorization) => {
   const value = Buffer.from(authorization, 'utf8').toString('latin1')
   const answer = await rig.get(`${V1}/vms`, { authorization: value })
   expect(answer.status).toBe(401)
 })
 
-test('a token in the URL is nobody', async () => {
+test('a token in the URL is nobody (B06)', async () => {
   const { token } = await rig.person('ann', 'admin')
   expect((await rig.get(`${V1}/vms?token=${token}`)).status).toBe(401)
   expect((await rig.get(`${V1}/vms?access_token=${token}`)).status).toBe(401)
@@ -230,12 +230,12 @@ test("somebody else's token is not found", async () => {
   expect((await rig.send('DELETE', `${V1}/tokens/${token.id}`, { headers: bob.cookie })).status).toBe(404)
 })
 
-test('signing out closes its sockets', async () => {
+test('signing out closes its sockets (B05)', async () => {
   const ann = await rig.person('ann', 'viewer')
   await closesWithin2s(ann.cookie, () => rig.send('DELETE', `${V1}/session`, { headers: ann.cookie }))
 })
 
-test('a new password keeps this session and ends all else', async () => {
+test('a new password keeps this session and ends all else (B05)', async () => {
   const ann = await rig.person('ann', 'viewer')
   const other = cookieOf(await signIn('ann', PASSWORD))
   const wrong = await rig.json(
@@ -260,7 +260,7 @@ test.each([
   ['role', { role: 'viewer' }],
   ['password', { password: 'set by an admin' }],
   ['access', { disabled: true }],
-])('a change of %s by an administrator ends sessions, tokens and sockets', async (_what, change) => {
+])('a change of %s by an administrator ends sessions, tokens and sockets (B05)', async (_what, change) => {
   const admin = await rig.person('adam', 'admin')
   const ann = await rig.person('ann', 'operator')
   await closesWithin2s(ann.bearer, async () => {
@@ -271,7 +271,7 @@ test.each([
   expect((await rig.get(`${V1}/vms`, ann.bearer)).status).toBe(401)
 })
 
-test('what another process changes counts within 2 seconds', async () => {
+test('what another process changes counts within 2 seconds (B05)', async () => {
   await rig.person('adam', 'admin')
   const ann = await rig.person('ann', 'operator')
   await closesWithin2s(ann.bearer, async () => {
@@ -282,7 +282,7 @@ test('what another process changes counts within 2 seconds', async () => {
   expect((await rig.get(`${V1}/vms`, ann.bearer)).status).toBe(401)
 })
 
-test('the last administrator can be neither demoted, disabled nor removed', async () => {
+test('the last administrator can be neither demoted, disabled nor removed (B13)', async () => {
   const admin = await rig.person('adam', 'admin')
   await rig.person('olga', 'operator')
   const path = `${V1}/users/${admin.user.id}`
@@ -311,7 +311,7 @@ test('a name can be taken once, also in a race', async () => {
   expect(answers.map((answer) => answer.status).sort()).toEqual([201, 409, 409])
 })
 
-test('neither passwords nor secrets stand in any file', async () => {
+test('neither passwords nor secrets stand in any file (B10)', async () => {
   const ann = await rig.person('ann', 'viewer')
   await rig.store.backUp()
   for (const name of readdirSync(rig.dir)) {
