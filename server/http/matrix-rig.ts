@@ -162,6 +162,11 @@ export async function matrixRig(port: number, root: Headers) {
     powerSchedule: async () => (await made(owner, '/power-schedules', power(main))).id,
     booking: async () => (await made(owner, '/bookings', booking())).id,
     guestLink: async () => (await made(owner, `/vms/${main}/guest-links`, link)).link.id,
+    recording: async () => {
+      const { id } = await made(owner, `/vms/${runner}/recordings`, { kind: 'serial' })
+      await done(owner, 'POST', `/vms/${runner}/recordings/${id}/stop`)
+      return id
+    },
     group: async () => (await made(administrator, '/groups', { name: unique('group') })).id,
     role: async () => (await made(administrator, '/roles', { name: unique('role'), privileges: ['vm.view'] })).id,
     user: async () =>
@@ -244,6 +249,7 @@ const snapshotSchedule =
     params: { id: rig.main, scheduleId: await make.snapshotSchedule() },
     ...(value !== undefined && { body: value }),
   })
+const recording: Recipe = async (rig, make) => ({ params: { id: rig.runner, recording: await make.recording() } })
 const backup =
   (call: Call = {}): Recipe =>
   (rig) => ({ params: { id: rig.backup }, ...call })
@@ -341,6 +347,15 @@ export const RECIPES: Readonly<Record<OperationId, Recipe>> = {
   guestLinkCreate: (rig) => id({ id: rig.main }, rig.link),
   guestLinkRevoke: async (rig, make) => ({ params: { id: rig.main, link: await make.guestLink() } }),
   guestTicketCreate: malformed,
+  recordingList: runner(),
+  recordingStart: runner({ kind: 'vnc' }),
+  recordingView: recording,
+  recordingStop: recording,
+  recordingContent: recording,
+  recordingDelete: recording,
+  recordingRuleSet: runner({}),
+  recordingSettingsView: plain,
+  recordingSettingsUpdate: body({}),
   vmSeedView: main(),
   vmSeedReplace: main({ nothing: 1 }),
   vmSeedRemove: (rig) => ({ params: { id: rig.main }, query: odd }),
