@@ -15,8 +15,8 @@ import {
   type Verdict,
   verdict,
 } from '#lib/auth/permission-table.ts'
-import { type Call, type Make, type MatrixRig, matrixRig, RECIPES } from '#server/http/matrix-rig.ts'
 import { type Answer, MISSING_ID } from '#server/http/test-rig.ts'
+import { type Call, type Make, type MatrixRig, matrixRig, RECIPES } from '#server/testing/matrix-rig.ts'
 import { ready, server, token } from '#server/testing/process-rig.ts'
 
 const table = Object.entries(operations as Record<string, Operation>) as [OperationId, Operation][]
