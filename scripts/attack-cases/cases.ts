@@ -223,7 +223,6 @@ export const UNTESTED: Readonly<Record<string, string>> = {
   U04: 'A test would take as long as the upload, six minutes.',
   U12: 'Limits of time are longer than a test may take; packed and broken answers are in the tests of downloads.',
   W09: 'The terminal in the browser has no clipboard and answers of viewers go nowhere; no test says so.',
-  D07: 'Tests of disks do not say so in their titles.',
   N05: 'Left to QEMU: the command line is compared with what was recorded.',
   G06: 'Guests are not restarted by themselves.',
   G08: 'Pictures are scaled in a worker of their own; no guest changes its screen quickly enough in a test.',

@@ -120,7 +120,7 @@ test('a disk becomes smaller never but by going back to a snapshot in its file, 
   }
 })
 
-test('what is in use is not removed, and no name is taken twice, whatever is under way (I19, I20)', async () => {
+test('what is in use is not removed, and no name is taken twice, whatever is under way (D07, I19, I20)', async () => {
   const image = await upload(ANN, bootDisk(), 'used.img')
   const vm = await create(ANN, {
     name: 'uses',
@@ -131,6 +131,10 @@ test('what is in use is not removed, and no name is taken twice, whatever is und
   await expect(now.engine.images.delete(ANN, image.id)).rejects.toEqual(refused('in_use'))
   const disk = (await volumes().list(ANN)).items.find((volume) => volume.vm?.id === vm.id)
   await expect(volumes().delete(ANN, disk?.id ?? '')).rejects.toEqual(refused('in_use'))
+  const second = await create(ANN, { name: 'second', memoryMiB: 32, networks: [], disks: [] })
+  await expect(volumes().attach(ANN, disk?.id ?? '', second.id)).rejects.toEqual(refused('in_use'))
+  const taken = update(ANN, second.id, { disks: [{ device: 'disk', volume: disk?.id }] })
+  await expect(taken).rejects.toEqual(refused('in_use'))
 
   const one = await blank('one')
   const two = await blank('two')

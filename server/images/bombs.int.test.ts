@@ -100,3 +100,39 @@ it('no reference in an image is followed, whatever it says: not one canary is to
     canary.close()
   }
 })
+
+it('names of snapshots inside a foreign qcow2 are shown nowhere, and ours are made and deleted beside them (I15)', async () => {
+  const { admit, file, library, qemuImg: tool } = await doorRig()
+  const names = ['\x1b]0;owned\x07', '<img src=x onerror=alert(1)>', '1', 'same', 'same', `${'n'.repeat(250)}`]
+  const forge = () => {
+    qemuImg('create', '-q', '-f', 'qcow2', file('in'), '4M')
+    for (const name of names) qemuImg('snapshot', '-c', name, file('in'))
+  }
+  forge()
+  const document = library.get(await admit('in'))
+  if (document === null) throw new Error('it was not admitted')
+  for (const name of names.filter((one) => one.length > 1)) expect(JSON.stringify(document)).not.toContain(name)
+  const path = library.filePath(document)
+  const sum = () => createHash('sha256').update(readFileSync(path)).digest('hex')
+  const before = sum()
+
+  // A guest's disk stands on it; what is done there, by tag, is done there alone.
+  const tag = 'gd-01890000-0000-7000-8000-000000000001'
+  await tool.createOverlay(file('disk'), { path, format: 'qcow2' }, 4 * MiB)
+  expect(await tool.tags(file('disk'))).toEqual([])
+  await tool.snapshot('create', file('disk'), tag)
+  expect(await tool.tags(file('disk'))).toEqual([tag])
+  await tool.snapshot('delete', file('disk'), tag)
+  expect(await tool.tags(file('disk'))).toEqual([])
+  expect(sum()).toBe(before)
+
+  // A name as long as the format can say, over whatever lies behind it.
+  forge()
+  const image = readFileSync(file('in'))
+  image.writeUInt16BE(0xffff, Number(image.readBigUInt64BE(64)) + 14)
+  writeFileSync(file('in'), image)
+  const longest = library.get(await admit('in'))
+  if (longest === null) throw new Error('it was not admitted')
+  await tool.createOverlay(file('other'), { path: library.filePath(longest), format: 'qcow2' }, 4 * MiB)
+  expect(await tool.tags(file('other'))).toEqual([])
+})

@@ -99,6 +99,9 @@ function bwrapArgs(request: SandboxedRun): string[] {
     '--setenv',
     'LANG',
     'C.UTF-8',
+    '--setenv',
+    'MALLOC_ARENA_MAX',
+    ENV.MALLOC_ARENA_MAX,
     '--cap-drop',
     'ALL',
     ...SYSTEM_DIRS.flatMap((dir) => ['--ro-bind', dir, dir]),
@@ -118,6 +121,12 @@ function bwrapArgs(request: SandboxedRun): string[] {
     '--',
   ]
 }
+
+/**
+ * Each thread of glibc sets address space aside for a heap of its own; with those of a busy qemu-img the limit below was
+ * reached, which ended it in the middle of a sound image.
+ */
+const ENV = { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', MALLOC_ARENA_MAX: '2' } as const
 
 function prlimitArgs(request: SandboxedRun): string[] {
   const cpuSeconds = Math.ceil(request.timeoutMs / 1000)
