@@ -177,9 +177,10 @@ export async function matrixRig(port: number, root: Headers) {
       const { items } = (await done(headers.owner, 'GET', '/account/sessions')).json
       return items.find((one: { current: boolean }) => !one.current).id
     },
+    // At the serial console, which nobody has to greet.
     viewer: async () => {
       const { ticket, path, viewer } = await made(owner, `/vms/${runner}/console-tickets`, {
-        kind: 'vnc',
+        kind: 'serial',
         mode: 'view',
       })
       const ws = new WebSocket(`ws://127.0.0.1:${port}${path}`, ['binary', ticket], { headers: headers.owner })
