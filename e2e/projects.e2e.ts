@@ -74,7 +74,7 @@ test('a project: members with roles, a VM of a member, a share that only looks, 
       'Only who manages this project changes it.',
     )
     await mia.getByRole('link', { name: 'New VM in it' }).click()
-    await mia.getByRole('radio', { name: 'Nothing', exact: true }).click()
+    await mia.getByText('Nothing', { exact: true }).click()
     await expect(mia.getByLabel('Project')).toHaveValue(/.+/)
     await mia.getByRole('textbox', { name: 'Name', exact: true }).fill('bench')
     await mia.getByRole('spinbutton', { name: 'Memory', exact: true }).fill('64')
@@ -150,7 +150,7 @@ test('a project: members with roles, a VM of a member, a share that only looks, 
     await mia.goto('/projects')
     await mia.getByRole('link', { name: 'Course' }).click()
     await mia.getByRole('link', { name: 'New VM in it' }).click()
-    await mia.getByRole('radio', { name: 'Nothing', exact: true }).click()
+    await mia.getByText('Nothing', { exact: true }).click()
     await mia.getByRole('spinbutton', { name: 'Memory', exact: true }).fill('64')
     const limits = mia.getByRole('region', { name: 'Of the limits of Course' })
     await expect(limits.getByRole('img', { name: /Memory, defined: 128.* of 128/ })).toBeVisible(LONG)

@@ -1,5 +1,5 @@
 /**
- * Recordings of a screen: the file format, version 1 (docs/adr/0017-recordings.md). Written once from front to back,
+ * Recordings of a screen: the file format, version 1 (docs/adr/0019-recordings.md). Written once from front to back,
  * so that whatever ended the writing leaves a file that is good up to its last whole frame.
  *
  *   "GDSCREEN" · u32 length · header (JSON)
