@@ -141,6 +141,7 @@ test('a disk, a snapshot and a backup each show their own time; a running guestâ
   const backupId = await done(await now.engine.backups.create(ANN, vm.id, BackupOptions.parse({})))
   // What a guest would do: the block of the file is written anew, in the top file.
   const at = disk.indexOf(MARK)
+  expect(at).toBeGreaterThan(0)
   const top = execFileSync('sh', ['-c', 'ls -t "$1"/*', 'sh', data.layersDir]).toString().split('\n')[0] ?? ''
   execFileSync('qemu-io', ['-f', 'qcow2', '-c', `write -P 0x58 ${at} 512`, top], { stdio: 'pipe' })
   const snapshot = { kind: 'snapshot', vmId: vm.id, id: snapshotId } as const

@@ -212,8 +212,9 @@ export function bootDisk(): Buffer {
   image[511] = 0xaa
   return image
 }
+/** Of a copy: what is uploaded is taken over. */
 export const upload = (who: Caller, image: Buffer, name = 'boot.img') =>
-  now.engine.images.upload(who, { name }, Readable.from([image], { objectMode: false }), image.length)
+  now.engine.images.upload(who, { name }, Readable.from([Buffer.from(image)], { objectMode: false }), image.length)
 
 export async function until<T>(what: () => T | Promise<T>, good: (value: T) => boolean, ms = 20_000): Promise<T> {
   const deadline = performance.now() + ms
