@@ -90,7 +90,9 @@ test('a page of somebody else’s opens no socket and changes nothing with the c
 
   // What a form or a script of another page can send, and by a name that somebody else's DNS gives us.
   const state = async () =>
-    (await ask(admin, 'GET', '/vms')).json.items.map((one: { id: string; state: string }) => one)
+    (await ask(admin, 'GET', '/vms')).json.items.map(({ id, state, revision }: Record<string, unknown>) => ({
+      ...{ id, state, revision },
+    }))
   const was = await state()
   for (const page of foreign)
     for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data'])
