@@ -14,12 +14,21 @@ export async function violations(page: Page): Promise<string[]> {
   )
 }
 
+/** Colours on their way from one theme to the other have no contrast to judge. */
+async function settled(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    const changes = document.getAnimations().filter((one) => one instanceof CSSTransition)
+    await Promise.allSettled(changes.map(({ finished }) => finished))
+  })
+}
+
 /** Dark and light at desktop width, then at phone width, where the page must not scroll sideways. */
 export async function isAccessible(page: Page): Promise<void> {
   await page.setViewportSize(DESKTOP)
   const backgrounds = new Set<string>()
   for (const colorScheme of ['dark', 'light'] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+    await settled(page)
     backgrounds.add(await page.evaluate(() => getComputedStyle(document.body).backgroundColor))
     expect(await violations(page), `${page.url()}, ${colorScheme}`).toEqual([])
   }

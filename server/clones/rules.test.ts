@@ -54,6 +54,7 @@ it('a clone has its own addresses and nothing that may be there only once; all e
   expect(cloneNotes(source)).toEqual([
     'Network cards get addresses of their own.',
     'Port forwards are left out: a host port leads to one VM only.',
+    'The guest is told that it is a copy (VM generation ID), so that it draws random numbers of its own.',
     'It gets a vsock address of its own.',
     'The serial number of the mainboard is left out.',
   ])

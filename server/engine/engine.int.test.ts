@@ -278,7 +278,7 @@ describe('changing', () => {
     await update(ANN, vm.id, { disks: [{ device: 'disk', id: 'b' }] })
     expect(readdirSync(data.vmDir(vm.id))).toEqual(['b.qcow2'])
     await expect(update(ANN, vm.id, { disks: [{ device: 'disk', id: 'b', sizeGiB: 1 }] })).rejects.toMatchObject({
-      code: 'bad_input',
+      code: 'conflict',
       field: 'disks.0.sizeGiB',
     })
     expect(readdirSync(data.vmDir(vm.id))).toEqual(['b.qcow2'])

@@ -345,6 +345,8 @@ test('no value in any field of any operation breaks anything', { timeout: 300_00
       .flatMap((part) =>
         readdirSync(join(dir, 'd', part), { recursive: true, encoding: 'utf8' }).map((f) => join(part, f)),
       )
+      // The rule that every console is recorded is one of the operations, and "true" one of the values.
+      .filter((file) => !file.includes('/recordings'))
       .sort()
       .map((file) => {
         const facts = statSync(join(dir, 'd', file))

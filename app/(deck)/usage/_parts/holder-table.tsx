@@ -35,7 +35,7 @@ export function HolderTable({
           aria-label={t('table.label')}
           // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
           tabIndex={0}
-          className="-mt-3 overflow-x-auto"
+          className="relative -mt-3 overflow-x-auto"
         >
           <table className="w-full min-w-[64rem]">
             <thead className="text-dim text-sm">

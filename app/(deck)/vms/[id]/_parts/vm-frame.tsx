@@ -130,7 +130,13 @@ function Whose({ vm }: { readonly vm: Vm }) {
         ? t('ownedBy', { name: vm.owner.name })
         : t.rich(
             'ownedIn',
-            { project: (children) => <Link href={paths.project(vm.project?.id ?? '')}>{children}</Link> },
+            {
+              project: (children) => (
+                <Link href={paths.project(vm.project?.id ?? '')} className="underline">
+                  {children}
+                </Link>
+              ),
+            },
             { name: vm.owner.name, project: vm.project.name },
           )}
     </span>
