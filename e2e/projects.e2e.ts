@@ -121,7 +121,10 @@ test('a project: members with roles, a VM of a member, a share that only looks, 
       ['Backups', 'Back up now'],
       ['Devices', 'Add device'],
     ] as const) {
-      await otto.getByRole('navigation', { name: 'Parts of this VM' }).getByRole('link', { name: tab, exact: true }).click()
+      await otto
+        .getByRole('navigation', { name: 'Parts of this VM' })
+        .getByRole('link', { name: tab, exact: true })
+        .click()
       await expect(otto.getByRole('button', { name: button })).toBeDisabled()
       await expect(otto.getByRole('button', { name: button })).toHaveAccessibleDescription(/may look|not allow/)
     }

@@ -21,13 +21,7 @@ export function Checkbox({ label, hideLabel, hint, disabledReason, indeterminate
   const id = useId()
   const note = disabledReason ?? hint
   return (
-    <span
-      className={cx(
-        'inline-flex gap-2',
-        hideLabel ? 'relative items-center align-middle' : 'items-start',
-        disabledReason && 'opacity-70',
-      )}
-    >
+    <span className={cx('inline-flex gap-2', hideLabel ? 'relative items-center align-middle' : 'items-start')}>
       <input
         {...rest}
         {...hold(disabledReason)}
@@ -38,10 +32,12 @@ export function Checkbox({ label, hideLabel, hint, disabledReason, indeterminate
         }}
         aria-disabled={disabledReason ? true : undefined}
         aria-describedby={note ? `${id}-note` : undefined}
-        className={cx('size-4 shrink-0 accent-accent-fill', !hideLabel && 'mt-0.5')}
+        className={cx('size-4 shrink-0 accent-accent-fill', !hideLabel && 'mt-0.5', disabledReason && 'opacity-70')}
       />
       <span className={hideLabel ? 'sr-only' : 'min-w-0'}>
-        <label htmlFor={id}>{label}</label>
+        <label htmlFor={id} className={cx(disabledReason && 'opacity-70')}>
+          {label}
+        </label>
         {note && (
           <span id={`${id}-note`} className="block text-faint text-sm">
             {note}
@@ -62,8 +58,8 @@ export function Switch({ label, hideLabel, hint, disabledReason, inline = false,
   const id = useId()
   const note = disabledReason ?? hint
   return (
-    <span className={cx('inline-flex items-start gap-2', disabledReason && 'opacity-70')}>
-      <span className="relative mt-0.5 inline-flex h-4 w-7 shrink-0">
+    <span className="inline-flex items-start gap-2">
+      <span className={cx('relative mt-0.5 inline-flex h-4 w-7 shrink-0', disabledReason && 'opacity-70')}>
         <input
           {...rest}
           {...hold(disabledReason)}
@@ -81,7 +77,9 @@ export function Switch({ label, hideLabel, hint, disabledReason, inline = false,
         />
       </span>
       <span className={hideLabel ? 'sr-only' : 'min-w-0'}>
-        <label htmlFor={id}>{label}</label>
+        <label htmlFor={id} className={cx(disabledReason && 'opacity-70')}>
+          {label}
+        </label>
         {note && (
           <span id={`${id}-note`} className={cx('text-faint text-sm', inline ? 'ms-2' : 'block')}>
             {note}
