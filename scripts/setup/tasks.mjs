@@ -19,8 +19,6 @@ function environment({ root, runtime }, extra = {}) {
     ...process.env,
     PATH: path.join(delimiter),
     NEXT_TELEMETRY_DISABLED: '1',
-    // A third of a start goes into stripping types and compiling what did not change since the last one.
-    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, '.cache/node'),
     ...(browser && { GUESTDECK_CHROMIUM: browser }),
     ...extra,
   }
@@ -53,7 +51,11 @@ export async function serve(task, { isDev }) {
   const [command, ...head] = setpriv ? [setpriv, '--pdeathsig', 'TERM', '--', task.runtime] : [task.runtime]
   const { code, signal } = await runInPlace(command, [...head, ...serverArgs], {
     cwd: task.root,
-    env: environment(task, { NODE_ENV: isDev ? 'development' : 'production' }),
+    env: environment(task, {
+      NODE_ENV: isDev ? 'development' : 'production',
+      // A third of a start goes into stripping types and compiling what did not change since the last one.
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(task.root, '.cache/node'),
+    }),
   })
   return exitCode(code, signal)
 }
