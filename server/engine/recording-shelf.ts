@@ -122,11 +122,12 @@ export function createRecordingShelf(
     return null
   }
   /** Files of recordings that were being deleted, or begun, when the dashboard ended. */
-  const sweep = async (vmId: string): Promise<void> => {
+  const sweep = async (vmId: string, unread: ReadonlySet<string>): Promise<void> => {
     const dir = data.recordingsDir(vmId)
     for (const name of await readdir(dir).catch(() => [])) {
-      const match = /^([0-9a-f-]{36})\.(gdscreen|cast)$/.exec(name)
-      if (match !== null && !documents.has(match[1] ?? '')) await rm(join(dir, basename(name)), { force: true })
+      const id = /^([0-9a-f-]{36})\.(gdscreen|cast)$/.exec(name)?.[1]
+      if (id !== undefined && !documents.has(id) && !unread.has(id))
+        await rm(join(dir, basename(name)), { force: true })
     }
   }
 
@@ -134,9 +135,16 @@ export function createRecordingShelf(
     async open(hasVm) {
       const notes: string[] = []
       const vmIds = new Set<string>()
+      /** Of a later version, or damaged: neither shown nor removed. */
+      const unread = new Set<string>()
       for (const { key, value } of store.list('recording')) {
         const document = Document.safeParse(value).data
-        if (document === undefined || !hasVm(document.vmId)) {
+        if (document === undefined) {
+          unread.add(key)
+          notes.push(`The recording ${key} cannot be read by this version; it is left as it is.`)
+          continue
+        }
+        if (!hasVm(document.vmId)) {
           store.delete('recording', key)
           continue
         }
@@ -149,7 +157,7 @@ export function createRecordingShelf(
           warn(`The recording ${document.id} could not be looked at.`, error)
         }
       }
-      for (const vmId of vmIds) await sweep(vmId)
+      for (const vmId of vmIds) await sweep(vmId, unread)
       return notes
     },
     get: (id) => documents.get(id) ?? null,

@@ -73,6 +73,8 @@ interface Active {
   readonly mark: RecordingMark
   /** Null while it is being begun. */
   running: RunningRecording | null
+  /** So much it may come to; 0 until its room is promised. */
+  maxBytes: number
   /** Settled: document written, mark gone, room given back. */
   readonly over: Promise<void>
 }
@@ -107,10 +109,10 @@ export function createRecordings(deps: RecordingDeps): Recordings {
     })
 
   /** Room for one more recording of the VM. @throws EngineError quota_exceeded, no_space */
-  const makeRoom = async (record: VmRecord, always: boolean) => {
+  const makeRoom = async (record: VmRecord, entry: Active) => {
     const { maxMiB, vmMaxMiB } = shelf.settings()
     const wanted = maxMiB * MIB
-    if (always) {
+    if (entry.always) {
       // Rules go on for ever; their oldest give way. What people recorded stays.
       const oldest = shelf.ofVm(record.id).filter((document) => document.always && document.endedAt !== null)
       while (shelf.bytesOf(record.id) + wanted > vmMaxMiB * MIB) {
@@ -126,8 +128,8 @@ export function createRecordings(deps: RecordingDeps): Recordings {
         )
       }
     }
-    const used =
-      shelf.bytesOf(record.id) + activeIn(record.id).reduce((sum, { running }) => sum + (running?.sizeBytes ?? 0), 0)
+    // Two at once must not come to more than both may.
+    const used = shelf.bytesOf(record.id) + activeIn(record.id).reduce((sum, { maxBytes }) => sum + maxBytes, 0)
     const maxBytes = Math.min(wanted, vmMaxMiB * MIB - used)
     if (maxBytes < LEAST_BYTES) {
       throw new EngineError(
@@ -136,6 +138,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
       )
     }
     const release = deps.hold(record, Math.floor((used + maxBytes) / GIB) - Math.floor(used / GIB))
+    entry.maxBytes = maxBytes
     try {
       const reservation = await deps.space().reserve(maxBytes, 'The recording')
       return { maxBytes, reservation, release }
@@ -177,7 +180,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
     const startedAt = new Date().toISOString()
     const over = Promise.withResolvers<void>()
     const entry: Active = {
-      ...{ id, kind, always, vmId: record.id, running: null, over: over.promise },
+      ...{ id, kind, always, vmId: record.id, running: null, maxBytes: 0, over: over.promise },
       mark: { id, kind, by, since: startedAt },
     }
     if (closing) throw new EngineError('busy', 'The dashboard is stopping.')
@@ -195,7 +198,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
       for (const step of undo.toReversed()) step()
     }
     try {
-      const { maxBytes, reservation, release } = await makeRoom(record, always)
+      const { maxBytes, reservation, release } = await makeRoom(record, entry)
       undo.push(() => {
         reservation.release()
         release()
@@ -373,9 +376,8 @@ export function createRecordings(deps: RecordingDeps): Recordings {
       return await journal.vmOperation('recordingStop', caller, record, null, async () => {
         assertMay(caller, record, document)
         const entry = activeOf(id)
-        if (entry === null || entry.running === null) {
-          throw new EngineError('wrong_state', 'This recording has ended already.')
-        }
+        if (entry === null) throw new EngineError('wrong_state', 'This recording has ended already.')
+        if (entry.running === null) throw new EngineError('busy', 'This recording is only just beginning. Try again.')
         await entry.running.stop(`${caller.name} ended it.`)
         await entry.over
         return viewOf(requireOne(record, id))

@@ -51,7 +51,7 @@ export const recordingsOperations = {
     privilege: 'vm.console.record',
     params: one,
     response: Recording,
-    errors: ['wrong_state'],
+    errors: ['wrong_state', 'busy'],
   }),
   recordingContent: op({
     method: 'GET',
