@@ -162,6 +162,8 @@ test('a project: members with roles, a VM of a member, a share that only looks, 
       /The project Course may have 128 MiB of memory; 64 are in use.*ask an administrator/,
     )
     await isDisabledBecause(mia.getByRole('button', { name: 'Create', exact: true }), 'Mend what is marked first.')
+    await isAccessible(mia)
+    await mia.setViewportSize({ width: 1280, height: 800 })
     await mia.getByRole('spinbutton', { name: 'Memory', exact: true }).fill('64')
     await mia.getByRole('textbox', { name: 'Name', exact: true }).fill('second')
     await mia.getByRole('button', { name: 'Create', exact: true }).click()

@@ -4,7 +4,6 @@ import dynamic from 'next/dynamic'
 import { useState } from 'react'
 import { Badge } from '#components/ui/badge.tsx'
 import { Button } from '#components/ui/button.tsx'
-import { cx } from '#components/ui/cx.ts'
 import { Skeleton } from '#components/ui/feedback.tsx'
 import { Facts } from '#components/ui/page.tsx'
 import { MarkIcon } from '#components/ui/state-mark.tsx'
@@ -81,7 +80,7 @@ export function PlanPanel({ page }: { readonly page: CreateForm }) {
           </div>
         )
       ) : (
-        <div className={cx('flex flex-col gap-4 transition-opacity', problems.length > 0 && 'opacity-60')}>
+        <div className="flex flex-col gap-4">
           <Summary seed={page.seed?.kind ?? null} spec={plan.spec} bootName={page.boot?.name ?? null} />
           <Takes spec={plan.spec} />
           <div className="flex flex-col gap-1">
