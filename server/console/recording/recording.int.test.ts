@@ -131,13 +131,18 @@ test('a recording of the screen replays to the very picture the guest shows, fro
     ...{ socketPath: socketPath(), path, about, limits: NO_LIMITS },
     times: { everyMs: 20, keyEveryMs: 300 },
   })
+  /** At the latest when the cursor blinks. */
+  const grown = async () => {
+    const before = recording.sizeBytes
+    await expect.poll(() => recording.sizeBytes, { timeout: 20_000, interval: 10 }).toBeGreaterThan(before)
+  }
   for (const word of ['one ', 'two ', 'three ', 'four ', 'five ']) {
     await type(word)
-    await sleep(150)
+    await grown()
   }
   const client = await connectScreen(socketPath(), AbortSignal.timeout(20_000))
-  // What is shown now is in the file once a picture came after it.
-  await sleep(600)
+  // The first may have been asked for before the last word was there; what comes after it has all.
+  for (let pictures = 0; pictures < 3; pictures += 1) await grown()
   const now = await client.next(true)
   client.close()
   const end = await recording.stop('ada ended it.')
@@ -283,11 +288,12 @@ test.skipIf(process.getuid?.() !== 0)(
     try {
       await writeFile(join(small, 'ballast'), Buffer.alloc(216 << 10))
       const path = join(small, 'full.gdscreen')
+      // First, while there is room for its first line.
+      const serial = await recordSerial({ hub, path: join(small, 'full.cast'), title: 'x', limits: NO_LIMITS })
       const screen = await recordScreen({
         ...{ socketPath: socketPath(), path, about, limits: NO_LIMITS },
         times: { everyMs: 10, keyEveryMs: 10 },
       })
-      const serial = await recordSerial({ hub, path: join(small, 'full.cast'), title: 'x', limits: NO_LIMITS })
       let isFull = false
       void screen.ended.then(() => {
         isFull = true
