@@ -286,9 +286,9 @@ test.skipIf(process.getuid?.() !== 0)(
     await mkdir(small)
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', small])
     try {
-      await writeFile(join(small, 'ballast'), Buffer.alloc(216 << 10))
+      await writeFile(join(small, 'ballast'), Buffer.alloc(96 << 10))
       const path = join(small, 'full.gdscreen')
-      // First, while there is room for its first line.
+      // First, while there is room for its first line; a screen full of text takes some 40 KiB.
       const serial = await recordSerial({ hub, path: join(small, 'full.cast'), title: 'x', limits: NO_LIMITS })
       const screen = await recordScreen({
         ...{ socketPath: socketPath(), path, about, limits: NO_LIMITS },
