@@ -11,7 +11,7 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { type Access, createAccess } from '#server/access/access.ts'
 import { placementKey } from '#server/access/documents.ts'
-import { createQuotas, type QuotaSources } from '#server/access/quotas.ts'
+import { createQuotas } from '#server/access/quotas.ts'
 import { createSteadyClock } from '#server/auth/steady-clock.ts'
 import { createLineage } from '#server/clones/lineage.ts'
 import type { TicketGrant } from '#server/console/types.ts'
@@ -59,6 +59,7 @@ import { createPoolEngine } from './pools.ts'
 import { createNames } from './project-names.ts'
 import { createProjectEngine } from './projects.ts'
 import { createQuotaDoors } from './quota-doors.ts'
+import { createQuotaSources } from './quota-sources.ts'
 import { createReaders } from './readers.ts'
 import { createRecordingShelf } from './recording-shelf.ts'
 import { createRecordings } from './recordings.ts'
@@ -78,7 +79,7 @@ import { createVmAuthority } from './vm-authority.ts'
 import { createVmBusy, type VmBusy } from './vm-busy.ts'
 import { createVmDefiner } from './vm-define.ts'
 import { createVmDisks } from './vm-disks.ts'
-import { createVmPlaces, holderFor } from './vm-place.ts'
+import { createVmPlaces } from './vm-place.ts'
 import { createVmRecords, type VmRecord } from './vm-records.ts'
 import { createVmSeeds } from './vm-seeds.ts'
 import { createVmViews } from './vm-views.ts'
@@ -89,7 +90,6 @@ import { createVolumeEngine } from './volumes.ts'
 
 /** Image files are looked at this often (a missing one shows in the library), and refused writes tried again. */
 const REFRESH_MS = 30_000
-const GIB = 2 ** 30
 const USABLE_POOL: ReadonlySet<string> = new Set(['ok', 'low', 'full', 'read-only'])
 
 export interface RunningEngine extends Engine {
@@ -271,38 +271,13 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     },
   })
   const snapshotsOf = (vmId: string) => room.countOf(vmId)
-  const sources: QuotaSources = {
-    *vms() {
-      const seen = new Map([...records.claims()].map((claim) => [claim.id, claim]))
-      for (const { id, ownerId, spec, projectId } of seen.values())
-        yield {
-          ...{ id, ownerId, spec, running: admission.runningSpec(id) },
-          projectId: projectId === undefined ? access.projectOf('vm', id) : projectId,
-        }
-    },
-    *freeDisks() {
-      for (const { id, ownerId, sizeBytes, vm } of volumes.all())
-        if (vm === null) yield { ownerId, sizeBytes, projectId: access.projectOf('volume', id) }
-      // In whole GiB that are full: a short recording is no disk.
-      for (const { vmId, sizeBytes } of recordings.totals()) {
-        const ownerId = records.get(vmId)?.ownerId
-        if (ownerId !== undefined && sizeBytes >= GIB)
-          yield { ownerId, projectId: access.projectOf('vm', vmId), sizeBytes: Math.floor(sizeBytes / GIB) * GIB }
-      }
-    },
-    snapshotsOf,
-    uploadsOf: intake.countOf,
-    libraryBytesOf(holder) {
-      let bytes = holder.type === 'person' ? intake.bytesOf(holder.id) : 0
-      for (const { id, path, addedBy, sizeBytes } of library.all()) {
-        const whose = holderFor(addedBy.id, access.projectOf('image', id))
-        if (path === null && whose.type === holder.type && whose.id === holder.id) bytes += sizeBytes
-      }
-      return bytes
-    },
-    nameOf: ({ type, id }) => names.party({ type, id }),
-  }
   const names = createNames(store, access, userName)
+  const sources = createQuotaSources({
+    ...{ access, records, volumes, intake, snapshotsOf, nameOf: names.party },
+    images: () => library.all(),
+    recordings: () => recordings.totals(),
+    runningSpec: (id) => admission.runningSpec(id),
+  })
   const quotas = createQuotas(store, sources)
   const doors = createQuotaDoors({ quotas, access, volumes })
   const places = createVmPlaces(access, quotas)

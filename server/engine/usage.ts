@@ -16,6 +16,7 @@ import type { Store } from '#server/store/types.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
 import type { Names } from './project-names.ts'
+import { takesLibraryOf } from './quota-sources.ts'
 import { hostLimits } from './start-admission.ts'
 import type { Caller, UsageEngine } from './types.ts'
 import { holderFor } from './vm-place.ts'
@@ -82,10 +83,9 @@ export function createUsageEngine(deps: UsageDeps): UsageEngine {
       const trash = disks.filter(({ trashedAt }) => trashedAt !== null)
       const free = disks.filter(({ vm, trashedAt }) => vm === null && trashedAt === null)
       const ofStopped = disks.filter(({ vm }) => vm !== null && stopped.has(vm.id))
-      const images = deps.library.all().filter(({ id, path, addedBy }) => {
-        const whose = holderFor(addedBy.id, access.projectOf('image', id))
-        return path === null && whose.type === holder.type && whose.id === holder.id && !deps.isImageUsed(id)
-      })
+      const images = deps.library
+        .all()
+        .filter((image) => takesLibraryOf(access, holder, image) && !deps.isImageUsed(image.id))
       const used = quotas.countOf(holder)
       const coming = holder.type === 'person' ? deps.intake.bytesOf(holder.id) : 0
       const none = { memoryMiB: 0, vcpus: 0, bytes: 0 }
