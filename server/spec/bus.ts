@@ -9,6 +9,16 @@ export function familyOf(machine: string): MachineFamily {
   return machine.startsWith('pc-i440fx-') ? 'pc' : 'q35'
 }
 
+/** `pc-q35-7.2` → 7.2 as a number that sorts; microvm has none. */
+export function versionOf(machine: string): number {
+  const [, major = '0', minor = '0'] = /-([0-9]+)\.([0-9]+)/.exec(machine) ?? []
+  return Number(major) * 1000 + Number(minor)
+}
+
+/** vmgenid is written into by the firmware, which boards before 2.5 cannot do (QEMU `hw/acpi/vmgenid.c`, `hw_compat_2_4`). */
+export const hasGenerationId = (machine: string): boolean =>
+  familyOf(machine) !== 'microvm' && versionOf(machine) >= 2005
+
 type Place = { readonly bus: string; readonly addr: string } | Readonly<Record<string, never>>
 
 /** Sockets for hot-pluggable devices: q35 has as many PCIe root ports, pc takes slots of its one PCI bus. */

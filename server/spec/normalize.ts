@@ -8,7 +8,7 @@
 import type { GuestKind, VmSpec, VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { EngineError } from '#server/engine/errors.ts'
-import { familyOf } from './bus.ts'
+import { familyOf, hasGenerationId } from './bus.ts'
 import { checkCapabilities, checkImages, checkStructure, type SpecProblem } from './check.ts'
 import { completeDevices, NO_DEVICES } from './complete-devices.ts'
 import { GUEST_DEFAULTS } from './guest-defaults.ts'
@@ -116,7 +116,7 @@ export function normalizeSpec(input: VmSpecInput, facts: NormalizeFacts): VmSpec
     display: input.display ?? (isMicrovm ? 'none' : defaultDisplay(defaults.display, capabilities)),
     clock: input.clock ?? defaults.clock,
     hyperv: input.hyperv ?? guest === 'windows',
-    generationId: input.generationId ?? (!isMicrovm && capabilities.types.includes('vmgenid')),
+    generationId: input.generationId ?? (hasGenerationId(machine) && capabilities.types.includes('vmgenid')),
   }
   throwFirst(checkAll(spec, facts))
   return spec

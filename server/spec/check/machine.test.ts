@@ -37,6 +37,14 @@ const argOf = (plan: ReturnType<typeof planOf>, flag: string) =>
   plan.options.find((option) => option.argv[0] === flag)?.argv[1]
 
 describe('machine families', () => {
+  it('a generation ID comes by itself where the board can have one, and is refused where it cannot', () => {
+    expect(complete({}).generationId).toBe(true)
+    expect(complete({ machine: 'pc-i440fx-2.5' }).generationId).toBe(true)
+    for (const machine of ['pc-i440fx-2.4', 'pc-q35-2.4', 'pc-i440fx-1.4']) {
+      expect(complete({ machine }).generationId).toBe(false)
+      expect(refused({ machine, generationId: true })).toContain('generationId')
+    }
+  })
   it('the name of a family becomes its newest version, and stays', () => {
     expect(complete({ machine: 'pc' }).machine).toBe('pc-i440fx-7.2')
     expect(complete({ machine: 'q35' }).machine).toBe('pc-q35-7.2')

@@ -1,7 +1,7 @@
 /** Mainboard, firmware and what depends on them. */
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
-import { familyOf } from '../bus.ts'
+import { familyOf, hasGenerationId } from '../bus.ts'
 import { flashFor } from '../devices/firmware.ts'
 import { bad, claims, missingTypes, type NeededType, type SpecProblem } from './problem.ts'
 
@@ -121,6 +121,13 @@ export function checkMachineCapabilities(spec: VmSpec, capabilities: QemuCapabil
   if (spec.iommu !== 'none') needed.push([spec.iommu === 'intel' ? 'intel-iommu' : 'virtio-iommu-pci', 'iommu'])
   if (spec.pvpanic) needed.push(['pvpanic-pci', 'pvpanic'])
   if (spec.generationId) needed.push(['vmgenid', 'generationId'])
+  if (spec.generationId && family !== 'microvm' && !hasGenerationId(spec.machine))
+    problems.push(
+      bad(
+        'generationId',
+        `The board ${spec.machine} is too old for a generation ID; take 2.5 or newer, or do without.`,
+      ),
+    )
   return [...problems, ...missingTypes(needed, capabilities)]
 }
 

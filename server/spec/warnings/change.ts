@@ -1,16 +1,10 @@
 /** Worth saying before a definition is changed: what the system inside may stumble over at its next start. Pure. */
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
-import { familyOf } from '../bus.ts'
+import { familyOf, versionOf } from '../bus.ts'
 
 /** Sentences about the change from one complete definition to another; none when nothing of the kind changes. */
 export function changeWarnings(before: VmSpec, after: VmSpec): string[] {
   return [...machineChange(before, after), ...firmwareChange(before, after), ...cpuChange(before, after)]
-}
-
-/** `pc-q35-7.2` → 7.2 as a number that sorts; microvm has none. */
-function versionOf(machine: string): number {
-  const [, major = '0', minor = '0'] = /-([0-9]+)\.([0-9]+)/.exec(machine) ?? []
-  return Number(major) * 1000 + Number(minor)
 }
 
 function machineChange(before: VmSpec, after: VmSpec): string[] {
