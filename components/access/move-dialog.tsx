@@ -1,5 +1,5 @@
 'use client'
-import { useQuery } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { LoadError } from '#components/nav/load-error.tsx'
 import { Button } from '#components/ui/button.tsx'
@@ -42,6 +42,7 @@ function Move({
 }) {
   const t = useT(messages)
   const tApp = useT(app)
+  const client = useQueryClient()
   const user = useUser()
   const isAdmin = user?.role === 'admin' && user.customRole === null
   const now = access.project?.id ?? ''
@@ -50,6 +51,10 @@ function Move({
   const projects = useQuery(queries.projectList()).data?.items
   const people = useQuery({ ...queries.directory(), enabled: access.reason === null }).data?.people
   const { mutate, isPending, error } = useOperation(ACCESS_UPDATE[of.kind], {
+    onError: ({ code }) => {
+      if (code === 'stale_revision')
+        void client.invalidateQueries({ queryKey: queries.access(of.kind, of.id).queryKey })
+    },
     onSuccess: () => {
       showToast({ kind: 'done', title: t('move.done', { name: of.name }) })
       onClose()
@@ -87,12 +92,15 @@ function Move({
           event.preventDefault()
           if (access.reason !== null) return
           if (Object.keys(body).length === 0) onClose()
-          else mutate({ input: { params: { id: of.id }, body } })
+          else mutate({ input: { params: { id: of.id }, body }, ifMatch: access.revision })
         }}
       >
         {error && !knownFields.includes(error.field ?? '') && (
           <div role="alert">
-            <Banner tone="error">{error.message}</Banner>
+            <Banner tone="error">
+              <p>{error.message}</p>
+              {error.code === 'stale_revision' && <p>{t('share.stale')}</p>}
+            </Banner>
           </div>
         )}
         <Select

@@ -1,5 +1,5 @@
 'use client'
-import { useQuery } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { X } from 'lucide-react'
 import { useState } from 'react'
 import { LoadError } from '#components/nav/load-error.tsx'
@@ -51,13 +51,21 @@ function Shares({ of, access }: { readonly of: Shared; readonly access: ObjectAc
   const [to, setTo] = useState('')
   const [role, setRole] = useState('viewer')
   const [isTried, setTried] = useState(false)
+  const client = useQueryClient()
+  const { queryKey } = queries.access(of.kind, of.id)
   const update = useOperation(ACCESS_UPDATE[of.kind])
+  const saving = update.isPending ? t('share.saving') : null
   const { shares, project, reason } = access
   const change = (next: readonly ShareInput[], done: string, after?: () => void) =>
     update.mutate(
-      { input: { params: { id: of.id }, body: { shares: [...next] } } },
+      { input: { params: { id: of.id }, body: { shares: [...next] } }, ifMatch: access.revision },
       {
-        onSuccess: () => {
+        onError: ({ code }) => {
+          if (code === 'stale_revision') void client.invalidateQueries({ queryKey })
+        },
+        onSuccess: (now) => {
+          // The next change is made from this one.
+          client.setQueryData(queryKey, now)
           showToast({ kind: 'done', title: done })
           after?.()
         },
@@ -91,6 +99,7 @@ function Shares({ of, access }: { readonly of: Shared; readonly access: ObjectAc
           <Banner tone="error">
             <p className="font-medium">{t('share.failed', { name: of.name })}</p>
             <p>{update.error.message}</p>
+            {update.error.code === 'stale_revision' && <p>{t('share.stale')}</p>}
           </Banner>
         </div>
       )}
@@ -117,6 +126,7 @@ function Shares({ of, access }: { readonly of: Shared; readonly access: ObjectAc
                       label={t('roleOf', { name: who })}
                       hideLabel
                       value={share.role}
+                      disabledReason={saving}
                       options={rolesWith(share.role).map(({ value, label }) => ({ value, label }))}
                       onChange={(event) => {
                         const next = event.target.value
@@ -132,6 +142,7 @@ function Shares({ of, access }: { readonly of: Shared; readonly access: ObjectAc
                     <IconButton
                       size="sm"
                       label={t('share.remove', { name: who })}
+                      disabledReason={saving}
                       onClick={() =>
                         change(
                           inputs(shares).filter((one) => partyKey(one.to) !== key),

@@ -53,6 +53,13 @@ test('a new VM is added, a gone one leaves, and its page is told to ask again', 
   expect(isStale('vmView', { params: { id: 'b' } })).toBe(true)
 })
 
+test('a line of the log makes roles, groups and shares stale, so that open pages follow what others change', () => {
+  const key = ['vmAccessView', { params: { id: 'a' } }]
+  for (const one of [['roleList', {}], ['groupList', {}], key]) client.setQueryData(one, { items: [] })
+  applyEvent(client, event({ topic: 'activity' }))
+  for (const one of [['roleList', {}], ['groupList', {}], key]) expect(isStale(...one)).toBe(true)
+})
+
 test('an event before the first answer invents no list', () => {
   applyEvent(client, event({ topic: 'image', id: 'i', object: { id: 'i', name: 'iso' } }))
   expect(client.getQueryData(['imageList', {}])).toBeUndefined()

@@ -36,7 +36,11 @@ const STALE: Record<NonNullable<DeckEvent['topic']>, readonly string[]> = {
   job: [],
   backup: ['backupList', 'backupScheduleList', 'backupScheduleForecast'],
   host: ['hostView'],
-  activity: ['activityList', 'vmActivity', 'vmSeedView', 'guestLinkList', 'recordingList'],
+  activity: [
+    ...['activityList', 'vmActivity', 'vmSeedView', 'guestLinkList', 'recordingList'],
+    // Each change of these is a line, and reaches whoever may read it.
+    ...['vmAccessView', 'imageAccessView', 'volumeAccessView', 'groupList', 'roleList'],
+  ],
   user: ['userList', 'sessionView'],
   lab: ['labPolicyView', 'leaseList', 'vmLeaseView', 'powerScheduleList', 'bookingList', 'scheduleList'],
   snapshot: ['snapshotList', 'snapshotScheduleList', 'scheduleList'],

@@ -131,6 +131,8 @@ export const ObjectAccess = z
     privileges: z.array(z.enum(PRIVILEGES)),
     /** Why the caller cannot change this; null: they can. */
     reason: z.string().nullable(),
+    /** Of shares and project; 0 as long as nothing was said about them. */
+    revision: z.int(),
   })
   .meta({ id: 'ObjectAccess' })
 export type ObjectAccess = z.output<typeof ObjectAccess>

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { clientAddress, createProxyPolicy, isForwardedHttps } from './client-address.ts'
+import { clientAddress, createProxyPolicy, forwardedScheme } from './client-address.ts'
 
 const request = (peer: string, headers: Record<string, string[]> = {}) =>
   ({ socket: { remoteAddress: peer }, headersDistinct: headers }) as unknown as IncomingMessage
@@ -48,9 +48,10 @@ describe('the address of a client', () => {
 
   test('only a trusted proxy says that the other side is encrypted', () => {
     const headers = { 'x-forwarded-proto': ['https'] }
-    expect(isForwardedHttps(request('10.0.0.1', headers), policy)).toBe(true)
-    expect(isForwardedHttps(request('203.0.113.9', headers), policy)).toBe(false)
-    expect(isForwardedHttps(request('10.0.0.1', { 'x-forwarded-proto': ['https, http'] }), policy)).toBe(false)
+    expect(forwardedScheme(request('10.0.0.1', headers), policy)).toBe('https')
+    expect(forwardedScheme(request('203.0.113.9', headers), policy)).toBeNull()
+    expect(forwardedScheme(request('10.0.0.1', { 'x-forwarded-proto': ['https, http'] }), policy)).toBe('http')
+    expect(forwardedScheme(request('10.0.0.1', { 'x-forwarded-proto': ['gopher'] }), policy)).toBeNull()
   })
 
   test.each(['10.0.0.0/33', '10.0.0.0/x', 'proxy.lab', '10.0.0.0/8/8', '::1/129', ''])('%s is refused', (entry) => {

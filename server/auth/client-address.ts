@@ -58,8 +58,9 @@ export function clientAddress(request: IncomingMessage, proxies: ProxyPolicy): s
   return client
 }
 
-/** Whether the browser's side of a trusted proxy is encrypted. */
-export function isForwardedHttps(request: IncomingMessage, proxies: ProxyPolicy): boolean {
-  if (!proxies.trusts(request.socket.remoteAddress ?? '')) return false
-  return request.headersDistinct['x-forwarded-proto']?.at(-1)?.split(',').at(-1)?.trim() === 'https'
+/** What a trusted proxy says of the browser's side of it; null: nothing, or it is not trusted. */
+export function forwardedScheme(request: IncomingMessage, proxies: ProxyPolicy): 'http' | 'https' | null {
+  if (!proxies.trusts(request.socket.remoteAddress ?? '')) return null
+  const said = request.headersDistinct['x-forwarded-proto']?.at(-1)?.split(',').at(-1)?.trim().toLowerCase()
+  return said === 'http' || said === 'https' ? said : null
 }

@@ -89,6 +89,7 @@ export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
     return subject
   }
 
+  const revisionOf = ({ kind, id }: Subject): number => store.get('placement', placementKey(kind, id))?.revision ?? 0
   const view = (caller: Caller, subject: Subject): ObjectAccess => {
     const { projectId, shares } = access.placement(subject.kind, subject.id)
     const privileges = privilegesOn(caller, subject)
@@ -101,6 +102,7 @@ export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
       shares: may ? shares.map(({ to, role }) => ({ ...({ to, role } as Share), name: names.party(to as Party) })) : [],
       privileges: PRIVILEGES.filter((verb) => privileges.has(verb)),
       reason: may ? null : 'Who may manage shares decides this: the owner, or an operator of its project.',
+      revision: revisionOf(subject),
     }
   }
 
@@ -187,8 +189,13 @@ export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
     })
   }
 
-  const apply = (caller: Caller, subject: Subject, patch: Patch): void => {
+  const apply = (caller: Caller, subject: Subject, patch: Patch, expected: number | null): void => {
     const { kind, id } = subject
+    if (expected !== null && expected !== revisionOf(subject))
+      throw new EngineError(
+        'stale_revision',
+        'Somebody changed who reaches this since you loaded it. Nothing was saved.',
+      )
     const before = access.placement(kind, id)
     const record = kind === 'vm' ? records.get(id) : null
     const ownerId = patch.ownerId ?? subject.ownerId
@@ -237,8 +244,8 @@ export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
 
   return {
     view: async (caller, kind, id) => view(caller, requireSubject(caller, kind, id)),
-    async update(caller, kind, id, patch) {
-      await locks.run(id, async () => apply(caller, requireSubject(caller, kind, id), patch))
+    async update(caller, kind, id, patch, expected) {
+      await locks.run(id, async () => apply(caller, requireSubject(caller, kind, id), patch, expected))
       const subject = subjectOf(kind, id)
       // Who gave it away sees it a last time.
       return view(caller, subject)

@@ -19,8 +19,8 @@ beforeAll(() => {
 
 const spec = (name: string) => ({ name, memoryMiB: 64, cpus: 1, disks: [] })
 const mayView = (caller: Caller, id: string) => now.engine.authorize(caller, 'vm.view', 'vm', id)
-const share = (caller: Caller, id: string, shares: unknown[]) =>
-  now.engine.objectAccess.update(caller, 'vm', id, { shares } as never)
+const share = (caller: Caller, id: string, shares: unknown[], expected: number | null = null) =>
+  now.engine.objectAccess.update(caller, 'vm', id, { shares } as never, expected)
 const toBen = (role: string) => ({ to: { type: 'person', id: BEN.userId }, role })
 
 test('what A owns B does not reach; shared B does at once, as far as the role goes; taken back it is gone (R05)', async () => {
@@ -98,13 +98,35 @@ test('a schedule takes no snapshot beyond its owner’s quota and says so; with 
   await limit(null)
 })
 
+test('of two who change the same shares one saves and the other is told; whoever looks again saves (A21)', async () => {
+  const vm = await create(ann, spec('shared twice'))
+  const { revision } = await now.engine.objectAccess.view(ann, 'vm', vm.id)
+  const toAda = { to: { type: 'person', id: ADMIN.userId }, role: 'viewer' }
+  const both = await Promise.allSettled([
+    share(ann, vm.id, [toBen('viewer')], revision),
+    share(ada, vm.id, [toAda], revision),
+  ])
+  expect(both.map((one) => (one.status === 'rejected' ? one.reason.code : 'saved'))).toEqual([
+    'saved',
+    'stale_revision',
+  ])
+  const seen = await now.engine.objectAccess.view(ada, 'vm', vm.id)
+  expect(seen.shares.map(({ name }) => name)).toEqual([BEN.name])
+  const saved = await share(ada, vm.id, [toBen('viewer'), toAda], seen.revision)
+  expect(saved.shares).toHaveLength(2)
+  // A move counts too: it changes who reaches it.
+  const project = await now.engine.projects.create(ann, { name: 'twice', description: '', members: [] })
+  await now.engine.objectAccess.update(ann, 'vm', vm.id, { projectId: project.id }, saved.revision)
+  await expect(share(ada, vm.id, [], saved.revision)).rejects.toMatchObject({ code: 'stale_revision' })
+})
+
 test('nobody gives away what is not theirs, nor more than they may', async () => {
   const vm = await create(ann, spec('kept'))
   await expect(share(ben, vm.id, [toBen('operator')])).rejects.toMatchObject({ code: 'not_found' })
   await expect(
-    now.engine.objectAccess.update(ann, 'vm', vm.id, { ownerId: BEN.userId } as never),
+    now.engine.objectAccess.update(ann, 'vm', vm.id, { ownerId: BEN.userId } as never, null),
   ).rejects.toMatchObject({ code: 'forbidden' })
-  await now.engine.objectAccess.update(ada, 'vm', vm.id, { ownerId: BEN.userId } as never)
+  await now.engine.objectAccess.update(ada, 'vm', vm.id, { ownerId: BEN.userId } as never, null)
   await mayView(ben, vm.id)
   await expect(mayView(ann, vm.id)).rejects.toMatchObject({ code: 'not_found' })
 })
@@ -123,7 +145,7 @@ test('a VM, its disk and a free disk say which project they are of, to whoever s
   expect(vm.project).toEqual(shelf)
   expect(await whose(vm.id)).toEqual(shelf)
   expect(await whose(free.id)).toBeNull()
-  await now.engine.objectAccess.update(ann, 'volume', free.id, { projectId: project.id } as never)
+  await now.engine.objectAccess.update(ann, 'volume', free.id, { projectId: project.id } as never, null)
   expect(await whose(free.id)).toEqual(shelf)
   expect((await now.engine.projects.view(ann, project.id)).counts).toMatchObject({ vms: 1, volumes: 1 })
 })

@@ -270,7 +270,13 @@ export interface ProjectEngine {
 
 export interface ObjectAccessEngine {
   view(caller: Caller, kind: ObjectKind, id: string): Promise<Out<'vmAccessView'>>
-  update(caller: Caller, kind: ObjectKind, id: string, patch: Body<'vmAccessUpdate'>): Promise<Out<'vmAccessUpdate'>>
+  update(
+    caller: Caller,
+    kind: ObjectKind,
+    id: string,
+    patch: Body<'vmAccessUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'vmAccessUpdate'>>
 }
 
 export interface UsageEngine {

@@ -13,7 +13,7 @@ import { EngineError } from '#server/engine/errors.ts'
 import type { Engine } from '#server/engine/types.ts'
 import { sendJson } from '#server/http/compression.ts'
 import { registerOperations } from '#server/http/contract-routes.ts'
-import { assertOwnPage, type CredentialPolicy, identify } from '#server/http/credentials.ts'
+import { assertOwnPage, type CredentialPolicy, identify, isOwnOrigin } from '#server/http/credentials.ts'
 import { createEventsSocket, type EventsSocket } from '#server/http/events-socket.ts'
 import {
   answerRaw,
@@ -99,9 +99,10 @@ const isApi = (url: string) => url.startsWith('/api/') || url === '/api' || /^\/
 
 export function createHttpApp(options: HttpOptions): HttpApp {
   const { engine, auth, log } = options
-  const hosts = createHostPolicy(options.allowedHosts, options.bindHost, options.tls !== undefined)
+  const hosts = createHostPolicy(options.allowedHosts, options.bindHost)
   const proxies = createProxyPolicy(options.trustedProxies ?? [])
-  const credentials: CredentialPolicy = { hosts, insecureHttp: options.insecureHttp, proxies }
+  const { insecureHttp } = options
+  const credentials: CredentialPolicy = { hosts, insecureHttp, tls: options.tls !== undefined, proxies }
   const events = createEventsSocket(engine, auth, credentials)
 
   /** True when the request may go on; otherwise it was answered. */
@@ -274,9 +275,10 @@ export function createHttpApp(options: HttpOptions): HttpApp {
     app,
     events,
     clientAddress: (request) => clientAddress(request, proxies),
-    isOwnPage({ headers: { origin, host, cookie } }) {
+    isOwnPage(request) {
+      const { origin, cookie } = request.headers
       // A browser always names the origin; without one and with a cookie, somebody pretends not to be a browser.
-      return origin === undefined ? cookie === undefined : hosts.isSameOrigin(origin, host ?? '')
+      return origin === undefined ? cookie === undefined : isOwnOrigin(request, credentials)
     },
   }
 }

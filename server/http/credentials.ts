@@ -1,8 +1,7 @@
 /** Who is asking: the session cookie or a bearer token, and whether a browser's request comes from our own page. */
 import type { IncomingMessage } from 'node:http'
-import { isIP } from 'node:net'
 import type { Auth } from '#server/auth/auth.ts'
-import { clientAddress, isForwardedHttps, type ProxyPolicy } from '#server/auth/client-address.ts'
+import { clientAddress, forwardedScheme, type ProxyPolicy } from '#server/auth/client-address.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller } from '#server/engine/types.ts'
 import { type HostPolicy, hostnameOf } from '#server/http/guard.ts'
@@ -18,6 +17,8 @@ const COOKIE_MAX_AGE_S = 7 * 86_400
 export interface CredentialPolicy {
   readonly hosts: HostPolicy
   readonly insecureHttp: boolean
+  /** This port speaks it, so no page of ours came over plain HTTP. */
+  readonly tls: boolean
   readonly proxies: ProxyPolicy
 }
 
@@ -25,6 +26,23 @@ function usesPlainCookie(request: IncomingMessage, policy: CredentialPolicy): bo
   if (!policy.insecureHttp) return false
   if (request.headers.origin?.startsWith('https://')) return false
   return !policy.hosts.isLoopback(hostnameOf(request.headers.host) ?? '')
+}
+
+/**
+ * How a page of ours can have come to the browser that asks, as the operator stated it: by this port's own TLS, by a
+ * proxy that is trusted to say, or in clear. A trusted proxy that says nothing may be either.
+ */
+function pageSchemes(request: IncomingMessage, { tls, proxies }: CredentialPolicy): readonly ('http' | 'https')[] {
+  if (tls) return ['https']
+  if (!proxies.trusts(request.socket.remoteAddress ?? '')) return ['http']
+  const said = forwardedScheme(request, proxies)
+  return said === null ? ['http', 'https'] : [said]
+}
+
+/** Whether the Origin that is named is that of a page served by us, under the name it was asked by. */
+export function isOwnOrigin(request: IncomingMessage, policy: CredentialPolicy): boolean {
+  const { origin, host = '' } = request.headers
+  return pageSchemes(request, policy).some((scheme) => origin === `${scheme}://${host.toLowerCase()}`)
 }
 
 /** The one value of a cookie. Sent twice, somebody may have planted the other one: then none is taken. */
@@ -86,20 +104,14 @@ export const deviceOf = (request: IncomingMessage): string => request.headers['u
  */
 export function pageOrigin(request: IncomingMessage, policy: CredentialPolicy): string | null {
   const { origin, host = '' } = request.headers
-  if (origin !== undefined) return policy.hosts.isSameOrigin(origin, host) ? origin : null
-  const secure = `https://${host}`
-  // A name that was configured is that of a proxy with TLS; the machine's own addresses are not.
-  const isProxy = !policy.insecureHttp && policy.hosts.isSameOrigin(secure, host)
-  const name = hostnameOf(host) ?? ''
-  const isNamed = !policy.hosts.isLoopback(name) && isIP(name.replace(/[[\]]/g, '')) === 0
-  const isSecure = 'encrypted' in request.socket || isForwardedHttps(request, policy.proxies) || (isProxy && isNamed)
-  return isSecure ? secure : `http://${host}`
+  if (origin !== undefined) return isOwnOrigin(request, policy) ? origin : null
+  return `${pageSchemes(request, policy).at(-1)}://${host}`
 }
 
 /** @throws EngineError bad_origin when it does not say, or is another's */
 export function requirePageOrigin(request: IncomingMessage, policy: CredentialPolicy): string {
-  const { origin, host = '' } = request.headers
-  if (origin !== undefined && policy.hosts.isSameOrigin(origin, host)) return origin
+  const { origin } = request.headers
+  if (origin !== undefined && isOwnOrigin(request, policy)) return origin
   throw new EngineError('bad_origin', 'This works from a page of the dashboard only.')
 }
 
@@ -115,6 +127,13 @@ export function identify(request: IncomingMessage, auth: Auth, policy: Credentia
   return secret === null ? null : auth.callerOfSession(secret, from)
 }
 
+/** Most likely a proxy that nobody stated: whoever set it up reads this. */
+const unstatedProxy = () =>
+  new EngineError(
+    'bad_origin',
+    'The page came over HTTPS and this server was asked in clear, by nobody it knows. Name the TLS proxy in GUESTDECK_TRUSTED_PROXIES, and let it send X-Forwarded-Proto.',
+  )
+
 /**
  * Refuses requests that a foreign page made a browser send. Every browser names the origin of a request that changes
  * something; programs that send neither Origin nor Sec-Fetch-Site pass if their content type is one that no form and
@@ -122,13 +141,13 @@ export function identify(request: IncomingMessage, auth: Auth, policy: Credentia
  * @throws EngineError bad_origin
  */
 export function assertOwnPage(request: IncomingMessage, policy: CredentialPolicy, byCookie: boolean): void {
-  const { origin, host } = request.headers
+  const { origin, host = '' } = request.headers
   const site = request.headers['sec-fetch-site']
   const foreign = () =>
     new EngineError('bad_origin', 'This request comes from another site. Use the dashboard at its own address.')
   if (origin !== undefined) {
-    if (!policy.hosts.isSameOrigin(origin, host ?? '')) throw foreign()
-    return
+    if (isOwnOrigin(request, policy)) return
+    throw origin === `https://${host.toLowerCase()}` ? unstatedProxy() : foreign()
   }
   if (site !== undefined) {
     if (site !== 'same-origin') throw foreign()

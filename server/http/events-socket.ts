@@ -11,7 +11,7 @@ import { may } from '#lib/auth/privileges.ts'
 import type { Auth } from '#server/auth/auth.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller, Engine } from '#server/engine/types.ts'
-import { type CredentialPolicy, identify } from '#server/http/credentials.ts'
+import { type CredentialPolicy, identify, isOwnOrigin } from '#server/http/credentials.ts'
 import { answerSocket } from '#server/http/guard.ts'
 
 const BACKLOG_MAX_BYTES = 1024 * 1024
@@ -43,11 +43,10 @@ function sinceOf(url: string): { epoch: string | null; seq: number } | null {
 
 /** @throws EngineError unauthenticated, bad_origin */
 export function callerOfUpgrade(request: IncomingMessage, auth: Auth, policy: CredentialPolicy): Caller {
-  const { origin, host, authorization } = request.headers
+  const { origin, authorization } = request.headers
   // Browsers always send it, and a cookie comes along whatever page opened the socket.
-  const own = origin !== undefined && policy.hosts.isSameOrigin(origin, host ?? '')
   if (origin !== undefined || authorization === undefined) {
-    if (!own) throw new EngineError('bad_origin', 'This connection comes from another site.')
+    if (!isOwnOrigin(request, policy)) throw new EngineError('bad_origin', 'This connection comes from another site.')
   }
   const caller = identify(request, auth, policy)
   if (!caller) throw new EngineError('unauthenticated', 'Sign in first.')

@@ -16,8 +16,6 @@ export interface HostPolicy {
   /** Host name without port, as in the Host header; false means somebody else's name leads here. */
   allows(hostname: string): boolean
   isLoopback(hostname: string): boolean
-  /** Whether an Origin header is that of a page served by us under this Host header. */
-  isSameOrigin(origin: string, host: string): boolean
 }
 
 /** Host name of a Host header, lower case, with brackets for IPv6; null when it is malformed. */
@@ -28,10 +26,9 @@ export function hostnameOf(host: string | undefined): string | null {
 
 /**
  * Names the dashboard answers to: loopback, the addresses of this machine, and what the operator configured.
- * A DNS name of somebody else's that was pointed here (rebinding) is none of them. `tls`: this port speaks it, so no
- * page of ours came over plain HTTP.
+ * A DNS name of somebody else's that was pointed here (rebinding) is none of them.
  */
-export function createHostPolicy(configured: readonly string[], bindHost: string, tls = false): HostPolicy {
+export function createHostPolicy(configured: readonly string[], bindHost: string): HostPolicy {
   const names = new Set(configured.map((name) => name.toLowerCase()))
   if (bindHost !== '0.0.0.0' && bindHost !== '::') names.add(bindHost.includes(':') ? `[${bindHost}]` : bindHost)
   let addresses = new Set<string>()
@@ -47,17 +44,9 @@ export function createHostPolicy(configured: readonly string[], bindHost: string
     )
     return addresses.has(hostname)
   }
-  const isConfigured = (hostname: string) => names.has(hostname)
   return {
-    allows: (hostname) => LOOPBACK_NAMES.has(hostname) || isConfigured(hostname) || isOwnAddress(hostname),
+    allows: (hostname) => LOOPBACK_NAMES.has(hostname) || names.has(hostname) || isOwnAddress(hostname),
     isLoopback: (hostname) => LOOPBACK_NAMES.has(hostname),
-    isSameOrigin(origin, host) {
-      const lower = host.toLowerCase()
-      if (tls) return origin === `https://${lower}`
-      if (origin === `http://${lower}`) return true
-      // Only a configured name can be that of a reverse proxy, which is where TLS ends.
-      return origin === `https://${lower}` && isConfigured(hostnameOf(host) ?? '')
-    },
   }
 }
 

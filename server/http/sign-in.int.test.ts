@@ -322,7 +322,8 @@ test('neither passwords nor secrets stand in any file (B10)', async () => {
 
 test('plain HTTP on other names gets an unprotected cookie of another name, and only where it was allowed', async () => {
   const over = async (insecureHttp: boolean, host: string, origin: string) => {
-    const other = await startRig({ insecureHttp, allowedHosts: ['deck.example'] })
+    // What asks from here may be a TLS proxy, or the browser itself.
+    const other = await startRig({ insecureHttp, allowedHosts: ['deck.example'], trustedProxies: ['127.0.0.1'] })
     await other.auth.users.create({ name: 'ann', password: PASSWORD, role: 'viewer' })
     const headers = { host: `${host}:${other.port}`, origin: origin.replace('PORT', String(other.port)) }
     const answer = await other.json('POST', `${V1}/session`, { name: 'ann', password: PASSWORD }, headers)
@@ -337,4 +338,42 @@ test('plain HTTP on other names gets an unprotected cookie of another name, and 
   expect(await over(true, '127.0.0.1', 'http://127.0.0.1:PORT')).toEqual([201, '__Host-guestdeck', true, 'ann'])
   expect(await over(false, 'deck.example', 'https://deck.example:PORT')).toEqual([201, '__Host-guestdeck', true, 'ann'])
   expect(await over(false, 'localhost', 'http://localhost:PORT')).toEqual([201, '__Host-guestdeck', true, 'ann'])
+})
+
+test('https is our own origin only where a trusted proxy can have made it so, and never beside what that one says', async () => {
+  const proxy = { trustedProxies: ['127.0.0.1'] }
+  const other = { trustedProxies: ['192.0.2.7'] }
+  const attempts = async (options: Parameters<typeof startRig>[0], headers: Record<string, string> = {}) => {
+    const there = await startRig({ allowedHosts: ['deck.example'], ...options })
+    await there.auth.users.create({ name: 'ann', password: PASSWORD, role: 'viewer' })
+    const host = `deck.example:${there.port}`
+    const status = async (origin: string) => {
+      const body = { name: 'ann', password: PASSWORD }
+      const answer = await there.json('POST', `${V1}/session`, body, {
+        ...headers,
+        host,
+        origin: `${origin}://${host}`,
+      })
+      return answer.status === 403 ? answer.json.error.message : answer.status
+    }
+    const upgrade = await there.raw(
+      `GET ${V1}/events HTTP/1.1\r\nHost: ${host}\r\nOrigin: https://${host}\r\n${Object.entries(headers)
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+        .join(
+          '',
+        )}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+    )
+    const result = [await status('http'), await status('https'), /"code":"(\w+)"/.exec(upgrade)?.[1]]
+    await there.stop()
+    return result
+  }
+  const unstated = expect.stringContaining('GUESTDECK_TRUSTED_PROXIES')
+  const foreign = expect.stringContaining('another site')
+  const https = { 'x-forwarded-proto': 'https' }
+  expect(await attempts({})).toEqual([201, unstated, 'bad_origin'])
+  expect(await attempts({}, https)).toEqual([201, unstated, 'bad_origin'])
+  expect(await attempts(other, https)).toEqual([201, unstated, 'bad_origin'])
+  expect(await attempts(proxy, https)).toEqual([foreign, 201, 'unauthenticated'])
+  expect(await attempts(proxy, { 'x-forwarded-proto': 'http' })).toEqual([201, unstated, 'bad_origin'])
+  expect(await attempts(proxy)).toEqual([201, 201, 'unauthenticated'])
 })

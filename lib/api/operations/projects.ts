@@ -163,7 +163,8 @@ export const projectsOperations = {
     params: z.strictObject({ id: VmId }),
     body: ObjectAccessPatch,
     response: ObjectAccess,
-    errors: ['name_taken', 'conflict', 'quota_exceeded'],
+    revisioned: true,
+    errors: ['name_taken', 'conflict', 'quota_exceeded', 'stale_revision'],
   }),
   imageAccessView: op({
     method: 'GET',
@@ -181,7 +182,8 @@ export const projectsOperations = {
     params: z.strictObject({ id: ImageId }),
     body: ObjectAccessPatch,
     response: ObjectAccess,
-    errors: ['conflict'],
+    revisioned: true,
+    errors: ['conflict', 'stale_revision'],
   }),
   volumeAccessView: op({
     method: 'GET',
@@ -199,7 +201,8 @@ export const projectsOperations = {
     params: z.strictObject({ id: VolumeId }),
     body: ObjectAccessPatch,
     response: ObjectAccess,
-    errors: ['conflict', 'quota_exceeded'],
+    revisioned: true,
+    errors: ['conflict', 'quota_exceeded', 'stale_revision'],
   }),
   usageView: op({
     method: 'GET',

@@ -25,11 +25,14 @@ export function projectRoutes({
     roleUpdate: ({ caller, params, body }) => projects.updateRole(caller, params.id, body),
     roleDelete: ({ caller, params }) => projects.deleteRole(caller, params.id),
     vmAccessView: ({ caller, params }) => objectAccess.view(caller, 'vm', params.id),
-    vmAccessUpdate: ({ caller, params, body }) => objectAccess.update(caller, 'vm', params.id, body),
+    vmAccessUpdate: ({ caller, params, body, expectedRevision }) =>
+      objectAccess.update(caller, 'vm', params.id, body, expectedRevision),
     imageAccessView: ({ caller, params }) => objectAccess.view(caller, 'image', params.id),
-    imageAccessUpdate: ({ caller, params, body }) => objectAccess.update(caller, 'image', params.id, body),
+    imageAccessUpdate: ({ caller, params, body, expectedRevision }) =>
+      objectAccess.update(caller, 'image', params.id, body, expectedRevision),
     volumeAccessView: ({ caller, params }) => objectAccess.view(caller, 'volume', params.id),
-    volumeAccessUpdate: ({ caller, params, body }) => objectAccess.update(caller, 'volume', params.id, body),
+    volumeAccessUpdate: ({ caller, params, body, expectedRevision }) =>
+      objectAccess.update(caller, 'volume', params.id, body, expectedRevision),
     usageView: ({ caller }) => usage.view(caller),
     quotaUpdate: ({ caller, params, body }) => usage.setQuota(caller, params, body.limits),
   }

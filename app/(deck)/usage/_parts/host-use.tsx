@@ -26,8 +26,8 @@ export function HostUse({ host }: { readonly host: UsageView['host'] }) {
     },
     {
       name: t('host.cpus'),
-      text: t('host.cpusText', { running: host.runningVcpus, total: host.cpus }),
-      parts: [{ label: t('host.running'), share: host.runningVcpus / host.cpus, tone: 'used' }],
+      text: t('host.cpusText', { running: host.runningVcpus, total: host.cpus, most: host.vcpusMost }),
+      parts: [{ label: t('host.running'), share: host.runningVcpus / host.vcpusMost, tone: 'used' }],
     },
   ]
   if (diskTotalBytes !== null && diskFreeBytes !== null) {

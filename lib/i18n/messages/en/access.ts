@@ -53,6 +53,8 @@ export const access = defineMessages('access', {
     changed: 'The role of {who} is changed',
     removed: '{name} is no longer shared with {who}',
     failed: 'The shares of {name} were not changed',
+    stale: 'Here is what counts now. Make your change again.',
+    saving: 'The last change is being saved.',
     mayNot: 'Only its owner or an operator of its project shares it.',
     hasVm: 'It goes with its VM: share that.',
   },

@@ -12,7 +12,7 @@ export const usage = defineMessages('usage', {
     memoryText: '{running} for running guests, {reserve} kept for the host, of {total}',
     cpus: 'CPUs',
     cpusText:
-      '{running, plural, one {# virtual CPU runs} other {# virtual CPUs run}} on {total, plural, one {# CPU} other {# CPUs}}',
+      '{running, plural, one {# virtual CPU runs} other {# virtual CPUs run}} of {most} at most, on {total, plural, one {# CPU} other {# CPUs}}',
     disk: 'Disk of the local pool',
     diskText: '{used} used, {reserve} kept as reserve, of {total}',
     running: 'running guests',
