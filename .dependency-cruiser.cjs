@@ -114,6 +114,22 @@ module.exports = {
       { path: '^cli/', pathNot: TEST_FILE },
       { path: '^server/' },
     ),
+    rule(
+      'interfaces-by-the-launcher',
+      'Taps are made, limited and removed by the verbs of the launcher.',
+      { path: '^server/', pathNot: `^server/(launcher|network)/|${TEST_ONLY}` },
+      { path: '^server/network/(taps|rate-limit|links)\\.ts$' },
+    ),
+    rule(
+      'launcher-imports',
+      'What may run as root is small: it knows the operating system and whose process is whose, nothing of the web.',
+      { path: '^server/launcher/', pathNot: TEST_ONLY },
+      {
+        path: '^server/',
+        pathNot:
+          '^server/(launcher|platform|network)/|^server/vm/(helpers/)?identity\\.ts$|^server/storage/pool-child\\.ts$|^server/config\\.ts$',
+      },
+    ),
     rule('main-imported-by-nobody', 'main.ts and admin.ts are wiring.', {}, { path: '^server/(main|admin)\\.ts$' }),
     rule(
       'no-test-code-in-production',

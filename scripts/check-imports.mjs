@@ -4,12 +4,13 @@
  *
  *   node scripts/check-imports.mjs [--root DIR] [--min-modules N]
  */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { cruise } from 'dependency-cruiser'
+import { findActs } from './root-acts.mjs'
 
 const require = createRequire(import.meta.url)
 
@@ -51,11 +52,13 @@ for (const { rule, from, to, cycle } of violations) {
   const { comment } = config.forbidden.find(({ name }) => name === rule.name) ?? {}
   console.error(`${rule.name}: ${path}\n    ${comment ?? ''}`)
 }
+const acts = own.flatMap(({ source }) => findActs(source, readFileSync(join(root, source), 'utf8')))
+for (const { name, path, line, comment } of acts) console.error(`${name}: ${path}:${line}\n    ${comment}`)
 if (own.length < Number(values['min-modules']) || imports === 0) {
   console.error(`import rules: saw only ${own.length} modules and ${imports} imports: the parser is not working`)
   process.exitCode = 1
-} else if (violations.length > 0) {
-  console.error(`import rules: ${violations.length} violations in ${own.length} modules`)
+} else if (violations.length + acts.length > 0) {
+  console.error(`import rules: ${violations.length + acts.length} violations in ${own.length} modules`)
   process.exitCode = 1
 } else {
   console.log(`import rules: ${own.length} modules and ${imports} imports follow the rules`)

@@ -73,6 +73,8 @@ describe('import rules', () => {
       ['store-alone-knows-the-database', 'server/db.ts', "export { DatabaseSync } from 'node:sqlite'\n"],
       ['engine-below-http', 'server/up.ts', "export { h } from '#server/http/h.ts'\n"],
       ['routes-through-the-engine', 'server/http/r.ts', "export { q } from '#server/qmp/q.ts'\n"],
+      ['interfaces-by-the-launcher', 'server/vm/tap.ts', "export { x } from '#server/network/taps.ts'\n"],
+      ['launcher-imports', 'server/launcher/l.ts', "export { h } from '#server/x.ts'\n"],
       ['cli-never-server', 'cli/c.ts', "export { x } from '#server/x.ts'\n"],
       ['main-imported-by-nobody', 'server/again.ts', "export { main } from './main.ts'\n"],
       ['no-test-code-in-production', 'server/double.ts', "export { x } from './fake-clock.ts'\n"],
@@ -86,6 +88,7 @@ describe('import rules', () => {
     ]
     write('server/x.ts', 'export type X = string\nexport const x = 1\n')
     write('server/main.ts', 'export const main = 1\n')
+    write('server/network/taps.ts', 'export const x = 1\n')
     write('server/http/h.ts', 'export const h = 1\n')
     write('server/qmp/q.ts', 'export const q = 1\n')
     write('server/fake-clock.ts', 'export const x = 1\n')
@@ -101,5 +104,29 @@ describe('import rules', () => {
     const { status, text } = check()
     expect(status).toBe(1)
     for (const [rule, path] of violations) expect(text).toContain(`${rule}: ${path} → `)
+  })
+
+  it('name every line that does what only the launcher may', () => {
+    const acts = [
+      [
+        'owners-by-the-launcher',
+        'server/a.ts',
+        "import { chown } from 'node:fs/promises'\nexport const a = chown\n",
+        1,
+      ],
+      ['owners-by-the-launcher', 'server/b.ts', 'export const b = (handle) =>\n  handle.chown(1, 1)\n', 2],
+      ['owners-by-the-launcher', 'server/c.ts', 'export const c = \'chown 1:1 -- "$1"\'\n', 1],
+      ['signals-by-the-launcher', 'server/d.ts', "export const d = () => process.kill(7, 'SIGKILL')\n", 1],
+      ['users-by-the-launcher', 'server/e.ts', "export const e = (uid) => ['--reuid=' + uid]\n", 1],
+      ['users-by-the-launcher', 'server/f.ts', 'export const f = () => process.setuid(7)\n', 1],
+    ]
+    write('server/launcher/own.ts', acts.map(([, , text]) => text).join(''))
+    write('server/own.test.ts', acts.map(([, , text]) => text).join(''))
+    write('server/about.ts', '// Elsewhere it is process.kill( that does it.\nexport const g = 1\n')
+    expect(check()).toMatchObject({ status: 0 })
+    for (const [, path, text] of acts) write(path, text)
+    const { status, text } = check()
+    expect(status).toBe(1)
+    for (const [rule, path, , line] of acts) expect(text).toContain(`${rule}: ${path}:${line}\n`)
   })
 })

@@ -13,6 +13,7 @@ import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EngineError } from '#server/engine/errors.ts'
 import { type ChildExit, type ChildUser, spawnWithSocket } from '#server/platform/child.ts'
+import { killOwn } from '#server/platform/process.ts'
 import { attachQmp } from '#server/qmp/client.ts'
 import type { QmpClient } from '#server/qmp/types.ts'
 import { findProgram, TOOL_ENV } from '#server/storage/sandbox.ts'
@@ -85,12 +86,7 @@ export async function spawnJailed(
   let stopping = false
   const kill = () => {
     stopping = true
-    if (innerPid === null) return
-    try {
-      process.kill(innerPid, 'SIGKILL')
-    } catch {
-      // It has ended; bubblewrap still waits for it, so the number is not anybody else's.
-    }
+    if (innerPid !== null) killOwn(innerPid)
   }
   let info = ''
   child.stdio[4]?.on('data', (bytes: Buffer) => {

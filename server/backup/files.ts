@@ -3,6 +3,7 @@ import { constants } from 'node:fs'
 import { lstat, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
 import { hashFile as hashInThread } from '#server/platform/hash-thread.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 
@@ -48,14 +49,7 @@ export async function replaceDurably(path: string, content: string | Uint8Array)
 
 /** Back to the dashboard's user, private, and on disk for good. */
 export async function settleFile(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
-  try {
-    if (process.getuid?.() === 0) await handle.chown(0, 0)
-    await handle.chmod(0o600)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+  await rootActs().own({ path, as: { kind: 'dashboard-file' }, sync: true })
 }
 
 /** UEFI variables are at most a few hundred KiB. */

@@ -8,12 +8,14 @@
  * that moment on. A copy never clears the bitmap it is made by. So a backup that fails, is cancelled or is killed at any
  * point loses nothing: the bitmap of the last whole one is still there and has gone on counting.
  */
-import { chmod, chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BackupOptions } from '#lib/schema/backup.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestFile, guestPassage } from '#server/launcher/shapes.ts'
 import { errorCode, readPlainFile } from '#server/platform/fs.ts'
 import type { QmpJson } from '#server/qmp/types.ts'
 import { whileFrozen } from '#server/snapshots/freeze.ts'
@@ -92,8 +94,7 @@ export async function makeBackup(
   const manifest = await manifestOf(source, request, plan, part, { frozen, totals }, context.signal)
   await writeNew(join(part, FILES.readme), readmeText(manifest))
   await writeNew(join(part, FILES.manifest), `${JSON.stringify(manifest, null, 2)}\n`)
-  if (process.getuid?.() === 0) await chown(part, 0, 0)
-  await chmod(part, 0o700)
+  await rootActs().own({ path: part, as: { kind: 'dashboard-dir' }, sync: false })
   await syncDir(part)
   context.settle()
   await rename(part, backupDir(poolRoot, vm.id, id))
@@ -123,10 +124,7 @@ async function makeFolder(poolRoot: string, vmId: string, part: string, source: 
       for (const dir of [join(vmBackupsDir(poolRoot, vmId), '..'), vmBackupsDir(poolRoot, vmId)])
         await chmod(dir, 0o711)
     await mkdir(part, { mode: 0o700 })
-    if (source.writer !== null) {
-      await chown(part, 0, source.writer.gid)
-      await chmod(part, 0o710)
-    }
+    await rootActs().own({ path: part, as: guestPassage(source.writer?.uid ?? null), sync: false })
   } catch (error) {
     const code = errorCode(error)
     if (code === 'ENOSPC' || code === 'EDQUOT')
@@ -159,8 +157,7 @@ async function copy(
     const compression = isDisk ? options.compression : 'none'
     const below = incremental ? `../${plan.parent}/${fileOf(part)}` : null
     await deps.createTarget(path, part.node.virtualSizeBytes, compression, below)
-    await chmod(path, 0o600)
-    if (source.writer !== null) await chown(path, source.writer.uid, source.writer.gid)
+    await rootActs().own({ path, as: guestFile(source.writer?.uid ?? null), sync: false })
     const target = nodeName(id, index)
     await tell(monitor, what, 'blockdev-add', targetNode(target, path))
     undo.defer(async () => void (await monitor.execute('blockdev-del', { 'node-name': target }).catch(() => {})))

@@ -4,9 +4,11 @@
  */
 import { randomUUIDv7 } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chown, copyFile, mkdir, open, readdir, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, open, readdir, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestDir, guestFile } from '#server/launcher/shapes.ts'
 import type { ChainFile } from '#server/storage/chain-node.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import { MAX_CHAIN } from '#server/storage/layer-graph.ts'
@@ -247,21 +249,13 @@ async function writeTpm(files: readonly TpmFile[], to: string, uid: number | nul
     await writeFile(join(to, name), content, { flag: 'wx', mode: 0o600 })
     await giveTo(join(to, name), uid)
   }
-  if (uid !== null) await chown(to, uid, uid)
+  await rootActs().own({ path: to, as: guestDir(uid), sync: false })
   await syncDir(to)
 }
 
 /** Private to its guest, and on disk for good. */
-async function giveTo(path: string, uid: number | null): Promise<void> {
-  const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
-  try {
-    await handle.chmod(0o600)
-    if (uid !== null) await handle.chown(uid, uid)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
+const giveTo = (path: string, uid: number | null): Promise<void> =>
+  rootActs().own({ path, as: guestFile(uid), sync: true })
 
 function takeDisk({ volumes }: CloneContext, target: CloneTarget, device: string, made: LayerDocument): void {
   const layer = volumes.changeLayer(made.id, { state: 'ready', uid: target.uid })

@@ -9,10 +9,12 @@
  * the source may be started at any moment in between. A crash between leaves a name too many or an owner that is put
  * right at the next start (`repairLayers`).
  */
-import { constants, existsSync } from 'node:fs'
-import { link, lstat, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { link, lstat, mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestFile, readersFile } from '#server/launcher/shapes.ts'
 import { renameAbove } from '#server/storage/chain-headers.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import { MAX_CHAIN } from '#server/storage/layer-graph.ts'
@@ -67,19 +69,8 @@ export async function ownLayer(
 ): Promise<void> {
   const { readersGid, volumes } = context
   if (readersGid === null) return
-  const handle = await open(volumes.pathOf(layer), constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    if (layer.uid === null) {
-      await handle.chown(holder ?? 0, readersGid)
-      await handle.chmod(0o640)
-    } else {
-      await handle.chown(layer.uid, layer.uid)
-      await handle.chmod(0o600)
-    }
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+  const as = layer.uid === null ? readersFile(readersGid, holder) : guestFile(layer.uid)
+  await rootActs().own({ path: volumes.pathOf(layer), as, sync: true })
 }
 
 /** Changes to be made with the store's: the layer is known by its shared name and belongs to nobody. */

@@ -13,9 +13,9 @@ import { backupDir, bitmapOf, PART } from '#server/backup/layout.ts'
 import { candidatesOf, isOurName, type MakeDeps, makeBackup } from '#server/backup/make.ts'
 import { type OpenSource, openParts, type SourcePart, withDisksOfOffGuest } from '#server/backup/source.ts'
 import type { JobContext, JobRegistry } from '#server/jobs/registry.ts'
+import { rootActs } from '#server/launcher/acts.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { thaw } from '#server/snapshots/freeze.ts'
-import { openPathForGuests } from '#server/storage/dirs.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import { readNvramOrigin } from '#server/storage/nvram.ts'
 import { LOCAL_POOL_ID, type Pools } from '#server/storage/pools.ts'
@@ -153,13 +153,15 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
     const poolRoot = pools.rootOf(pool)
     context.step('Looking at the target')
     await catalog.refresh(pool.id)
-    await openPathForGuests(poolRoot, identity.readersGid).catch((error: unknown) => {
-      throw new EngineError(
-        'pool_unavailable',
-        `Guests cannot reach the pool ${pool.name}: one of the directories above it lets only some users through.`,
-        { cause: error },
-      )
-    })
+    await rootActs()
+      .openPath(poolRoot, identity.readersGid)
+      .catch((error: unknown) => {
+        throw new EngineError(
+          'pool_unavailable',
+          `Guests cannot reach the pool ${pool.name}: one of the directories above it lets only some users through.`,
+          { cause: error },
+        )
+      })
     const chainLengthOf = (backupId: string) => {
       const backup = catalog.get(backupId)
       const chain = catalog.chain(backupId)

@@ -5,16 +5,18 @@
  * start of the dashboard if need be.
  */
 import { existsSync } from 'node:fs'
-import { chown, mkdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
 import type { VmSpec, VmSpecInput } from '#lib/schema/vm-spec.ts'
 import { ceilGiB, GIB } from '#lib/units.ts'
 import type { Catalog, StoredBackup } from '#server/backup/catalog.ts'
-import { hashFile, inspectNvram, settleFile, writeNew } from '#server/backup/files.ts'
+import { hashFile, inspectNvram, writeNew } from '#server/backup/files.ts'
 import { copyOut, diskFilesOf } from '#server/backup/read.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestDir, guestFile } from '#server/launcher/shapes.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { readPlainFile } from '#server/platform/fs.ts'
 import { syncDir } from '#server/storage/dirs.ts'
@@ -117,10 +119,7 @@ export function createRestorer(deps: RestoreDeps): Restorer {
   const stage = async (record: VmRecord, backup: StoredBackup, signal: AbortSignal): Promise<void> => {
     const { manifest, dir } = backup
     const { id, uid, spec } = record
-    const own = async (path: string) => {
-      await settleFile(path)
-      if (uid !== null) await chown(path, uid, uid)
-    }
+    const own = (path: string) => rootActs().own({ path, as: guestFile(uid), sync: true })
     await dropStaged(id)
     if (manifest.nvram !== null && spec.firmware === 'uefi') {
       const path = join(dir, manifest.nvram.file)
@@ -139,7 +138,7 @@ export function createRestorer(deps: RestoreDeps): Restorer {
         await writeNew(target, await readPlainFile(path, TPM_FILE_MAX_BYTES))
         await own(target)
       }
-      if (uid !== null) await chown(stagedTpm(id), uid, uid)
+      await rootActs().own({ path: stagedTpm(id), as: guestDir(uid), sync: false })
       await syncDir(stagedTpm(id))
     }
     await syncDir(data.vmDir(id))

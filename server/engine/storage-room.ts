@@ -1,7 +1,8 @@
 /** Where files lie and what works on them: directories, pools, their health, volumes, helper tools in their sandbox. */
 import { mkdir, rm } from 'node:fs/promises'
+import { rootActs } from '#server/launcher/acts.ts'
 import { diskReadersDir } from '#server/paths.ts'
-import { openPathForGuests, prepareDataDirs } from '#server/storage/dirs.ts'
+import { prepareDataDirs } from '#server/storage/dirs.ts'
 import { createDiskReader } from '#server/storage/disk-reader.ts'
 import { childFiles, directFiles } from '#server/storage/layer-files.ts'
 import { createPoolHealth } from '#server/storage/pool-health.ts'
@@ -31,7 +32,7 @@ export async function createStorageRoom(
   const { config, data, store, identity, log } = deps
   for (const note of await prepareDataDirs(data, identity.readersGid)) log.info({}, note)
   await mkdir(config.runDir, { recursive: true, mode: identity.readersGid === null ? 0o700 : 0o711 })
-  for (const note of await openPathForGuests(config.runDir, identity.readersGid)) log.info({}, note)
+  for (const note of await rootActs().openPath(config.runDir, identity.readersGid)) log.info({}, note)
 
   const sandbox = await createToolSandbox()
   if (sandbox.level !== 'full') {

@@ -13,6 +13,8 @@ import { ApplianceId } from '#lib/schema/appliance.ts'
 import { ImageId, UserId, VmId } from '#lib/schema/ids.ts'
 import type { Image } from '#lib/schema/image.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { readersFile } from '#server/launcher/shapes.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import type { Store } from '#server/store/types.ts'
@@ -213,14 +215,7 @@ export function createImageLibrary(deps: LibraryDeps): ImageLibrary {
     },
     async adoptAll(items, also = () => {}) {
       for (const { temporary } of items) {
-        const handle = await open(temporary, REGULAR_READ)
-        try {
-          if (readersGid !== null) await handle.chown(0, readersGid)
-          await handle.chmod(readersGid === null ? 0o600 : 0o640)
-          await handle.sync()
-        } finally {
-          await handle.close()
-        }
+        await rootActs().own({ path: temporary, as: readersFile(readersGid), sync: true })
       }
       try {
         // The temporary name stays until the record is stored: it tells the sweep that this file is not yet an image.

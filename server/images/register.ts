@@ -8,12 +8,11 @@ import { readdir, realpath, stat } from 'node:fs/promises'
 import { basename, isAbsolute, join, sep } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import type { JobContext } from '#server/jobs/registry.ts'
+import { rootActs } from '#server/launcher/acts.ts'
 import { sha256OfFile } from '#server/platform/hash-thread.ts'
-import { findProgram } from '#server/storage/sandbox.ts'
 import type { ImageDocument } from './documents.ts'
 import { type ImageInspector, lookInside } from './inspection.ts'
 import type { ImageLibrary } from './library.ts'
-import { canGuestsRead } from './readable.ts'
 
 export interface ImageSources {
   directories: { path: string; state: 'ok' | 'missing' | 'denied' }[]
@@ -104,8 +103,9 @@ export async function checkRegistration(deps: RegisterDeps, path: string): Promi
   if (deps.library.all().some((document) => document.path === file.path)) {
     throw new EngineError('conflict', 'This file is already in the library.', { field: 'path' })
   }
-  const setpriv = deps.readersGid === null ? null : findProgram('setpriv')
-  if (!(await canGuestsRead(file.path, deps.readersGid, setpriv))) {
+  const { readersGid } = deps
+  // Where guests share our user, we have just read it ourselves.
+  if (readersGid !== null && !(await rootActs().canGuestsRead({ path: file.path, readersGid }))) {
     throw new EngineError(
       'image_refused',
       'Guests run as users of their own and cannot read this file. Make it readable for everybody (chmod o+r), and its directories passable (chmod o+x).',

@@ -6,6 +6,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { delimiter, isAbsolute, join } from 'node:path'
+import { identityArgs, NO_CAPABILITIES, type RunUser } from './setpriv.ts'
 
 const STDERR_KEEP_BYTES = 16 * 1024
 const STDERR_GRACE_MS = 200
@@ -39,11 +40,7 @@ function isExecutable(path: string): boolean {
 }
 
 /** User a child runs as; null keeps ours. */
-export interface ChildUser {
-  readonly uid: number
-  readonly gid: number
-  readonly groups: readonly number[]
-}
+export type ChildUser = RunUser
 
 export interface ChildExit {
   readonly code: number | null
@@ -121,16 +118,9 @@ export async function spawnWithSocket(
 }
 
 function setprivArgs(user: ChildUser | null): string[] {
-  const identity =
-    user === null
-      ? []
-      : [
-          `--reuid=${user.uid}`,
-          `--regid=${user.gid}`,
-          ...(user.groups.length === 0 ? ['--clear-groups'] : [`--groups=${user.groups.join(',')}`]),
-        ]
+  const identity = user === null ? [] : identityArgs(user)
   // Root without capabilities is still the owner of its files, and no more.
-  const capabilities = process.getuid?.() === 0 ? ['--inh-caps=-all', '--bounding-set=-all'] : []
+  const capabilities = process.getuid?.() === 0 ? NO_CAPABILITIES : []
   return [...identity, ...capabilities, '--no-new-privs', '--pdeathsig=KILL', '--']
 }
 

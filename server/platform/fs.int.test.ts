@@ -4,7 +4,16 @@ import { chown, link, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { capLog, createAppendOnly, fileFacts, makePrivateDir, readPlainFile, readTail, replaceFile } from './fs.ts'
+import {
+  capLog,
+  createLog,
+  fileFacts,
+  makePrivateDir,
+  openForAppending,
+  readPlainFile,
+  readTail,
+  replaceFile,
+} from './fs.ts'
 
 let dir: string
 beforeEach(async () => {
@@ -38,7 +47,8 @@ describe('a file in a directory that a guest may have written to', () => {
 describe('a log that a guest makes QEMU write', () => {
   test('is cut to its end once too long, while it is being written', async () => {
     const path = join(dir, 'log')
-    const log = createAppendOnly(path)
+    createLog(path)
+    const log = openForAppending(path)
     writeSync(log, 'x'.repeat(5000))
     writeSync(log, 'the end')
     await capLog(path, 10_000, 100)
@@ -69,8 +79,8 @@ test('a file is replaced whole and private', async () => {
 })
 test('a private directory is made once, with its parents', async () => {
   const path = join(dir, 'x/y/z')
-  expect(makePrivateDir(path, null)).toBe(true)
-  expect(makePrivateDir(path, null)).toBe(false)
+  expect(makePrivateDir(path)).toBe(true)
+  expect(makePrivateDir(path)).toBe(false)
   expect((await stat(path)).mode & 0o777).toBe(0o700)
 })
 test('a missing file is no error, a directory is no file', async () => {

@@ -4,11 +4,8 @@
  */
 import {
   chmodSync,
-  chownSync,
   closeSync,
   constants,
-  fchmodSync,
-  fchownSync,
   fstatSync,
   fsyncSync,
   mkdirSync,
@@ -22,7 +19,7 @@ import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants
+const { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants
 
 export class UnsafeFileError extends Error {
   override readonly name = 'UnsafeFileError'
@@ -101,9 +98,9 @@ export async function capLog(path: string, maxBytes: number, keepBytes: number):
   }
 }
 
-/** A new file, 0600, for appending; the caller closes the descriptor. @throws Error EEXIST … */
-export function createAppendOnly(path: string): number {
-  return openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW, 0o600)
+/** A new, empty log, 0600. @throws Error EEXIST … */
+export function createLog(path: string): void {
+  closeSync(openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW, 0o600))
 }
 
 /**
@@ -149,11 +146,20 @@ export function writeDurably(path: string, text: string): void {
   }
 }
 
+/** A log that is there, for adding to; the caller closes the descriptor. @throws UnsafeFileError; Error ENOENT, ELOOP … */
+export function openForAppending(path: string): number {
+  const file = openSync(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK)
+  const info = fstatSync(file)
+  if (info.isFile() && info.nlink === 1) return file
+  closeSync(file)
+  throw new UnsafeFileError('not a plain file with one name')
+}
+
 /**
- * A fresh directory, 0700, that belongs to `owner` (or to us). Parents are made as needed, searchable by all:
- * QEMU's user must be able to pass through. False when the directory is already there.
+ * A fresh directory, 0700. Parents are made as needed, searchable by all: QEMU's user must be able to pass through.
+ * False when the directory is already there.
  */
-export function makePrivateDir(path: string, owner: { uid: number; gid: number } | null): boolean {
+export function makePrivateDir(path: string): boolean {
   try {
     mkdirSync(path, { mode: 0o700 })
   } catch (error) {
@@ -162,29 +168,7 @@ export function makePrivateDir(path: string, owner: { uid: number; gid: number }
     mkdirSync(dirname(path), { recursive: true, mode: 0o711 })
     mkdirSync(path, { mode: 0o700 })
   }
-  if (owner) chownSync(path, owner.uid, owner.gid)
   return true
-}
-
-/**
- * The directory, 0700, belongs to `owner` (or to us) from now on, made when missing; its parent must exist and belong
- * to us. A link or anything else in its place is refused.
- * @throws UnsafeFileError; Error EACCES, ENOENT, ENOSPC …
- */
-export function ensurePrivateDir(path: string, owner: { uid: number; gid: number } | null): void {
-  try {
-    mkdirSync(path, { mode: 0o700 })
-  } catch (error) {
-    if (errorCode(error) !== 'EEXIST') throw error
-  }
-  const directory = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-  try {
-    const { uid, gid } = fstatSync(directory)
-    if (owner && (uid !== owner.uid || gid !== owner.gid)) fchownSync(directory, owner.uid, owner.gid)
-    fchmodSync(directory, 0o700)
-  } finally {
-    closeSync(directory)
-  }
 }
 
 /** A directory of root's in which all users may make files and none may touch another's (1777). @throws Error */

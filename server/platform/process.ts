@@ -184,6 +184,18 @@ export async function spawnDetached(
   return { pid, exited, release: () => child.removeAllListeners('exit') }
 }
 
+/**
+ * Kills a process that a program of ours started and still waits for, so that the number is nobody else's.
+ * @param pid negative: a whole group
+ */
+export function killOwn(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has just ended by itself.
+  }
+}
+
 /** Pids whose command line satisfies `match`. Reads all of /proc: only for recovery. */
 export function findProcesses(pids: readonly number[], match: (argv: readonly string[]) => boolean): number[] {
   return pids.filter((pid) => {

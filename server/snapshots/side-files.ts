@@ -3,8 +3,10 @@
  * `vms/<id>/snapshots/`, which the guest's group may pass, because QEMU itself writes the copy of the variables.
  */
 import { constants } from 'node:fs'
-import { chmod, chown, copyFile, cp, lstat, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { copyFile, cp, lstat, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestDir, guestFile, guestPassage } from '#server/launcher/shapes.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
@@ -40,23 +42,11 @@ export function createSideFiles(data: DataPaths, qemuImg: QemuImg): SideFiles {
     await mkdir(path, { recursive: true, mode: 0o700 })
     // Who may pass the VM's own directory may pass this one.
     const { gid, mode } = await stat(data.vmDir(vmId))
-    await chmod(path, mode & 0o710)
-    if (process.getuid?.() === 0) await chown(path, 0, gid)
+    await rootActs().own({ path, as: guestPassage((mode & 0o010) === 0 ? null : gid), sync: false })
     return path
   }
-  const flush = async (path: string): Promise<void> => {
-    const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
-    try {
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-  }
-  const own = async (path: string, uid: number | null): Promise<void> => {
-    await chmod(path, 0o600)
-    if (uid !== null) await chown(path, uid, uid)
-    await flush(path)
-  }
+  const own = (path: string, uid: number | null): Promise<void> =>
+    rootActs().own({ path, as: guestFile(uid), sync: true })
   /** Plain files only: the directory is the guest's, and a link in it could lead anywhere. */
   const copyPlain = async (from: string, to: string, uid: number | null): Promise<void> => {
     await mkdir(to, { mode: 0o700 })
@@ -67,7 +57,7 @@ export function createSideFiles(data: DataPaths, qemuImg: QemuImg): SideFiles {
       await copyFile(join(from, name), join(to, name), constants.COPYFILE_EXCL)
       await own(join(to, name), uid)
     }
-    if (uid !== null) await chown(to, uid, uid)
+    await rootActs().own({ path: to, as: guestDir(uid), sync: false })
     await syncDir(to)
   }
 

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ConfigError } from '#server/config.ts'
-import { canGuestsRead } from '#server/images/readable.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { openPathForGuests } from '#server/launcher/open-path.ts'
 import { dataPaths } from '#server/paths.ts'
-import { openPathForGuests, prepareDataDirs } from './dirs.ts'
+import { prepareDataDirs } from './dirs.ts'
 import { guestIdentity } from './identity.ts'
-import { findProgram } from './sandbox.ts'
 
 const isRoot = process.getuid?.() === 0
 const made: string[] = []
@@ -52,10 +52,9 @@ describe.runIf(isRoot)('with users of their own', () => {
   })
 
   it('whether guests can read a file is asked of the kernel', async () => {
-    const setpriv = findProgram('setpriv')
-    expect(await canGuestsRead('/etc/passwd', gid, setpriv)).toBe(true)
-    expect(await canGuestsRead('/etc/shadow', gid, setpriv)).toBe(false)
-    expect(await canGuestsRead('/etc/shadow', null, setpriv)).toBe(true)
-    expect(await canGuestsRead('/nowhere', gid, setpriv)).toBe(false)
+    const canRead = (path: string) => rootActs().canGuestsRead({ path, readersGid: gid ?? 0 })
+    expect(await canRead('/etc/passwd')).toBe(true)
+    expect(await canRead('/etc/shadow')).toBe(false)
+    expect(await canRead('/nowhere')).toBe(false)
   })
 })

@@ -6,9 +6,11 @@
  * Locks are left alone: reading must not keep a VM from starting. Callers make sure that nobody writes meanwhile, and
  * throw away what they read when somebody began to.
  */
-import { chown, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestDir } from '#server/launcher/shapes.ts'
 import { type ChainFile, nodeName } from './chain-node.ts'
 import { connectNbd, type NbdClient } from './nbd.ts'
 import { assertSafePath } from './qemu-img-call.ts'
@@ -63,7 +65,7 @@ export function createDiskReader(sandbox: ToolSandbox, parent: string, program =
       const ending = new AbortController()
       const dir = await mkdtemp(join(parent, 'r'))
       const socket = join(dir, 'nbd')
-      if (user !== null && process.getuid?.() === 0) await chown(dir, user.uid, user.uid)
+      await rootActs().own({ path: dir, as: guestDir(user?.uid ?? null), sync: false })
       const running = sandbox.run({
         program,
         args: [

@@ -3,9 +3,12 @@
  * by a child process, because its storage may hang.
  */
 import { constants } from 'node:fs'
-import { chmod, chown, link, mkdir, open, rm, stat } from 'node:fs/promises'
+import { link, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestFile, readersFile, type Shape } from '#server/launcher/shapes.ts'
+import { PoolActError } from '#server/launcher/verbs.ts'
 import { type WriteBehind, writeBehindFile } from '#server/platform/write-behind.ts'
 import { syncDir } from './dirs.ts'
 import type { PoolChild } from './pool-child.ts'
@@ -40,37 +43,15 @@ const CHUNK = 400
 
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
 export function directFiles(): LayerFiles {
-  const isRoot = process.getuid?.() === 0
   return {
     async own(path, uid) {
-      const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
-      try {
-        await handle.chmod(0o600)
-        if (uid !== null) await handle.chown(uid, uid)
-        else if (isRoot) await handle.chown(0, 0)
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
+      await rootActs().own({ path, as: guestFile(uid), sync: true })
       await syncDir(dirname(path))
     },
     behind: writeBehindFile,
     async open(path, readersGid) {
-      if (readersGid !== null) {
-        await chown(path, 0, readersGid)
-        await chmod(path, 0o640)
-      }
-      await sync(path)
+      await rootActs().own({ path, as: readersFile(readersGid), sync: true })
       await syncDir(dirname(path))
     },
     async remove(path) {
@@ -109,41 +90,34 @@ export function directFiles(): LayerFiles {
   }
 }
 
+function refused(what: string, stderr: string, cause: Error): EngineError {
+  if (/No space left|quota exceeded/i.test(stderr))
+    return new EngineError('no_space', `${what} failed: the storage is full.`, { cause })
+  if (/Read-only file system/i.test(stderr))
+    return new EngineError('pool_unavailable', `${what} failed: the storage is read-only.`, { cause })
+  return new EngineError('internal', `${what} failed; the server's log has the details.`, { cause })
+}
+
 /** @throws EngineError pool_unavailable, no_space, internal */
 export function childFiles(child: PoolChild): LayerFiles {
-  const isRoot = process.getuid?.() === 0
   const run = async (what: string, script: string, args: readonly string[], timeoutMs?: number): Promise<string> => {
     const { code, stdout, stderr } = await child.run(script, args, timeoutMs === undefined ? {} : { timeoutMs })
     if (code === 0) return stdout
-    const cause = new Error(`${what}: exit ${code}: ${stderr.trim()}`)
-    if (/No space left|quota exceeded/i.test(stderr))
-      throw new EngineError('no_space', `${what} failed: the storage is full.`, { cause })
-    if (/Read-only file system/i.test(stderr))
-      throw new EngineError('pool_unavailable', `${what} failed: the storage is read-only.`, { cause })
-    throw new EngineError('internal', `${what} failed; the server's log has the details.`, { cause })
+    throw refused(what, stderr, new Error(`${what}: exit ${code}: ${stderr.trim()}`))
   }
-  /** A link planted in the place of a file is not followed. */
-  const PLAIN = '[ -f "$1" ] && [ ! -L "$1" ] || { echo "not a plain file" >&2; exit 3; };'
+  const give = async (what: string, path: string, as: Shape): Promise<void> => {
+    await rootActs()
+      .ownInPool({ path, as, sync: true }, child)
+      .catch((error: unknown) => {
+        throw error instanceof PoolActError ? refused(what, error.message, error) : error
+      })
+    await run(what, 'sync -- "$1"', [dirname(path)], SYNC_MS)
+  }
   return {
-    async own(path, uid) {
-      const owner = uid === null ? (isRoot ? '0:0' : '') : `${uid}:${uid}`
-      await run(
-        'Handing over a disk file',
-        `${PLAIN} chmod 600 -- "$1" && { [ -z "$2" ] || chown "$2" -- "$1"; } && sync -- "$1" && sync -- "$3"`,
-        [path, owner, dirname(path)],
-        SYNC_MS,
-      )
-    },
+    own: (path, uid) => give('Handing over a disk file', path, guestFile(uid)),
     // Waiting for a storage that hangs is not for this process; it is written when the tool ends.
     behind: async () => ({ reached() {}, async settled() {}, async [Symbol.asyncDispose]() {} }),
-    async open(path, readersGid) {
-      await run(
-        'Sharing a disk file',
-        `${PLAIN} { [ -z "$2" ] || { chown "0:$2" -- "$1" && chmod 640 -- "$1"; }; } && sync -- "$1" && sync -- "$3"`,
-        [path, readersGid === null ? '' : String(readersGid), dirname(path)],
-        SYNC_MS,
-      )
-    },
+    open: (path, readersGid) => give('Sharing a disk file', path, readersFile(readersGid)),
     async remove(path) {
       // Large files take a while on some file systems.
       await run('Removing a disk file', 'rm -f -- "$1" && { sync -- "$2" || :; }', [path, dirname(path)], 60_000)

@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process'
 import { EngineError } from '#server/engine/errors.ts'
+import { killOwn } from '#server/platform/process.ts'
 import { TOOL_ENV } from './sandbox.ts'
 
 export interface ChildAnswer {
@@ -66,11 +67,7 @@ export function createPoolChild(name: () => string, shell = '/bin/sh'): PoolChil
           over = true
           if (pid !== undefined) {
             stuck.add(pid)
-            try {
-              process.kill(-pid, 'SIGKILL')
-            } catch {
-              // It ended in this moment; `exit` follows.
-            }
+            killOwn(-pid)
           }
           // Nothing of it may keep the dashboard from ending.
           child.unref()

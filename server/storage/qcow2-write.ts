@@ -5,6 +5,8 @@
  */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestFile } from '#server/launcher/shapes.ts'
 import type { DiskFormat } from './chain-node.ts'
 
 const CLUSTER = 65_536
@@ -75,9 +77,8 @@ export async function writeEmptyQcow2(
     await handle.write(table, 0, undefined, CLUSTER)
     await handle.write(counts, 0, undefined, 2 * CLUSTER)
     await handle.truncate(used * CLUSTER)
-    if (uid !== null) await handle.chown(uid, uid)
-    await handle.sync()
   } finally {
     await handle.close()
   }
+  await rootActs().own({ path, as: guestFile(uid), sync: true })
 }

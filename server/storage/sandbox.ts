@@ -6,6 +6,8 @@
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { killOwn } from '#server/platform/process.ts'
+import { identityArgs } from '#server/platform/setpriv.ts'
 
 interface SandboxedRun {
   readonly program: string
@@ -141,8 +143,8 @@ function prlimitArgs(request: SandboxedRun): string[] {
 }
 
 function setprivArgs({ uid, readersGid }: ToolUser): string[] {
-  const groups = readersGid === null ? '--clear-groups' : `--groups=${readersGid}`
-  return [`--reuid=${uid}`, `--regid=${uid}`, groups, '--no-new-privs', '--']
+  const groups = readersGid === null ? [] : [readersGid]
+  return [...identityArgs({ uid, gid: uid, groups }), '--no-new-privs', '--']
 }
 
 /** What bubblewrap reports on `--info-fd` once the inner process exists. */
@@ -172,7 +174,7 @@ function execute(
       stopping = true
       if (!jailed) child.kill('SIGKILL')
       // Not reported yet: it will be, within milliseconds, and then it is killed.
-      else if (innerPid !== null) killInner(innerPid)
+      else if (innerPid !== null) killOwn(innerPid)
     }
     let info = ''
     child.stdio[3]?.on('data', (bytes: Buffer) => {
@@ -180,7 +182,7 @@ function execute(
       const pid = InnerProcess.exec(info)?.[1]
       if (pid === undefined || innerPid !== null) return
       innerPid = Number(pid)
-      if (stopping) killInner(innerPid)
+      if (stopping) killOwn(innerPid)
     })
     const timer = setTimeout(() => {
       timedOut = true
@@ -213,14 +215,6 @@ function execute(
       else resolve({ exitCode, signal, stdout, stderr })
     })
   })
-}
-
-function killInner(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It has just ended by itself; bubblewrap still waits for it, so the number is not anybody else's.
-  }
 }
 
 /** Finds bubblewrap and prlimit and tries once whether the kernel allows the namespaces. */

@@ -5,6 +5,8 @@
 import { constants, existsSync } from 'node:fs'
 import { open, readdir, rename, rm } from 'node:fs/promises'
 import { SeedId } from '#lib/schema/ids.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestFile } from '#server/launcher/shapes.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from './dirs.ts'
 
@@ -29,11 +31,10 @@ export function createSeedFiles(data: DataPaths): SeedFiles {
         const handle = await open(fresh, flags, 0o600)
         try {
           await handle.writeFile(image)
-          if (uid !== null) await handle.chown(uid, uid)
-          await handle.sync()
         } finally {
           await handle.close()
         }
+        await rootActs().own({ path: fresh, as: guestFile(uid), sync: true })
         await rename(fresh, path)
         await syncDir(data.vmDir(vmId))
       } catch (error) {

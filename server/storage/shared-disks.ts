@@ -8,6 +8,8 @@ import { open, rm, stat } from 'node:fs/promises'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { GIB } from '#lib/units.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { readersShared } from '#server/launcher/shapes.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from './dirs.ts'
 
@@ -56,11 +58,7 @@ export function createSharedDisks(data: DataPaths, readersGid: number | null): S
       }
       try {
         await handle.truncate(sizeBytes)
-        if (readersGid !== null) {
-          await handle.chown(0, readersGid)
-          await handle.chmod(0o660)
-        }
-        await handle.sync()
+        await rootActs().own({ path, as: readersShared(readersGid), sync: true })
       } catch (error) {
         await rm(path, { force: true })
         throw error

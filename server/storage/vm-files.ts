@@ -8,9 +8,11 @@
  * with a document the mark is old and goes, without one the directory goes. Directories without the mark are never
  * removed on a guess: they may be all that is left after an old database was restored.
  */
-import { constants, existsSync } from 'node:fs'
-import { chmod, chown, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { VmId } from '#lib/schema/ids.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestFile, guestPassage } from '#server/launcher/shapes.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from './dirs.ts'
 import { type NvramTemplate, writeNvramOrigin } from './nvram.ts'
@@ -37,17 +39,6 @@ export interface VmFiles {
 }
 
 export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
-  /** The VM's own, private, and on disk for good. */
-  const own = async (path: string, uid: number | null): Promise<void> => {
-    const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW)
-    try {
-      await handle.chmod(0o600)
-      if (uid !== null) await handle.chown(uid, uid)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-  }
   const mark = data.unfinished
 
   /** All at once: a crash leaves the variables of before or the new ones, never half of them. */
@@ -57,7 +48,7 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
     try {
       await rm(fresh, { force: true })
       await qemuImg.convertToQcow2(template.path, template.format, fresh)
-      await own(fresh, uid)
+      await rootActs().own({ path: fresh, as: guestFile(uid), sync: true })
       await writeNvramOrigin(data, vmId, { secureBoot: template.secureBoot })
       await rename(fresh, path)
       await syncDir(data.vmDir(vmId))
@@ -72,10 +63,7 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
       const dir = data.vmDir(vmId)
       await mkdir(dir, { mode: 0o700 })
       await writeFile(mark(vmId), '', { flag: 'wx', mode: 0o600 })
-      if (uid !== null) {
-        await chown(dir, 0, uid)
-        await chmod(dir, 0o710)
-      }
+      await rootActs().own({ path: dir, as: guestPassage(uid), sync: false })
     },
     async settle(vmId) {
       await syncDir(data.vmDir(vmId))

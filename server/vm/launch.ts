@@ -8,14 +8,15 @@
  *
  * Only the last step lets the guest execute. A process that ends before is a launch failure with its own words.
  */
-import { closeSync } from 'node:fs'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestDir } from '#server/launcher/shapes.ts'
 import { NetworkFault } from '#server/network/fault.ts'
 import type { VmRunPaths } from '#server/paths.ts'
 import type { Clock } from '#server/platform/clock.ts'
 import { within } from '#server/platform/clock.ts'
 import {
-  createAppendOnly,
+  createLog,
   errorCode,
   fileFacts,
   makePrivateDir,
@@ -24,7 +25,7 @@ import {
   replaceFile,
 } from '#server/platform/fs.ts'
 import { isImageBeingWritten, readLocks } from '#server/platform/proc-locks.ts'
-import { type ProcessExit, readProcStat, spawnDetached } from '#server/platform/process.ts'
+import { type ProcessExit, readProcStat, type SpawnedProcess } from '#server/platform/process.ts'
 import { loadMemory, QemuJobError } from '#server/snapshots/live.ts'
 import { formatNode, QEMU_IDS } from '#server/spec/ids.ts'
 import { type Evidence, type Explanation, redact, STDERR_TAIL_BYTES } from './failures.ts'
@@ -73,12 +74,9 @@ interface Phase<Name extends string> {
 interface Checked extends Phase<'checked'> {}
 interface LaidOut extends Phase<'laid-out'> {
   readonly record: RunRecord
-  /** Descriptor; whoever spawns closes it. */
-  readonly stderr: number
 }
 interface Surrounded extends Phase<'surrounded'> {
   readonly record: RunRecord
-  readonly stderr: number
   readonly surroundings: Surroundings
 }
 interface Spawned extends Phase<'spawned'> {
@@ -204,14 +202,16 @@ async function layOut(checked: Checked, context: LaunchContext, undo: AsyncDispo
   const { prepared } = checked
   const { paths } = context
   try {
-    if (!makePrivateDir(paths.dir, prepared.user)) {
+    if (!makePrivateDir(paths.dir)) {
       await clearStale(prepared.vmId, paths, context)
-      makePrivateDir(paths.dir, prepared.user)
+      makePrivateDir(paths.dir)
     }
     undo.defer(() => removeTree(paths.dir))
+    await rootActs().own({ path: paths.dir, as: guestDir(prepared.user?.uid ?? null), sync: false })
     const record = intentOf(prepared, context.by, context.bootId, context.clock.now().toISOString())
     replaceFile(paths.launch, formatRecord(record))
-    return enter<LaidOut>({ prepared, record, stderr: createAppendOnly(paths.stderr) })
+    createLog(paths.stderr)
+    return enter<LaidOut>({ prepared, record })
   } catch (error) {
     if (errorCode(error) === 'ENOSPC' || errorCode(error) === 'EDQUOT') {
       throw new EngineError('no_space', 'The host has no space left for the run directory.', { cause: error })
@@ -236,7 +236,7 @@ async function clearStale(vmId: string, paths: VmRunPaths, context: LaunchContex
 
 /** Everything QEMU will look for when it starts: its taps, its helpers' sockets. */
 async function surround(laidOut: LaidOut, context: LaunchContext, undo: AsyncDisposableStack): Promise<Surrounded> {
-  const { prepared, stderr } = laidOut
+  const { prepared } = laidOut
   const { paths, signal } = context
   const { plan, user } = prepared
   let { record } = laidOut
@@ -258,9 +258,8 @@ async function surround(laidOut: LaidOut, context: LaunchContext, undo: AsyncDis
       ),
     )
     for (const one of started) if (one.status === 'rejected') throw one.reason
-    return enter<Surrounded>({ prepared, record, stderr, surroundings })
+    return enter<Surrounded>({ prepared, record, surroundings })
   } catch (error) {
-    closeSync(stderr)
     if (error instanceof HostFault) throw refused(error.known, error, error.stderr)
     if (error instanceof NetworkFault) throw refused(error, error)
     throw error
@@ -268,19 +267,15 @@ async function surround(laidOut: LaidOut, context: LaunchContext, undo: AsyncDis
 }
 
 async function spawnQemu(surrounded: Surrounded, context: LaunchContext, undo: AsyncDisposableStack): Promise<Spawned> {
-  const { prepared, record, stderr, surroundings } = surrounded
-  const [program = '', ...args] = commandOf(prepared.plan)
-  let child: Awaited<ReturnType<typeof spawnDetached>>
+  const { prepared, record, surroundings } = surrounded
+  let child: SpawnedProcess
   try {
-    child = await spawnDetached(program, args, stderr)
+    child = await rootActs().launch({ argv: commandOf(prepared.plan), log: context.paths.stderr })
   } catch (error) {
     throw new LaunchFailure(
       { exitCode: null, signal: null, stderr: '', spawnError: errorCode(error) ?? 'unknown' },
       { cause: error },
     )
-  } finally {
-    // QEMU has its own copy.
-    closeSync(stderr)
   }
   // Our own child keeps its number until its exit is reported, so this start time is surely its own.
   const startTime = readProcStat(child.pid)?.startTime ?? 0
@@ -299,7 +294,7 @@ async function spawnQemu(surrounded: Surrounded, context: LaunchContext, undo: A
     createSerialHub: context.createSerialHub,
   })
   undo.defer(async () => {
-    signalQemu(process_, prepared.vmId, 'SIGKILL')
+    await signalQemu(process_, prepared.vmId, 'SIGKILL')
     await within(child.exited, 5000, null)
     guest.release()
   })

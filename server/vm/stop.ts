@@ -1,9 +1,9 @@
 /** How guests are asked to end, and how processes are made to. */
+import { rootActs } from '#server/launcher/acts.ts'
 import { within } from '#server/platform/clock.ts'
 import { isAlive, readProcStat } from '#server/platform/process.ts'
 import { requestShutdown } from '#server/qga/client.ts'
 import type { Guest, GuestProcess } from './guest.ts'
-import { isQemuOf } from './identity.ts'
 
 /** Milliseconds each rung is given. */
 export interface LadderTimes {
@@ -39,15 +39,8 @@ export async function askToShutDown(
 }
 
 /** Sends a signal to that very process of that very VM, or to nobody. True when it was sent. */
-export function signalQemu(process_: GuestProcess, vmId: string, signal: NodeJS.Signals): boolean {
-  if (!isQemuOf(process_.identity, vmId)) return false
-  try {
-    process.kill(process_.identity.pid, signal)
-    return true
-  } catch {
-    return false
-  }
-}
+export const signalQemu = (process_: GuestProcess, vmId: string, signal: 'SIGTERM' | 'SIGKILL'): Promise<boolean> =>
+  rootActs().signal({ ...process_.identity, target: { kind: 'qemu', vmId }, signal })
 
 /**
  * quit → SIGTERM → SIGKILL, each with its time; true once the process is gone.
@@ -70,14 +63,14 @@ export async function endProcess(guest: Guest, isSilent: boolean, times: LadderT
 /** SIGTERM → SIGKILL; true once the process is gone. */
 export async function killProcess(target: GuestProcess, vmId: string, times: LadderTimes = LADDER): Promise<boolean> {
   const gone = target.exited.then(() => true)
-  const rungs: readonly [NodeJS.Signals, number][] = [
+  const rungs: readonly ['SIGTERM' | 'SIGKILL', number][] = [
     ['SIGTERM', times.terminate],
     ['SIGKILL', times.kill],
   ]
   for (const [signal, ms] of rungs) {
     // A stopped process (SIGSTOP, a debugger) takes no signal but SIGKILL: waiting for it would be in vain.
     if (signal === 'SIGTERM' && readProcStat(target.identity.pid)?.state.toUpperCase() === 'T') continue
-    const sent = signalQemu(target, vmId, signal)
+    const sent = await signalQemu(target, vmId, signal)
     target.hurry()
     if (!sent && !isAlive(target.identity)) return await within(gone, 1000, true)
     if (await within(gone, ms, false)) return true

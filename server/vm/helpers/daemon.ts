@@ -1,32 +1,19 @@
 /** Starting and ending one helper program of a VM: swtpm, virtiofsd. */
-import { closeSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestDir } from '#server/launcher/shapes.ts'
 import type { VmRunPaths } from '#server/paths.ts'
 import { within } from '#server/platform/clock.ts'
-import {
-  createAppendOnly,
-  ensurePrivateDir,
-  ensureSharedDir,
-  errorCode,
-  fileFacts,
-  readTail,
-  removeFile,
-} from '#server/platform/fs.ts'
+import { createLog, errorCode, fileFacts, readTail, removeFile } from '#server/platform/fs.ts'
 import { lockOwner, readLocks } from '#server/platform/proc-locks.ts'
-import {
-  isAlive,
-  type ProcessIdentity,
-  readProcStat,
-  type SpawnedProcess,
-  spawnDetached,
-} from '#server/platform/process.ts'
+import { isAlive, type ProcessIdentity, readProcStat, type SpawnedProcess } from '#server/platform/process.ts'
 import { isListening } from '#server/platform/unix-sockets.ts'
 import type { LaunchPlan, LaunchUser, PlannedHelper } from '#server/spec/types.ts'
 import { explainSpawn, explainStart, HELD_TPM } from './explain.ts'
 import { HostFault } from './fault.ts'
-import { isHelper } from './identity.ts'
 
 /** From spawn to a listening socket. Idle: 20 ms. */
 const READY_MS = 15_000
@@ -63,15 +50,12 @@ export async function startDaemon(
   await removeFile(helper.socket)
   const log = helperLog(paths, helper.id)
   await removeFile(log)
-  const stderr = createAppendOnly(log)
+  createLog(log)
   let child: SpawnedProcess
   try {
-    const [program = '', ...args] = [...wrapperOf(helper, context), ...helper.option.argv]
-    child = await spawnDetached(program, args, stderr)
+    child = await rootActs().launch({ argv: [...wrapperOf(helper, context), ...helper.option.argv], log })
   } catch (error) {
     throw new HostFault(explainSpawn(helper, errorCode(error)), { cause: error })
-  } finally {
-    closeSync(stderr)
   }
   const identity = { pid: child.pid, startTime: readProcStat(child.pid)?.startTime ?? 0 }
   started({ ...child, identity })
@@ -145,21 +129,19 @@ export async function endDaemon(
   ] as const) {
     // A stopped process takes no signal but SIGKILL.
     if (signal === 'SIGTERM' && readProcStat(identity.pid)?.state.toUpperCase() === 'T') continue
-    if (!isHelper(identity, helper)) return
-    try {
-      process.kill(identity.pid, signal)
-    } catch {
-      return
-    }
+    const target = { kind: 'helper' as const, socket: helper.socket, argv: [...helper.option.argv] }
+    if (!(await rootActs().signal({ ...identity, target, signal }))) return
     if (await gone(ms)) return
   }
 }
 
 async function makeDirs(helper: PlannedHelper, user: LaunchUser | null): Promise<void> {
   try {
-    for (const dir of helper.dirs) ensurePrivateDir(dir, user)
-    // The C daemon keeps a lock file there whatever it is told (QEMU 7.2: tools/virtiofsd/fuse_virtio.c).
-    if (helper.kind === 'virtiofsd' && process.getuid?.() === 0) ensureSharedDir('/run/virtiofsd')
+    for (const dir of helper.dirs) {
+      makeUnlessThere(dir)
+      await rootActs().own({ path: dir, as: guestDir(user?.uid ?? null), sync: false })
+    }
+    if (helper.kind === 'virtiofsd') await rootActs().makeVirtiofsdLocks()
   } catch (error) {
     const code = errorCode(error)
     if (code === 'ENOSPC' || code === 'EDQUOT') {
@@ -175,6 +157,14 @@ async function makeDirs(helper: PlannedHelper, user: LaunchUser | null): Promise
       },
       { cause: error },
     )
+  }
+}
+
+function makeUnlessThere(dir: string): void {
+  try {
+    mkdirSync(dir, { mode: 0o700 })
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error
   }
 }
 

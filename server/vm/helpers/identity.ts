@@ -8,11 +8,17 @@ export interface HelperIdentity extends ProcessIdentity {
   readonly id: string
 }
 
+/** What tells a helper from other processes. */
+export interface HelperCommand {
+  readonly socket: string
+  readonly option: { readonly argv: readonly string[] }
+}
+
 /**
  * Whether a process's arguments are those of the helper. Programs that start it (setpriv, sh, unshare) drop off the
  * front as they become the next; so any end of the whole command counts that still names the socket. Pure.
  */
-export function isCommandOf(argv: readonly string[], helper: Pick<PlannedHelper, 'option' | 'socket'>): boolean {
+export function isCommandOf(argv: readonly string[], helper: HelperCommand): boolean {
   const planned = helper.option.argv
   // A shell between may stand for the program; what follows it tells.
   const tail = argv.slice(-planned.length)
@@ -26,7 +32,7 @@ const isEnd = (a: readonly string[], b: readonly string[]) =>
   a.length === b.length && a.every((word, i) => word === b[i])
 
 /** To be asked before every signal: still that process, still that helper. */
-export function isHelper(identity: ProcessIdentity, helper: Pick<PlannedHelper, 'option' | 'socket'>): boolean {
+export function isHelper(identity: ProcessIdentity, helper: HelperCommand): boolean {
   if (!isAlive(identity)) return false
   const argv = readCommandLine(identity.pid)
   return argv !== null && isCommandOf(argv, helper)

@@ -8,11 +8,11 @@
  * Helpers end by themselves when QEMU closes its connection; `clear` sees to it that they have.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeTap, removeTap } from '#server/network/taps.ts'
+import { rootActs } from '#server/launcher/acts.ts'
 import type { VmRunPaths } from '#server/paths.ts'
 import { capLog, readTail, removeFile } from '#server/platform/fs.ts'
 import { isAlive, type ProcessExit, type ProcessIdentity } from '#server/platform/process.ts'
-import type { PlannedHelper, PlannedTap } from '#server/spec/types.ts'
+import type { LaunchUser, PlannedHelper, PlannedTap } from '#server/spec/types.ts'
 import { type GuestProcess, watchProcess } from '../guest.ts'
 import type { RunRecord } from '../run-record.ts'
 import {
@@ -104,14 +104,14 @@ export class Surroundings {
   }
 
   /** @throws NetworkFault. Nothing of it remains then. */
-  async makeTap(tap: PlannedTap, user: Parameters<typeof makeTap>[1]): Promise<void> {
-    await makeTap(tap, user)
+  async makeTap(tap: PlannedTap, user: LaunchUser | null): Promise<void> {
+    await rootActs().makeTap({ tap, user: user === null ? null : { ...user, groups: [...user.groups] } })
     this.#taps.set(tap.name, tap)
   }
 
   /** Idempotent. @throws NetworkFault */
   async removeTap(name: string): Promise<void> {
-    await removeTap(name)
+    await rootActs().removeTap(name)
     this.#taps.delete(name)
   }
 
@@ -148,9 +148,11 @@ export class Surroundings {
     await Promise.all([
       ...helpers.map((running) => this.#end(running, graceMs)),
       ...taps.map((name) =>
-        removeTap(name).catch((error: unknown) => {
-          this.#listener.warn(`VM ${this.vmId}: its network interface ${name} could not be removed`, error)
-        }),
+        rootActs()
+          .removeTap(name)
+          .catch((error: unknown) => {
+            this.#listener.warn(`VM ${this.vmId}: its network interface ${name} could not be removed`, error)
+          }),
       ),
     ])
   }

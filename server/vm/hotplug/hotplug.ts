@@ -12,7 +12,7 @@ import { DEVICE_LISTS } from '#lib/vm/live-places.ts'
 import type { DeviceList, LiveFacts, LiveStep } from '#lib/vm/live-types.ts'
 import { same } from '#lib/vm/same.ts'
 import { EngineError } from '#server/engine/errors.ts'
-import { setRateLimit } from '#server/network/rate-limit.ts'
+import { rootActs } from '#server/launcher/acts.ts'
 import { QmpCommandError } from '#server/qmp/errors.ts'
 import type { QmpEvent } from '#server/qmp/types.ts'
 import type { LaunchUser } from '#server/spec/types.ts'
@@ -160,7 +160,7 @@ export class Hotplug {
     return {
       makeTap: (tap) => around.makeTap(tap, user),
       removeTap: (name) => around.removeTap(name),
-      limitTap: setRateLimit,
+      limitTap: (name, limit) => rootActs().limitTap({ name, limit }),
       startHelper: async (helper) => {
         const wrapper = this.#guest.record?.plan?.wrapper ?? []
         const context = { paths: this.#guest.paths, wrapper, user, signal: AbortSignal.timeout(HELPER_MS) }

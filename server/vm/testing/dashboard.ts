@@ -20,7 +20,7 @@ if (mode === 'spawn-only') {
   const { commandOf, formatRecord, intentOf } = await import('#server/vm/run-record.ts')
   const { readBootId } = await import('#server/platform/fs.ts')
   const paths = vmRunPaths(lab.runDir, vmId)
-  makePrivateDir(paths.dir, null)
+  makePrivateDir(paths.dir)
   replaceFile(paths.launch, formatRecord(intentOf(prepared, 'ann', readBootId(), new Date().toISOString())))
   const [program = '', ...args] = commandOf(prepared.plan)
   spawn(program, args, { detached: true, stdio: 'ignore' })
