@@ -17,6 +17,7 @@ export default defineConfig({
           name: 'int',
           include: ['{server,cli,e2e,bench,scripts}/**/*.int.test.{ts,mjs}'],
           exclude: ['node_modules/**'],
+          globalSetup: ['server/testing/kept.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
           maxWorkers: 2,

@@ -74,53 +74,24 @@ async function main(): Promise<void> {
   if (flags.help) return void process.stdout.write(HELP)
   if (flags.version) return void process.stdout.write(`${packageVersion()}\n`)
 
+  // What can refuse the start comes first, and is all that has to be loaded for it.
   const [
     { pino },
-    { startShipper, syslogSink, webhookSink },
-    { createAccess },
-    { createAuth },
-    { openSealer },
-    { createCapabilitiesProbe },
     { readConfig },
-    { createConsoleRouter },
-    { createSerialHub },
-    { createTickets },
-    { createEngine },
-    { isGuestCredential },
-    { EventHub },
-    { kvmOpensFor, unprivilegedUser },
-    { createHostService },
-    { createHttpApp },
     { assertSocketPathsFit, dataPaths },
     { guestIdentity },
     { prepareDataDir },
     { takeDashboardLock },
     { openStore },
-    { createSupervisor },
     { openCertificate, describeConnection },
   ] = await Promise.all([
     import('pino'),
-    import('#server/audit/shipper.ts'),
-    import('#server/access/access.ts'),
-    import('#server/auth/auth.ts'),
-    import('#server/auth/sealer.ts'),
-    import('#server/capabilities/probe.ts'),
     import('#server/config.ts'),
-    import('#server/console/router.ts'),
-    import('#server/console/serial-hub.ts'),
-    import('#server/console/tickets.ts'),
-    import('#server/engine/create.ts'),
-    import('#server/engine/guest-links.ts'),
-    import('#server/events/hub.ts'),
-    import('#server/host/accelerator.ts'),
-    import('#server/host/host.ts'),
-    import('#server/http/app.ts'),
     import('#server/paths.ts'),
     import('#server/storage/identity.ts'),
     import('#server/store/data-dir.ts'),
     import('#server/store/lock.ts'),
     import('#server/store/sqlite.ts'),
-    import('#server/vm/supervisor.ts'),
     import('#server/tls/open.ts'),
   ])
 
@@ -179,6 +150,40 @@ async function main(): Promise<void> {
     warn: (message) => log.warn(message),
   })
   const store = openStore(data)
+
+  const [
+    { startShipper, syslogSink, webhookSink },
+    { createAccess },
+    { createAuth },
+    { openSealer },
+    { createCapabilitiesProbe },
+    { createConsoleRouter },
+    { createSerialHub },
+    { createTickets },
+    { createEngine },
+    { isGuestCredential },
+    { EventHub },
+    { kvmOpensFor, unprivilegedUser },
+    { createHostService },
+    { createHttpApp },
+    { createSupervisor },
+  ] = await Promise.all([
+    import('#server/audit/shipper.ts'),
+    import('#server/access/access.ts'),
+    import('#server/auth/auth.ts'),
+    import('#server/auth/sealer.ts'),
+    import('#server/capabilities/probe.ts'),
+    import('#server/console/router.ts'),
+    import('#server/console/serial-hub.ts'),
+    import('#server/console/tickets.ts'),
+    import('#server/engine/create.ts'),
+    import('#server/engine/guest-links.ts'),
+    import('#server/events/hub.ts'),
+    import('#server/host/accelerator.ts'),
+    import('#server/host/host.ts'),
+    import('#server/http/app.ts'),
+    import('#server/vm/supervisor.ts'),
+  ])
 
   // One for both, so that open connections are judged by what has just changed.
   const access = createAccess(store, (message, error) => log.warn(error === undefined ? {} : { err: error }, message))

@@ -2,7 +2,7 @@
  * For tests: the whole engine on a real store, a real supervisor and real QEMU under TCG; only the accelerator verdict is
  * given. Importing it creates a data directory and cleans up after every test; each test file gets its own.
  */
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -24,6 +24,7 @@ import { dataPaths } from '#server/paths.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
 import { prepareDataDir } from '#server/store/data-dir.ts'
 import { openStore } from '#server/store/sqlite.ts'
+import { keep, takeKept } from '#server/testing/kept.ts'
 import { createSupervisor } from '#server/vm/supervisor.ts'
 import { createEngine, type RunningEngine } from './create.ts'
 import type { EngineDeps } from './deps.ts'
@@ -110,6 +111,7 @@ export const NO_HOST_DEVICES: HostDevices = {
 
 async function run(): Promise<Run> {
   prepareDataDir(data.root, isRoot, () => {})
+  if (!existsSync(data.capabilitiesCache)) takeKept('capabilities-of-ours.json', data.capabilitiesCache)
   const store = openStore(data)
   const hub = new EventHub((error) => {
     throw error
@@ -153,6 +155,7 @@ async function run(): Promise<Run> {
     ...(options.poolTimes && { poolTimes: options.poolTimes }),
     log: { info() {}, warn() {}, error() {} },
   })
+  keep('capabilities-of-ours.json', data.capabilitiesCache)
   return { engine, store, hub, supervisor }
 }
 

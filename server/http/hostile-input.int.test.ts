@@ -190,6 +190,12 @@ const EVERYTHING = (spec: { [key: string]: Json }): { [key: string]: Json } => {
   }
 }
 
+/**
+ * Their fields go through the very schema of another operation, which is tried with every value; here each field gets
+ * every third, in turn.
+ */
+const ALIKE = { vmPreview: 'vmCreate', vmChangePreview: 'vmUpdate' } as const
+
 const MISSING_ID = '0190f000-0000-7000-8000-000000000000'
 
 interface Attack {
@@ -300,11 +306,14 @@ test('no value in any field of any operation breaks anything', { timeout: 300_00
         `fields of ${id} that are not tried`,
       ).toEqual([])
       const tried = new Set<string>()
+      const isSameAs = ALIKE[id as keyof typeof ALIKE]
+      if (isSameAs !== undefined) expect(operation.body).toBe(operations[isSameAs].body)
       for (const base of bases) {
         const places = [...placesOf(base)].filter((place) => !tried.has(fieldName(place)))
         for (const place of places) {
           tried.add(fieldName(place))
-          for (const text of VALUES) {
+          for (const [turn, text] of VALUES.entries()) {
+            if (isSameAs !== undefined && turn % 3 !== tried.size % 3) continue
             attacks.push({ what: `${id} ${place.join('.')}`, method, path, body: withValue(base, place, text) })
           }
         }

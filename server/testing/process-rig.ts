@@ -3,11 +3,22 @@
  * makes that directory before each test and ends every process after it.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect } from 'vitest'
 import { endProcessesUsing } from '#e2e/support/leftovers.ts'
+import { keep, takeKept } from './kept.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 export const PASSWORD = 'correct horse battery'
@@ -73,23 +84,42 @@ export function run(program: string, args: string[], input?: string, env: Record
   return { child, ended, out: () => out, err: () => err }
 }
 
-export const server = (args: string[] = [], env?: Record<string, string>) =>
-  run('server/main.ts', ['--api-only', '--port', '0', ...args], undefined, env)
+/** With what an earlier one of this run found out about QEMU, where that is still so. */
+export function server(args: string[] = [], env?: Record<string, string>): Run {
+  if (existsSync(join(dir, 'd')) && !existsSync(capabilities())) takeKept('capabilities.json', capabilities())
+  return run('server/main.ts', ['--api-only', '--port', '0', ...args], undefined, env)
+}
+const capabilities = () => join(dir, 'd/capabilities.json')
 export const deck = (args: string[], input?: string) => run('cli/guestdeck.mjs', args, input)
 
 export async function ready(started: Run): Promise<number> {
   await expect
     .poll(started.out, { timeout: 60_000, message: started.err() })
     .toContain('Guestdeck is ready at http://127.0.0.1:')
+  keep('capabilities.json', capabilities())
   return Number(/127\.0\.0\.1:(\d+)/.exec(started.out())?.[1])
 }
 
-/** An administrator called ann, and an API token of hers. */
+/** An administrator called ann, and an API token of hers: on a fresh directory those that the command made first. */
 export async function token(): Promise<string> {
+  const store = join(dir, 'd/state.db')
+  const ann = join(dir, 'ann')
+  const isFresh = !existsSync(join(dir, 'd'))
+  if (isFresh && takeKept('ann', ann)) {
+    mkdirSync(dirname(store), { mode: 0o711 })
+    renameSync(join(ann, 'state.db'), store)
+    return readFileSync(join(ann, 'secret'), 'utf8')
+  }
   const added = deck(['user', 'add', 'ann', '--role', 'admin', '--password-stdin'], `${PASSWORD}\n`)
   expect(await added.ended).toBe(0)
   const created = deck(['token', 'create', '--user', 'ann', '--label', 'test'])
   expect(await created.ended).toBe(0)
   expect(created.out()).toMatch(/^gd_[A-Za-z0-9_-]{43}\n$/)
+  if (isFresh) {
+    mkdirSync(ann)
+    copyFileSync(store, join(ann, 'state.db'))
+    writeFileSync(join(ann, 'secret'), created.out().trim())
+    keep('ann', ann)
+  }
   return created.out().trim()
 }
