@@ -85,11 +85,9 @@ function client(deckPort: number, secret: string) {
       body: body === undefined ? undefined : JSON.stringify(body),
     })
   const ended = async (id: string): Promise<Job> => {
-    for (const until = performance.now() + 60_000; performance.now() < until; await sleep(50)) {
-      const job: Job = (await ask('GET', `/jobs/${id}`)).json
-      if (job.endedAt !== null) return job
-    }
-    throw new Error('the job does not end')
+    const job: Job = (await ask('GET', `/jobs/${id}?wait=60`)).json
+    if (job.endedAt === null) throw new Error('the job does not end')
+    return job
   }
   return {
     ask,
@@ -222,8 +220,12 @@ it('a download outlives kill -9 of the dashboard and can be cancelled; nothing h
   files.set('/slow.img', serve(big, { slowly: true }))
   const { json: slow } = await again.fetch({ url: url('/slow.img') })
   await expect.poll(async () => (await again.ask('GET', `/jobs/${slow.id}`)).json.doneBytes).toBeGreaterThan(0)
+  // Whoever waits for the end is answered at the end, or with what is after the time asked for.
+  expect((await again.ask('GET', `/jobs/${slow.id}?wait=1`)).json.endedAt).toBeNull()
+  expect((await again.ask('GET', `/jobs/${slow.id}?wait=61`)).status).toBe(400)
+  const end = again.ended(slow.id)
   await again.ask('POST', `/jobs/${slow.id}/cancel`)
-  expect((await again.ended(slow.id)).state).toBe('cancelled')
+  expect((await end).state).toBe('cancelled')
   await noLeftovers()
 })
 

@@ -263,12 +263,7 @@ async function backupRows(deck: Deck): Promise<Row[]> {
 /** Starts long work and waits for its end. @returns id of what it made */
 async function work(deck: Deck, path: string, body: unknown): Promise<string | null> {
   let job = await deck.call<Job>('POST', path, body)
-  const asked = performance.now()
-  while (job.endedAt === null) {
-    // What takes long is asked for less often: on few cores the questions themselves would be measured.
-    await sleep(Math.max(2, (performance.now() - asked) / 100))
-    job = await deck.call<Job>('GET', `/jobs/${job.id}`)
-  }
+  while (job.endedAt === null) job = await deck.call<Job>('GET', `/jobs/${job.id}?wait=60`)
   if (job.state !== 'done') throw new Error(`${job.title}: ${job.error?.message ?? job.state}`)
   return job.result
 }

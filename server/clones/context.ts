@@ -58,8 +58,11 @@ export const toolUser = ({ readersGid }: CloneContext, uid: number | null): Tool
   uid === null ? null : { uid, readersGid }
 
 /** A change of several layers and volumes, whole or not at all, in memory and in the store. */
-export const atOnce = <T>({ store, volumes }: CloneContext, work: () => T): T =>
-  volumes.together(() => store.transaction(work))
+export const atOnce = <T>(
+  { store, volumes }: CloneContext,
+  work: () => T,
+  options?: { readonly relaxed: boolean },
+): T => volumes.together(() => store.transaction(work, options))
 
 /** Removes layers that did not come to anything. Never throws. */
 export async function dropLayers({ volumes, warn }: CloneContext, layers: readonly LayerDocument[]): Promise<void> {

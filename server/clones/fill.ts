@@ -43,7 +43,7 @@ export async function fillLinked(
   undo: AsyncDisposableStack,
 ): Promise<() => void> {
   const { data, pools, volumes } = context
-  const made = atOnce(context, () =>
+  const announce = () =>
     base.disks.map((disk) => {
       if (volumes.chain(disk.layerId).length >= MAX_CHAIN)
         throw new EngineError('conflict', `“${disk.device}” stands on ${MAX_CHAIN} files; make a full clone.`)
@@ -58,8 +58,9 @@ export async function fillLinked(
         ...(isLocal && { file }),
       })
       return { disk, layer }
-    }),
-  )
+    })
+  // What lies in the VM's own directory goes with it where a power cut takes the word of it.
+  const made = atOnce(context, announce, { relaxed: base.disks.every(({ poolId }) => poolId === LOCAL_POOL_ID) })
   undo.defer(() =>
     dropLayers(
       context,

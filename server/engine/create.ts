@@ -667,10 +667,17 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     },
     jobs: {
       list: async (caller) => ({ items: jobs.list(whose(caller)).filter((job) => reachesTarget(caller, job)) }),
-      async view(caller, id) {
-        const job = jobs.view(id, whose(caller))
-        if (job === null || !reachesTarget(caller, job)) throw new EngineError('not_found', 'There is no such job.')
-        return job
+      async view(caller, id, until) {
+        const look = () => {
+          const job = jobs.view(id, whose(caller))
+          if (job === null || !reachesTarget(caller, job)) throw new EngineError('not_found', 'There is no such job.')
+          return job
+        }
+        const job = look()
+        if (until === undefined) return job
+        await jobs.whenOver(id, until)
+        // What the caller may see can have changed meanwhile.
+        return look()
       },
       cancel: async (caller, id) => jobs.cancel(id, whose(caller)),
     },

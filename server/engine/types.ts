@@ -396,7 +396,8 @@ interface HostEngine {
 
 interface JobEngine {
   list(caller: Caller): Promise<Out<'jobList'>>
-  view(caller: Caller, id: string): Promise<Out<'jobView'>>
+  /** @param until the job's end is waited for until this is aborted; left out: the job as it is */
+  view(caller: Caller, id: string, until?: AbortSignal): Promise<Out<'jobView'>>
   cancel(caller: Caller, id: string): Promise<Out<'jobCancel'>>
 }
 

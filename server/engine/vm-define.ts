@@ -192,10 +192,13 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       await using undo = new AsyncDisposableStack()
       await files.createDir(claim.id, claim.uid)
       undo.defer(() => files.remove(claim.id))
-      const alongside = await request.fill(claim, undo)
+      // The files are made while the definition is compiled; whatever fails, both have ended before anything is undone.
+      const [filled, compiled] = await Promise.allSettled([request.fill(claim, undo), launcher.explain(claim, null)])
+      if (filled.status === 'rejected') throw filled.reason
+      if (compiled.status === 'rejected') throw compiled.reason
+      const alongside = filled.value
       if (request.seed !== undefined && seedId !== null)
         await seeds.write(request.seed, seedId, subjectOf(claim.id, claim.uid, spec), caller.name, undo)
-      await launcher.explain(claim, null)
       await files.settle(claim.id)
       const record = volumes.together(() =>
         records.insert(claim, now(), () => {

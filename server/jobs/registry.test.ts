@@ -137,3 +137,24 @@ it('what has begun to take effect can no longer be cancelled', async () => {
   gate.resolve('made')
   expect(await job.finished).toBe('made')
 })
+
+it('whoever waits for the end of a job is told at its end, at the limit, and at once where there is nothing to wait for', async () => {
+  const { jobs } = registry()
+  const work = Promise.withResolvers<string>()
+  const job = jobs.start(request(() => work.promise))
+  const limit = new AbortController()
+  const limited = jobs.whenOver(job.id, limit.signal)
+  limit.abort()
+  await limited
+  expect(job.view().state).toBe('running')
+  const whole = jobs.whenOver(job.id, new AbortController().signal)
+  work.resolve('made')
+  await whole
+  expect(job.view().state).toBe('done')
+  await jobs.whenOver(job.id, new AbortController().signal)
+  await jobs.whenOver('unknown', new AbortController().signal)
+
+  const failing = jobs.start(request(async () => Promise.reject(new EngineError('no_space', 'The disk is full.'))))
+  await jobs.whenOver(failing.id, new AbortController().signal)
+  expect(failing.view().state).toBe('failed')
+})

@@ -66,6 +66,8 @@ export interface JobRegistry {
   list(userId: string | null): Job[]
   /** Null when unknown or somebody else's. @param userId null: anybody's */
   view(id: string, userId: string | null): Job | null
+  /** Resolves when the job is over, or at the signal; at once when it is over already or unknown. Never throws. */
+  whenOver(id: string, signal: AbortSignal): Promise<void>
   /** @throws EngineError not_found, wrong_state */
   cancel(id: string, userId: string | null): Job
   /** Cancels everything and waits for it. */
@@ -107,7 +109,8 @@ export function createJobRegistry({
   /** A full disk must not fail the work itself. */
   const keep = (job: Job): void => {
     try {
-      store?.put('job', job.id, job)
+      // What a job made is flushed by itself. Of the job, a power cut may take the last moment.
+      store?.transaction(() => store.put('job', job.id, job), { relaxed: true })
     } catch (error) {
       warn(`The job ${job.id} could not be stored.`, error)
     }
@@ -131,7 +134,7 @@ export function createJobRegistry({
     for (const { job } of finished.slice(0, Math.max(0, finished.length - KEEP_FINISHED))) {
       entries.delete(job.id)
       try {
-        store?.delete('job', job.id)
+        store?.transaction(() => store.delete('job', job.id), { relaxed: true })
       } catch (error) {
         warn(`The old job ${job.id} could not be forgotten.`, error)
       }
@@ -308,6 +311,23 @@ export function createJobRegistry({
         .map((e) => e.job)
         .reverse(),
     view: (id, userId) => own(id, userId)?.job ?? null,
+    async whenOver(id, signal) {
+      const entry = entries.get(id)
+      if (entry === undefined || isOver(entry.job) || signal.aborted) return
+      using stop = new DisposableStack()
+      const given = new Promise<void>((resolve) => {
+        const end = () => resolve()
+        signal.addEventListener('abort', end, { once: true })
+        stop.defer(() => signal.removeEventListener('abort', end))
+      })
+      await Promise.race([
+        entry.finished.then(
+          () => {},
+          () => {},
+        ),
+        given,
+      ])
+    },
     cancel(id, userId) {
       const entry = own(id, userId)
       if (entry === null) throw new EngineError('not_found', 'There is no such job.')

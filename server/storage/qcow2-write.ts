@@ -73,9 +73,11 @@ export async function writeEmptyQcow2(
   table.writeBigUInt64BE(BigInt(2 * CLUSTER))
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
   try {
-    await handle.write(emptyQcow2Header(sizeBytes, backing), 0, undefined, 0)
-    await handle.write(table, 0, undefined, CLUSTER)
-    await handle.write(counts, 0, undefined, 2 * CLUSTER)
+    await Promise.all([
+      handle.write(emptyQcow2Header(sizeBytes, backing), 0, undefined, 0),
+      handle.write(table, 0, undefined, CLUSTER),
+      handle.write(counts, 0, undefined, 2 * CLUSTER),
+    ])
     await handle.truncate(used * CLUSTER)
   } finally {
     await handle.close()

@@ -141,8 +141,22 @@ export function openStore(paths: { readonly stateDb: string; readonly stateBacku
     else for (const listener of watchers.get(collection) ?? []) listener(change)
   }
 
-  const transaction = <T>(work: () => T): T => {
+  /** What is written ahead keeps its order, so a commit that is flushed takes those before it along. */
+  const unflushed = <T>(work: () => T): T => {
+    db.exec('PRAGMA synchronous=NORMAL')
+    try {
+      return work()
+    } finally {
+      db.exec('PRAGMA synchronous=FULL')
+    }
+  }
+
+  const transaction = <T>(work: () => T, { relaxed = false }: { readonly relaxed?: boolean } = {}): T => {
     if (held) return work()
+    return relaxed ? unflushed(() => commit(work)) : commit(work)
+  }
+
+  const commit = <T>(work: () => T): T => {
     attempt(() => db.exec('BEGIN IMMEDIATE'))
     held = []
     let result: T

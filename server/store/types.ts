@@ -1,7 +1,7 @@
 /**
  * The store: JSON documents by key with a revision each, and an append-only log. SQLite today (`sqlite.ts`),
  * NATS JetStream KV for a fleet later, so nothing beyond this interface may be asked of it.
- * A write that returned survives `kill -9` and power loss (`synchronous=FULL`).
+ * A write that returned survives `kill -9` and power loss (`synchronous=FULL`), the latter unless it was relaxed.
  */
 import type { ActivityEntry } from '#lib/schema/event.ts'
 
@@ -83,8 +83,12 @@ export interface Store {
   cas<T>(collection: Collection, key: string, value: T, expected: number): number | null
   /** True when it existed (and, if given, had that revision). */
   delete(collection: Collection, key: string, expected?: number): boolean
-  /** Runs writes as one atomic unit; rolls back when `work` throws. Synchronous, so nothing interleaves. */
-  transaction<T>(work: () => T): T
+  /**
+   * Runs writes as one atomic unit; rolls back when `work` throws. Synchronous, so nothing interleaves.
+   * @param options.relaxed not flushed by itself: it survives `kill -9`, but a power cut may take it. The next write that
+   *   is flushed takes it along, so what is lost is never older than what is kept. Within another transaction: as that one
+   */
+  transaction<T>(work: () => T, options?: { readonly relaxed?: boolean }): T
   /** Called after each committed change made through this handle. Returns the unsubscribe function. */
   watch(collection: Collection, listener: (change: { key: string; revision: number | null }) => void): () => void
 

@@ -93,7 +93,7 @@ export class Dashboard {
   async end(job: Job): Promise<Job> {
     let now = job
     const endedAt = async () => {
-      now = await this.ask<Job>('GET', `/jobs/${job.id}`)
+      now = await this.ask<Job>('GET', `/jobs/${job.id}?wait=10`)
       return now.endedAt
     }
     await expect.poll(endedAt, { timeout: PATIENCE_MS }).not.toBeNull()

@@ -16,9 +16,10 @@ export const jobsOperations = {
   jobView: op({
     method: 'GET',
     path: '/jobs/:id',
-    summary: 'One job',
+    summary: 'One job; with `wait`, answered once it is over, or after that many seconds at the latest',
     privilege: 'session',
     params: z.strictObject({ id: JobId }),
+    query: z.strictObject({ wait: z.coerce.number().int().min(0).max(60).default(0) }),
     response: Job,
   }),
   jobCancel: op({

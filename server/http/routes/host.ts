@@ -16,6 +16,13 @@ type Names =
   | 'activityExportJson'
   | 'activityExportCsv'
 
+/** Aborted when the answer was sent, or the client has hung up. */
+function ended(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once('close', () => controller.abort())
+  return controller.signal
+}
+
 async function asFile(reply: FastifyReply, suffix: string, text: Promise<Buffer>): Promise<Buffer> {
   const answer = await text
   reply.header('content-disposition', `attachment; filename="guestdeck-activity.${suffix}"`)
@@ -29,7 +36,10 @@ export function hostRoutes(engine: Engine): Pick<Handlers, Names> {
     deviceTypeView: ({ caller, params }) => engine.host.deviceType(caller, params.type),
     capabilitiesView: ({ caller }) => engine.host.capabilities(caller),
     jobList: ({ caller }) => engine.jobs.list(caller),
-    jobView: ({ caller, params }) => engine.jobs.view(caller, params.id),
+    jobView: ({ caller, params, query, reply }) =>
+      query.wait === 0
+        ? engine.jobs.view(caller, params.id)
+        : engine.jobs.view(caller, params.id, AbortSignal.any([AbortSignal.timeout(query.wait * 1000), ended(reply)])),
     jobCancel: ({ caller, params }) => engine.jobs.cancel(caller, params.id),
     activityList: ({ caller, query }) => engine.activity(caller, query),
     activityVerify: ({ caller }) => engine.verifyActivity(caller),
