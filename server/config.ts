@@ -18,6 +18,8 @@ export interface Config {
   readonly qemu: string
   /** What `auto` may choose from. */
   readonly accel: 'auto' | 'kvm' | 'tcg'
+  /** Where guests get control groups: `auto`, `off`, or the path of a group below the mount point. */
+  readonly cgroup: string
   readonly dev: boolean
   /** Serve the API alone, without pages: for benches and tests. */
   readonly apiOnly: boolean
@@ -69,6 +71,9 @@ const Environment = z.object({
   GUESTDECK_RUN: z.string().min(1).optional(),
   GUESTDECK_QEMU: z.string().min(1).default('qemu-system-x86_64'),
   GUESTDECK_ACCEL: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
+  GUESTDECK_CGROUP: z
+    .union([z.enum(['auto', 'off']), z.string().regex(/^(\/(?!\.\.?(\/|$))[A-Za-z0-9_.@:-]+)+$/)])
+    .default('auto'),
   GUESTDECK_IMAGE_DIRS: z.string().default(''),
   GUESTDECK_SHARE_DIRS: z.string().default(''),
   GUESTDECK_POOL_DIRS: z.string().default('/srv:/mnt:/media'),
@@ -200,6 +205,7 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     runDir,
     qemu: e.GUESTDECK_QEMU,
     accel: e.GUESTDECK_ACCEL,
+    cgroup: e.GUESTDECK_CGROUP,
     dev: flags.dev === true,
     apiOnly: flags.apiOnly === true,
     imageDirs: list(e.GUESTDECK_IMAGE_DIRS, ':'),

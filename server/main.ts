@@ -84,6 +84,7 @@ async function main(): Promise<void> {
     { takeDashboardLock },
     { openStore },
     { openCertificate, describeConnection },
+    { openControlGroups },
   ] = await Promise.all([
     import('pino'),
     import('#server/config.ts'),
@@ -93,6 +94,7 @@ async function main(): Promise<void> {
     import('#server/store/lock.ts'),
     import('#server/store/sqlite.ts'),
     import('#server/tls/open.ts'),
+    import('#server/cgroups/groups.ts'),
   ])
 
   const isRoot = process.getuid?.() === 0
@@ -215,12 +217,17 @@ async function main(): Promise<void> {
     user: probeUser,
     kvmOpens: () => kvmOpensFor(probeUser),
   })
+  const groups = await openControlGroups({
+    setting: config.cgroup,
+    warn: (message, error) => log.warn(error === undefined ? {} : { err: error }, message),
+  })
   const host = createHostService({
     capabilities: probe,
     policy: config.accel,
     user: probeUser,
     dataDir: data.root,
     guestdeckVersion: packageVersion(),
+    controlGroups: groups.status,
     connection: () => describeConnection(config, isLoopback(config.host), certificate),
   })
   // Runs beside everything below; guests wait for it, the pages do not.
@@ -228,6 +235,7 @@ async function main(): Promise<void> {
   const supervisor = createSupervisor({
     runDir: config.runDir,
     createSerialHub,
+    groups,
     warn: (message, error) => log.warn(error === undefined ? {} : { err: error }, message),
   })
   const tickets = createTickets()

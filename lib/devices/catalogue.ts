@@ -167,6 +167,7 @@ export const FAMILIES = {
     AT_ONCE,
   ),
   freePageReporting: family('platform', ['freePageReporting'], { on: paravirtual(['virtio-balloon-pci'], ALL) }),
+  hostShare: family('platform', ['cpuWeight', 'cpuLimit', 'ioWeight', 'memoryCap'], null, { live: 'dashboard' }),
   notes: family('platform', ['name', 'description', 'tags', 'autostart'], null, { live: 'dashboard' }),
 
   // Drives

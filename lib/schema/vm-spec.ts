@@ -129,6 +129,16 @@ export const VmSpec = z
     balloonTargetMiB: z.int().min(16).max(16_777_216).nullable(),
     freePageReporting: z.boolean(),
 
+    // Its share of the host, where control groups are there
+    /** Of the processors' time against other guests while all of it is wanted; everybody's is 100. */
+    cpuWeight: z.int().min(1).max(10_000),
+    /** At most the time of so many processors; null: of as many as it has. */
+    cpuLimit: z.number().min(0.05).max(1024).nullable(),
+    /** Of the disks' time against other guests; everybody's is 100. */
+    ioWeight: z.int().min(1).max(10_000),
+    /** QEMU gets the guest's memory and what it needs itself, and no more. */
+    memoryCap: z.boolean(),
+
     // Drives and networks
     disks: z.array(Drive).max(30),
     networks: z.array(NetworkCard).max(8),

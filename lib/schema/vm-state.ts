@@ -4,6 +4,7 @@ import { PRIVILEGES } from '../auth/privileges.ts'
 import { ConsoleViewer, RecordingMark } from './console.ts'
 import { Instant, PoolId, ProjectId, Revision, UserId, VmId } from './ids.ts'
 import { VmLab } from './lab.ts'
+import { LimitsHeld } from './limits.ts'
 import { VmOrigin } from './origin.ts'
 import { AcceleratorChoice, VmSpec } from './vm-spec.ts'
 
@@ -113,6 +114,8 @@ export const VmLive = z
     /** Recordings under way. */
     recordings: z.array(RecordingMark),
     uid: z.int(),
+    /** What the host's kernel holds it to. */
+    limits: LimitsHeld,
   })
   .meta({ id: 'VmLive' })
 export type VmLive = z.output<typeof VmLive>

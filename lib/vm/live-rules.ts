@@ -15,7 +15,7 @@ type Json = PendingChange['live']
 
 const NOTHING: Ruling = { steps: [], differences: [] }
 
-/** Never pending: only the dashboard uses it. */
+/** Never pending: only the dashboard uses it, or sets it beside QEMU. */
 const immediate: Rule = ({ live, next }, field) =>
   same(live[field], next[field])
     ? NOTHING
@@ -109,6 +109,11 @@ const RULES: { readonly [K in Field]: Rule } = {
     (next) => ({ kind: 'balloon', field: 'balloonTargetMiB', targetMiB: next.balloonTargetMiB }),
   ),
   freePageReporting: cold(`The balloon device ${MAIN_BUS}`),
+  // Kept by the host's kernel; QEMU knows nothing of them.
+  cpuWeight: immediate,
+  cpuLimit: immediate,
+  ioWeight: immediate,
+  memoryCap: immediate,
   displayHeads: cold(`The graphics card ${MAIN_BUS}`),
   displayResolution: cold(`The graphics card ${MAIN_BUS}`),
   displayMemoryMiB: cold(`The graphics card ${MAIN_BUS}`),

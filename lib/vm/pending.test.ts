@@ -85,6 +85,10 @@ const other: { readonly [K in keyof VmSpec]: VmSpec[K] } = {
   dimms: [{ id: 'dimm0', sizeMiB: 256 }],
   virtioMem: { sizeMiB: 1024, requestedMiB: 0 },
   hugePages: '2M',
+  cpuWeight: 50,
+  cpuLimit: 1.5,
+  ioWeight: 50,
+  memoryCap: false,
   balloonTargetMiB: 512,
   freePageReporting: false,
   disks: [disk],
@@ -115,7 +119,8 @@ const other: { readonly [K in keyof VmSpec]: VmSpec[K] } = {
   clock: 'localtime',
   autostart: true,
 }
-const IMMEDIATE = ['name', 'description', 'tags', 'autostart', 'guest']
+const SHARE = ['cpuWeight', 'cpuLimit', 'ioWeight', 'memoryCap']
+const IMMEDIATE = ['name', 'description', 'tags', 'autostart', 'guest', ...SHARE]
 
 describe('pendingChanges', () => {
   it('nothing is pending when the running guest has the stored definition', () => {

@@ -169,6 +169,13 @@ export const EVIDENCE: { readonly [F in FamilyId]: { readonly [choice: string]: 
   },
   balloon: { on: [machine('the balloon leaves what the target says'), COME_AND_GO] },
   freePageReporting: { on: [machine('free pages are reported to the host')] },
+  hostShare: {
+    '*': [
+      from('server/cgroups/kernel.int.test.ts')('guest')(
+        'on a real kernel weights share the processors, and limits of memory and processes hold inside their group alone',
+      ),
+    ],
+  },
   notes: {
     '*': [from('server/spec/injection.test.ts')('plan')('name, description and tags never reach the command line')],
   },

@@ -37,6 +37,7 @@ const LIVE: NonNullable<VmRuntime['live']> = {
   agent: null,
   addresses: [],
   uid: 1,
+  limits: { reason: null, limits: [] },
 }
 const spec = { name: 'a', accelerator: 'auto', disks: [], networks: [], memoryMiB: 64 } as unknown as VmSpec
 const record: VmRecord = {

@@ -43,6 +43,8 @@ export interface VmAuthority {
   assertLaunchable(spec: VmSpec, running: readonly RunningVm[]): Promise<void>
 }
 
+/** What every guest has of processors and disks; more would be at the others' cost. */
+const USUAL_WEIGHT = 100
 const ADMIN_ONLY = 'Only an administrator may'
 
 const forbid = (field: string, message: string): never => {
@@ -103,6 +105,13 @@ export function createVmAuthority(deps: AuthorityDeps): VmAuthority {
       if (may(caller, 'vm.host')) return
       for (const [name, message] of FIELDS) {
         if (!same(after[name], before?.[name] ?? UNUSED[name])) forbid(name, message)
+      }
+      for (const field of ['cpuWeight', 'ioWeight'] as const) {
+        if (after[field] <= USUAL_WEIGHT || after[field] === before?.[field]) continue
+        forbid(field, `${ADMIN_ONLY} give a guest more than the usual share of the host (${USUAL_WEIGHT}).`)
+      }
+      if (!after.memoryCap && before?.memoryCap !== false) {
+        forbid('memoryCap', `${ADMIN_ONLY} switch off the limit that keeps the memory of QEMU in bounds.`)
       }
       after.networks.forEach((card, index) => {
         if (card.network !== 'bridge') return

@@ -9,6 +9,7 @@ import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { CapabilitiesProbe } from '#server/capabilities/probe.ts'
 import type { QemuCapabilities } from '#server/capabilities/types.ts'
 import { viewCapabilities, viewDeviceType } from '#server/capabilities/view.ts'
+import type { GroupsStatus } from '#server/cgroups/groups.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { ChildUser } from '#server/platform/child.ts'
 import { checkAccelerator } from './accelerator.ts'
@@ -37,6 +38,8 @@ export interface HostServiceOptions {
   /** Directory whose file system is "the disk". */
   readonly dataDir: string
   readonly guestdeckVersion: string
+  /** Control groups for guests, as found at the start; left out: not known. */
+  readonly controlGroups?: GroupsStatus
   /** How browsers reach us, as it is now. */
   readonly connection: () => Connection
 }
@@ -169,6 +172,7 @@ export function createHostService(options: HostServiceOptions): HostService {
         manager: packageManager(inventory.os),
         ...readKernelFacts(options.user),
         verdict,
+        controlGroups: options.controlGroups ?? null,
       })
       const { capabilities } = qemu
       return {

@@ -28,6 +28,8 @@ export interface ReadinessFacts {
   readonly kernel: readonly KernelDevice[]
   readonly iommu: HostDevices['iommu']
   readonly verdict: AcceleratorVerdict
+  /** Null: not known. */
+  readonly controlGroups?: { readonly state: 'ok' | 'broken' | 'missing'; readonly detail: string } | null
 }
 
 export interface Readiness {
@@ -158,7 +160,7 @@ function programLines(facts: ReadinessFacts): readonly Line[] {
 }
 
 /** What the kernel and the hardware give. */
-function deviceLines({ kernel, iommu }: ReadinessFacts): readonly Line[] {
+function deviceLines({ kernel, iommu, controlGroups = null }: ReadinessFacts): readonly Line[] {
   const nodes = (
     [
       ['vhost-net', 'Fast packets for cards on a bridge (vhost-net)'],
@@ -175,8 +177,25 @@ function deviceLines({ kernel, iommu }: ReadinessFacts): readonly Line[] {
   const finding: Finding = iommu.enabled
     ? { state: 'ok', version: null, detail: iommu.reason }
     : { state: 'missing', detail: iommu.reason }
+  const groups: Line[] =
+    controlGroups === null
+      ? []
+      : [
+          {
+            id: 'cgroups',
+            title: 'Control groups (cgroup v2)',
+            purpose: 'Share processors and disks among guests by weight, and stop a guest at its limits.',
+            need: 'optional',
+            finding:
+              controlGroups.state === 'ok'
+                ? { state: 'ok', version: null, detail: controlGroups.detail }
+                : { state: controlGroups.state, detail: controlGroups.detail },
+            brings: null,
+          },
+        ]
   return [
     ...nodes,
+    ...groups,
     {
       id: 'iommu',
       title: 'IOMMU (VT-d, AMD-Vi)',

@@ -127,6 +127,7 @@ export class VmActor extends VmHold {
       const attached = this.attached
       if (attached && attached.guest.qmp !== null && (state === 'running' || state === 'paused')) {
         await attached.hotplug.change(change, signal)
+        await this.limit(attached)
       } else {
         change.commit()
       }
@@ -193,6 +194,8 @@ export class VmActor extends VmHold {
       this.apply({ type: 'launched', runState: guest.runState })
       this.#keepStartTime(record)
       this.reconcile(guest)
+      // Groups hold by themselves; the guest's consoles need not wait for it.
+      void this.limit({ guest, surroundings }).then(() => surroundings.encloseAll())
     } catch (error) {
       this.deps.warn(`VM ${this.vmId}: its QEMU runs but does not answer`, error)
       this.attach(guest, surroundings)

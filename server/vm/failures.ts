@@ -20,6 +20,8 @@ export interface Evidence {
   readonly runState?: string | null
   /** The kernel's OOM killer struck somewhere on the host while this process lived. */
   readonly oomKill?: boolean
+  /** It struck in the guest's own control group, for its own limit. */
+  readonly metMemoryCap?: boolean
   /** It lived but did not get ready in time. */
   readonly timedOut?: boolean
   /** Host path → what to call it in front of people. */
@@ -247,6 +249,15 @@ export function explain(evidence: Evidence): Explanation {
       code: 'sandbox-kill',
       summary: 'The system-call sandbox ended QEMU: it tried something it must never do.',
       advice: 'If the guest is trusted and this repeats, report it together with the QEMU version.',
+    }
+  }
+  // Of one that is not our child no signal is known.
+  if (evidence.metMemoryCap && (signal === 'SIGKILL' || (signal === null && exitCode === null))) {
+    return {
+      code: 'out-of-memory',
+      summary: 'The kernel ended QEMU because it came to the limit of memory of its own VM.',
+      advice:
+        'Other guests were not touched. QEMU should not need so much: start it again, and if it comes back, switch the limit off under “Share of the host”.',
     }
   }
   if (signal === 'SIGKILL' && evidence.oomKill) {

@@ -3,6 +3,7 @@
  * arrive, and every change is published as a new `VmRuntime`. What people ask of it is in `actor.ts`.
  */
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import type { ControlGroups } from '#server/cgroups/groups.ts'
 import type { SerialHubHandle } from '#server/console/types.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { VmRunPaths } from '#server/paths.ts'
@@ -35,6 +36,7 @@ export interface ActorDeps {
   readonly ladder?: LadderTimes
   readonly shutdownPatienceMs?: number
   readonly unplugMs?: number
+  readonly groups?: ControlGroups
   publish(vmId: string, runtime: VmRuntime, exited: VmExit | null): void
   /** Something an operator of the dashboard should see in its log. */
   warn(message: string, error?: unknown): void
@@ -191,9 +193,21 @@ export class VmHold {
   protected readonly warn = (message: string, error: unknown) => this.deps.warn(`VM ${this.vmId}: ${message}`, error)
 
   /** The words are read from the surroundings themselves, once they are attached. */
-  protected readonly surroundingsListener: SurroundingsListener = {
-    onTroubles: () => this.publish(null),
-    warn: (message, error) => this.deps.warn(message, error),
+  protected get surroundingsListener(): SurroundingsListener {
+    return {
+      ...(this.deps.groups && { groups: this.deps.groups }),
+      onTroubles: () => this.publish(null),
+      warn: (message, error) => this.deps.warn(message, error),
+    }
+  }
+
+  /** Control group and definition in step. Never throws. */
+  protected async limit({ guest, surroundings }: Pick<Attachment, 'guest' | 'surroundings'>): Promise<void> {
+    const { record } = guest
+    if (!record?.spec) return
+    const before = surroundings.limits
+    await surroundings.limit(record.spec, record.accelerator.kind)
+    if (surroundings.limits !== before && this.attached?.guest === guest) this.publish(null)
   }
 
   protected readonly revival = new Revival({
@@ -232,6 +246,7 @@ export class VmHold {
       await within(guest.qmp.whenClosed, LAST_WORDS_MS, null)
     }
     const stderr = await readTail(this.paths.stderr, 4 * STDERR_TAIL_BYTES)
+    const metMemoryCap = await this.attached.surroundings.metMemoryCap()
     const attached = this.attached
     if (this.detached || attached?.guest !== guest) return
     this.attached = null
@@ -251,6 +266,7 @@ export class VmHold {
       signal: exit.signal,
       stderr,
       oomKill: readOomKills() > attached.oomKills,
+      metMemoryCap,
       runState: guest.runState,
     })
   }

@@ -247,6 +247,7 @@ async function surround(laidOut: LaidOut, context: LaunchContext, undo: AsyncDis
     replaceFile(paths.launch, formatRecord(record))
   }
   try {
+    await surroundings.limit(prepared.spec, prepared.accelerator.kind)
     for (const tap of plan.taps) {
       signal.throwIfAborted()
       await surroundings.makeTap(tap, user)
@@ -299,6 +300,8 @@ async function spawnQemu(surrounded: Surrounded, context: LaunchContext, undo: A
     guest.release()
   })
   replaceFile(context.paths.launch, formatRecord({ ...record, process: process_.identity }))
+  // A process takes all its threads along; QEMU starts no others.
+  await surroundings.enclose(child.pid)
   surroundings.watch(process_.identity)
   return enter<Spawned>({ prepared, guest, surroundings })
 }

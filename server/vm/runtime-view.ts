@@ -63,7 +63,7 @@ function acceleratorOf(guest: Guest): VmRuntime['accelerator'] {
   return { kind: seen, reason }
 }
 
-function liveOf({ guest, sampler, uid }: Observed): VmRuntime['live'] {
+function liveOf({ guest, sampler, surroundings, uid }: Observed): VmRuntime['live'] {
   const { facts } = guest
   const { numbers } = sampler
   return {
@@ -75,5 +75,6 @@ function liveOf({ guest, sampler, uid }: Observed): VmRuntime['live'] {
     ...numbers,
     addresses: [...numbers.addresses],
     uid,
+    limits: surroundings.limits,
   }
 }

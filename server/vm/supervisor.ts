@@ -6,6 +6,7 @@
  *                 └────────── onChange(runtime, exit) ─────────┘
  */
 import type { VmExit } from '#lib/schema/vm-state.ts'
+import type { ControlGroups } from '#server/cgroups/groups.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { vmRunPaths } from '#server/paths.ts'
 import { type Clock, systemClock } from '#server/platform/clock.ts'
@@ -33,6 +34,8 @@ export interface SupervisorDeps {
   readonly ladder?: LadderTimes
   readonly shutdownPatienceMs?: number
   readonly unplugMs?: number
+  /** Makes control groups for guests; left out: they get none. */
+  readonly groups?: ControlGroups
 }
 
 type Listener = (vmId: string, runtime: VmRuntime, exited: VmExit | null) => void
@@ -51,6 +54,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     ...(deps.ladder && { ladder: deps.ladder }),
     ...(deps.shutdownPatienceMs !== undefined && { shutdownPatienceMs: deps.shutdownPatienceMs }),
     ...(deps.unplugMs !== undefined && { unplugMs: deps.unplugMs }),
+    ...(deps.groups && { groups: deps.groups }),
     warn,
     publish: (vmId, runtime, exited) => {
       for (const listener of [...listeners]) {
@@ -77,12 +81,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   }
 
   return {
-    adoptAll: (known): Promise<AdoptReport> => {
+    adoptAll: async (known): Promise<AdoptReport> => {
       const fresh = new Map<string, VmActor>()
       for (const [vmId, { lastExit }] of known) {
         fresh.set(vmId, actors.get(vmId) ?? make(vmId, lastExit))
       }
-      return adoptEach(fresh, { runDir: deps.runDir, bootId: actorDeps.bootId, clock, warn })
+      const report = await adoptEach(fresh, { runDir: deps.runDir, bootId: actorDeps.bootId, clock, warn })
+      await deps.groups?.sweep(new Set([...actors].flatMap(([vmId, actor]) => (actor.hasProcess ? [vmId] : []))))
+      return report
     },
     register: (vmId) => {
       if (!actors.has(vmId)) make(vmId, null)

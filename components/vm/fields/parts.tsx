@@ -27,6 +27,10 @@ const CpuPart = dynamic(() => import('./parts/cpu-part.tsx').then((part) => part
 const MachinePart = dynamic(() => machine().then((part) => part.MachinePart), { ssr: false, loading: Loading })
 const SecurityPart = dynamic(() => machine().then((part) => part.SecurityPart), { ssr: false, loading: Loading })
 const GrowingPart = dynamic(() => memory().then((part) => part.GrowingPart), { ssr: false, loading: Loading })
+const SharePart = dynamic(() => import('./parts/share-part.tsx').then((part) => part.SharePart), {
+  ssr: false,
+  loading: Loading,
+})
 const MemoryPart = dynamic(() => memory().then((part) => part.MemoryPart), { ssr: false, loading: Loading })
 const DisplayPart = dynamic(() => screen().then((part) => part.DisplayPart), { ssr: false, loading: Loading })
 const InputPart = dynamic(() => screen().then((part) => part.InputPart), { ssr: false, loading: Loading })
@@ -38,6 +42,7 @@ export type PartId =
   | 'cpu'
   | 'hotplug'
   | 'memory'
+  | 'share'
   | 'display'
   | 'input'
   | 'sound'
@@ -121,6 +126,17 @@ export const PARTS: readonly Part[] = [
       list([
         shownValue(form, 'balloon') === true && 'virtio-balloon',
         isSet(without(shownValue(form, 'hugePages'))) && `hugetlb ${shownValue(form, 'hugePages')}`,
+      ]),
+  },
+  {
+    id: 'share',
+    fields: ['cpuWeight', 'cpuLimit', 'ioWeight', 'memoryCap'],
+    Form: SharePart,
+    summary: (form) =>
+      list([
+        shownValue(form, 'cpuWeight') !== 100 && `cpu.weight ${shownValue(form, 'cpuWeight')}`,
+        isSet(shownValue(form, 'cpuLimit')) && `≤ ${shownValue(form, 'cpuLimit')} CPU`,
+        shownValue(form, 'ioWeight') !== 100 && `io.weight ${shownValue(form, 'ioWeight')}`,
       ]),
   },
   {

@@ -8,6 +8,9 @@
  * Helpers end by themselves when QEMU closes its connection; `clear` sees to it that they have.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { LimitsHeld } from '#lib/schema/limits.ts'
+import { type ControlGroups, type GuestGroup, unavailable } from '#server/cgroups/groups.ts'
+import { type LimitSource, planLimits } from '#server/cgroups/plan.ts'
 import { rootActs } from '#server/launcher/acts.ts'
 import type { VmRunPaths } from '#server/paths.ts'
 import { capLog, readTail, removeFile } from '#server/platform/fs.ts'
@@ -39,7 +42,12 @@ interface Running {
   readonly process: GuestProcess
 }
 
+const NO_GROUPS = 'This dashboard makes no control groups.'
+const NO_LIMITS: LimitsHeld = { reason: NO_GROUPS, limits: [] }
+
 export interface SurroundingsListener {
+  /** Where guests get control groups of their own; left out: nowhere. */
+  readonly groups?: ControlGroups
   /** A helper has ended under the running guest, or such a loss is over. `Surroundings.troubles` has the words. */
   onTroubles(): void
   warn(message: string, error?: unknown): void
@@ -52,6 +60,10 @@ export class Surroundings {
   readonly #helpers = new Map<string, Running>()
   readonly #taps = new Map<string, PlannedTap>()
   readonly #troubles = new Map<string, string>()
+  readonly #group: GuestGroup
+  /** What the group was set from, as text; null before it is there. */
+  #limitedBy: string | null = null
+  #limits: LimitsHeld = NO_LIMITS
   #guest: ProcessIdentity | null = null
   #logTimer: NodeJS.Timeout | undefined
   /** No loss is reported any more. */
@@ -61,6 +73,37 @@ export class Surroundings {
     this.vmId = vmId
     this.paths = paths
     this.#listener = listener
+    this.#group = (listener.groups ?? unavailable(NO_GROUPS)).guest(vmId)
+  }
+
+  /** What the host's kernel holds the guest to; a new object on every change. */
+  get limits(): LimitsHeld {
+    return this.#limits
+  }
+
+  /** Makes the guest's control group, or sets it anew. Never throws. */
+  async limit(source: LimitSource, accelerator: 'kvm' | 'tcg'): Promise<void> {
+    const by = JSON.stringify(planLimits(source, accelerator))
+    if (by === this.#limitedBy) return
+    this.#limits = await this.#group.set(source, accelerator)
+    this.#limitedBy = this.#limits.reason === null ? by : null
+  }
+
+  /** Puts QEMU, or a helper, into the guest's control group. Never throws. */
+  async enclose(pid: number): Promise<void> {
+    if (this.#limitedBy === null || (await this.#group.enclose(pid))) return
+    this.#limits = { reason: 'The kernel did not let it into its control group.', limits: [] }
+  }
+
+  /** Whether the kernel has ended something of the guest's because it came to its own limit of memory. */
+  async metMemoryCap(): Promise<boolean> {
+    return this.#limitedBy !== null && (await this.#group.oomKills()) > 0
+  }
+
+  /** Puts all that is there into the guest's control group, after it was found running. Never throws. */
+  async encloseAll(): Promise<void> {
+    for (const { process } of this.#helpers.values()) await this.enclose(process.identity.pid)
+    if (this.#guest !== null) await this.enclose(this.#guest.pid)
   }
 
   /** Helpers as they belong in the record of the run. */
@@ -87,7 +130,11 @@ export class Surroundings {
           process: { identity: child.identity, exited: child.exited, hurry: () => {}, release: child.release },
         })
         onRecord()
+        // At once, and again below: what it has started until now is outside.
+        void this.enclose(child.pid)
       })
+      const pid = this.#helpers.get(planned.id)?.process.identity.pid
+      if (pid !== undefined) await this.enclose(pid)
     } catch (error) {
       await this.stopHelper(planned.id)
       throw error
@@ -155,6 +202,9 @@ export class Surroundings {
           }),
       ),
     ])
+    if (this.#limitedBy === null) return
+    this.#limitedBy = null
+    await this.#group.remove()
   }
 
   /** Lets go without harm. */

@@ -346,6 +346,10 @@ export const devicesPlatform = defineMessages('devicesPlatform', {
       },
     },
   },
+  hostShare: {
+    name: 'Share of the host',
+    what: 'What the host’s kernel gives this guest when others want the same, and where it stops.',
+  },
   notes: {
     name: 'Name and notes',
     what: 'For people: name, description, tags, and whether the VM starts with the host.',

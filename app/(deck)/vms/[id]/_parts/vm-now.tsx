@@ -7,6 +7,7 @@ import { loadHistory } from '#lib/client/load-history.ts'
 import { formatMiB, formatPercent, formatRate } from '#lib/i18n/format.ts'
 import { vmOverview as messages } from '#lib/i18n/messages/en/vm-overview.ts'
 import type { Vm, VmLive } from '#lib/schema/vm-state.ts'
+import { LimitsNote } from './limits-note.tsx'
 
 /** Live numbers; they change in place without moving anything. */
 export function VmNow({ vm, live }: { readonly vm: Vm; readonly live: VmLive }) {
@@ -106,6 +107,7 @@ export function VmNow({ vm, live }: { readonly vm: Vm; readonly live: VmLive }) 
             ),
           },
         ]),
+    { label: t('now.limits'), value: <LimitsNote held={live.limits} /> },
     {
       label: t('now.process'),
       value: (

@@ -18,6 +18,7 @@ export const MACHINE_PARTS = {
     group: 'platform',
     fields: ['memoryMiB', 'memoryMaxMiB', 'virtioMem', 'hugePages', 'balloon', 'balloonTargetMiB', 'freePageReporting'],
   },
+  share: { group: 'platform', fields: ['cpuWeight', 'cpuLimit', 'ioWeight', 'memoryCap'] },
   security: { group: 'platform', fields: ['tpm', 'iommu', 'pvpanic', 'generationId'] },
   clock: { group: 'platform', fields: ['clock', 'clockOffsetSeconds'] },
   smbios: { group: 'platform', fields: ['smbios'] },

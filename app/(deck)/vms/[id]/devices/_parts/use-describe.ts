@@ -60,6 +60,11 @@ export function useDescribe(): (spec: VmSpec, entry: Entry) => Description {
               ...isOn('virtioMem', spec.virtioMem !== null),
               ...(spec.hugePages === 'none' ? [] : [choice('hugePages', spec.hugePages)]),
             ]
+          case 'share':
+            return [
+              spec.cpuWeight === 100 ? t('what.shareUsual') : t('what.shareWeight', { weight: String(spec.cpuWeight) }),
+              ...(spec.cpuLimit === null ? [] : [t('what.shareLimit', { cpus: String(spec.cpuLimit) })]),
+            ]
           case 'security':
             return [
               ...(spec.tpm === 'none' ? [] : [choice('tpm', spec.tpm)]),
