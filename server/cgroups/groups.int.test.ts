@@ -37,7 +37,8 @@ const isThere = (vmId: string) => existsSync(`${guestsDir}/${vmId}`)
 test('what the host lacks is told with its reason, and guests start all the same', async () => {
   const { status } = groups
   const missing = CONTROLLERS.filter((controller) => !status.controllers.includes(controller))
-  for (const controller of missing) expect(status.detail).toMatch(new RegExp(`“${controller}”|cannot be made|no cgroup v2`))
+  for (const controller of missing)
+    expect(status.detail).toMatch(new RegExp(`“${controller}”|cannot be made|no cgroup v2`))
   const nowhere = await openControlGroups({ setting: 'off', warn: (message) => warnings.push(message) })
   const { s, vmId } = await started({ ...lab, supervisor: () => lab.supervisor({ groups: nowhere }) })
   expect(s.runtime(vmId)).toMatchObject({
@@ -77,9 +78,9 @@ test.skipIf(!canMake)(
     expect(isThere(other)).toBe(false)
     const next = lab.supervisor({ groups })
     await next.adoptAll(known(vmId, other))
-    await expect.poll(() => isThere(other) && membersOf(other), { timeout: 20_000 }).toEqual([
-      next.runtime(other).live?.pid,
-    ])
+    await expect
+      .poll(() => isThere(other) && membersOf(other), { timeout: 20_000 })
+      .toEqual([next.runtime(other).live?.pid])
     expect(membersOf(vmId)).toHaveLength(2)
 
     await next.poweroff(vmId, 'ann')

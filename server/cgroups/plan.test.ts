@@ -59,7 +59,9 @@ test('without systemd root makes a group of its own; others, and who switches it
 })
 
 test('a missing controller is told apart: in the old hierarchy, not in this kernel, not to be switched on', () => {
-  const v1 = v1Controllers('#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\nblkio\t7\t2\t1\npids\t0\t1\t1\n')
+  const v1 = v1Controllers(
+    '#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\nblkio\t7\t2\t1\npids\t0\t1\t1\n',
+  )
   expect([...v1]).toEqual(['cpu', 'blkio'])
   expect(whyMissing('cpu', new Set(), v1)).toContain('cgroup v1')
   expect(whyMissing('io', new Set(), v1)).toContain('cgroup v1')

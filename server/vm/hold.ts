@@ -246,7 +246,7 @@ export class VmHold {
       await within(guest.qmp.whenClosed, LAST_WORDS_MS, null)
     }
     const stderr = await readTail(this.paths.stderr, 4 * STDERR_TAIL_BYTES)
-    const metMemoryCap = await this.attached.surroundings.metMemoryCap()
+    const metMemoryCap = (await this.attached?.surroundings.metMemoryCap()) ?? false
     const attached = this.attached
     if (this.detached || attached?.guest !== guest) return
     this.attached = null
