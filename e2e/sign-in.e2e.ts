@@ -1,6 +1,7 @@
 /** Signing in with everything that comes after a password, or instead of one. */
 import type { Page } from '@playwright/test'
 import { Secret, TOTP } from 'otpauth'
+import { send } from '#server/http/test-rig.ts'
 import { startProvider } from '#server/testing/oidc-provider.ts'
 import { expect, test } from './support/fixtures.ts'
 
@@ -177,4 +178,57 @@ test('an administrator sets up an OpenID provider, and somebody signs in and out
     }
     await provider.close()
   }
+})
+
+/** Ways to name a page, some of which a router might take for something else than what was guarded. */
+const spellings = (page: string) => [
+  ...[page, `${page}/`, `/%2e${page}`, `/.${page}`, `/x/..${page}`, `/x/%2e%2e${page}`, `/x/%2e%2e%2f${page.slice(1)}`],
+  ...[page.toUpperCase(), `${page}.rsc`, `${page}.txt`, `${page}.json`, `${page}.html`, `${page}?_rsc=1`, `${page};x`],
+  ...[`/_next/data/x${page}.json`, `/_next/data/development${page}.json`, `/en${page}`, `/default${page}`],
+  ...[`${page}%20`, `${page}%23`, `${page}%3f`, `/_next/image?url=${page}&w=64&q=75`, `/_next/..${page}`],
+]
+const TRICKS: Readonly<Record<string, string>>[] = [
+  {},
+  { 'x-middleware-subrequest': 'middleware:middleware:middleware:middleware:middleware' },
+  { 'x-middleware-subrequest': 'src/middleware:src/middleware:src/middleware:src/middleware:src/middleware' },
+  { 'x-original-url': '/api/v1/vms', 'x-rewrite-url': '/api/v1/vms', 'x-forwarded-uri': '/api/v1/vms' },
+  { 'x-middleware-rewrite': '/api/v1/vms', 'x-matched-path': '/vms', 'x-now-route-matches': '1=vms' },
+  { 'x-forwarded-for': '127.0.0.1', 'x-real-ip': '127.0.0.1', forwarded: 'for=127.0.0.1;host=localhost' },
+  { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https', 'x-forwarded-port': '443' },
+  { 'x-forwarded-user': 'admin', 'remote-user': 'admin', 'x-remote-user': 'admin', authorization: 'Basic YWRtaW46' },
+  { rsc: '1', 'next-router-prefetch': '1', 'next-router-state-tree': '%5B%22%22%5D', 'x-nextjs-data': '1' },
+  {
+    'next-action': '7f'.repeat(20),
+    'x-http-method-override': 'GET',
+    'x-invoke-path': '/vms',
+    'x-invoke-status': '200',
+  },
+]
+
+test('without signing in no header and no spelling of an address shows anything of a VM, nor leads elsewhere (A08)', async ({
+  api,
+}) => {
+  const vm = await api.createVm({ name: 'kept-from-strangers', memoryMiB: 32, cpus: 1, disks: [], networks: [] })
+  const { port } = api.dashboard
+  const told: string[] = []
+  const look = async (path: string, headers: Readonly<Record<string, string>>) => {
+    const { status, text, headers: got } = await send(port, 'GET', path, { headers })
+    const what = `${path} with ${JSON.stringify(headers)}: ${status}`
+    if (/kept-from-strangers/.test(text) || (text.includes(vm.id) && !path.includes(vm.id))) told.push(what)
+    if (path.startsWith('/api/') && status !== 401 && status !== 404 && status !== 400) told.push(what)
+    const to = String(got.location ?? '')
+    if (/^(https?:)?\/\//.test(to) && !to.startsWith(`${api.dashboard.url}/`)) told.push(`${what} to ${to}`)
+    if (status >= 500) told.push(what)
+    return { status, text }
+  }
+  // Signed in the name is there: what is looked for below could be found.
+  const seen = await send(port, 'GET', '/api/v1/vms', { headers: api.headers })
+  expect(seen.text).toContain('kept-from-strangers')
+  expect((await look('/vms', {})).text).toContain('<html')
+
+  const pages = ['/vms', `/vms/${vm.id}`, '/api/v1/vms', `/api/v1/vms/${vm.id}`]
+  for (const path of pages.flatMap(spellings)) await look(path, {})
+  for (const headers of TRICKS)
+    for (const path of [...pages, '/', '/login', '/api/v1/activity']) await look(path, headers)
+  expect(told).toEqual([])
 })

@@ -1,7 +1,9 @@
 /**
- * Two people and a guest in browsers of their own at one console: each sees what another does without a reload. How long
- * that took, from the server's answer to the picture, is noted with the test.
+ * Two people and a guest in browsers of their own at one console: each sees what another does without a reload. What is
+ * measured is how much later than whoever does it, not how long it takes: both are told by the same message, so on a busy
+ * machine both wait. A page that asked every few seconds would be late by half of them, whoever it is.
  */
+import { cpus, loadavg } from 'node:os'
 import type { Browser, Page } from '@playwright/test'
 import { isAccessible } from './support/accessible.ts'
 import { EMPTY_MACHINE, type Person } from './support/api.ts'
@@ -11,8 +13,14 @@ import type { Dashboard } from './support/server.ts'
 
 const VM = 'shared guest'
 const BEA: Person = { name: 'beatrix', password: 'works at the same console' }
-/** The aim is a second; on a machine that does something else beside, only that it comes by itself counts. */
-const CEILING_MS = 15_000
+/** How long is waited for; no measure. */
+const CEILING_MS = 60_000
+/** Median of all changes. */
+const LATE_MOST_MS = 1_000
+/** Sole control taken and given back so often, each told twice. */
+const ROUNDS = 4
+
+const medianOf = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN
 
 async function pageOf(browser: Browser, dashboard: Dashboard, person: Person | null): Promise<Page> {
   const context = await browser.newContext({ baseURL: dashboard.url })
@@ -44,13 +52,15 @@ const shownAt = (page: Page, pattern: RegExp): Promise<number> =>
 
 test('what one does at a console, the others see at once', async ({ adminPage: ann, api, browser, dashboard }) => {
   test.setTimeout(300_000)
-  const measured: string[] = []
-  /** From when the server answered to when the other page showed it. */
-  const note = (what: string, answeredAt: number, seenAt: number) => {
-    const tookMs = Math.max(0, seenAt - answeredAt)
-    measured.push(`${what} ${tookMs} ms`)
-    expect(tookMs, what).toBeLessThan(CEILING_MS)
+  const changes: { what: string; ownMs: number; lateMs: number }[] = []
+  let begunAt = 0
+  /** Just before something is done. */
+  const begin = () => {
+    begunAt = Date.now()
   }
+  /** What whoever did it saw of it, or was answered, and when the other page showed it. */
+  const note = (what: string, ownAt: number, seenAt: number) =>
+    changes.push({ what, ownMs: ownAt - begunAt, lateMs: Math.max(0, seenAt - ownAt) })
   const answer = async (page: Page, method: string, path: RegExp, act: () => Promise<void>) => {
     const answered = page.waitForResponse((got) => got.request().method() === method && path.test(got.url()))
     await act()
@@ -68,6 +78,7 @@ test('what one does at a console, the others see at once', async ({ adminPage: a
 
   await test.step('presence', async () => {
     const seen = shownAt(ann, /beatrix/)
+    begin()
     await bea.goto(`/vms/${vm.id}/console`)
     // Her own page is told by the same message.
     const told = await shownAt(bea, /beatrix \(you\)/)
@@ -75,25 +86,46 @@ test('what one does at a console, the others see at once', async ({ adminPage: a
   })
 
   await test.step('sole control, asked for and handed over', async () => {
-    const held = shownAt(bea, /Ask for control/)
+    const [own, held] = [shownAt(ann, /admin \(you\)\s*has sole control/), shownAt(bea, /Ask for control/)]
+    begin()
     await ann.getByRole('button', { name: 'Take sole control' }).click()
-    note('sole control', await shownAt(ann, /admin \(you\)\s*has sole control/), await held)
+    note('sole control', await own, await held)
 
-    const asked = shownAt(ann, /beatrix asks for control/)
+    const asks = [shownAt(bea, /You ask admin for control/), shownAt(ann, /beatrix asks for control/)] as const
+    begin()
     await bea.getByRole('button', { name: 'Ask for control' }).click()
-    note('asking', await shownAt(bea, /You ask admin for control/), await asked)
+    note('asking', await asks[0], await asks[1])
 
-    const given = shownAt(bea, /beatrix \(you\)\s*has sole control/)
+    const given = [
+      shownAt(ann, /beatrix\s*has sole control/),
+      shownAt(bea, /beatrix \(you\)\s*has sole control/),
+    ] as const
+    begin()
     await ann.getByRole('button', { name: 'Hand over' }).click()
-    note('hand-over', await shownAt(ann, /beatrix\s*has sole control/), await given)
+    note('hand-over', await given[0], await given[1])
     await expect(tools(ann).getByRole('button', { name: 'Keys' })).toBeDisabled()
     await expect(tools(bea).getByRole('button', { name: 'Keys' })).toBeEnabled()
     await bea.getByRole('button', { name: 'Share control' }).click()
     await expect(tools(ann).getByRole('button', { name: 'Keys' })).toBeEnabled()
   })
 
+  await test.step('sole control, again and again', async () => {
+    const shared = /^(?![\s\S]*has sole control)/
+    for (let round = 0; round < ROUNDS; round++) {
+      const held = [shownAt(ann, /admin \(you\)\s*has sole control/), shownAt(bea, /admin\s*has sole control/)] as const
+      begin()
+      await ann.getByRole('button', { name: 'Take sole control' }).click()
+      note('held', await held[0], await held[1])
+      const back = [shownAt(ann, shared), shownAt(bea, shared)] as const
+      begin()
+      await ann.getByRole('button', { name: 'Share control' }).click()
+      note('shared', await back[0], await back[1])
+    }
+  })
+
   await test.step('a recording', async () => {
     const seen = shownAt(bea, /Screen recorded for/)
+    begin()
     const answeredAt = await answer(ann, 'POST', /\/recordings$/, () =>
       tools(ann).getByRole('button', { name: 'Record screen' }).click(),
     )
@@ -112,14 +144,16 @@ test('what one does at a console, the others see at once', async ({ adminPage: a
     await expect(ann.getByText('guest: visitor')).toHaveCount(0)
     await isAccessible(visitor)
     await visitor.setViewportSize({ width: 1280, height: 800 })
-    const seen = shownAt(ann, /guest: visitor/)
+    const [own, seen] = [shownAt(visitor, /guest: visitor \(you\)/), shownAt(ann, /guest: visitor/)]
+    begin()
     await visitor.getByRole('button', { name: 'Join' }).click()
-    note('guest', await shownAt(visitor, /guest: visitor \(you\)/), await seen)
+    note('guest', await own, await seen)
     await new Screen(visitor, VM).isLit()
   })
 
   await test.step('revoked, the guest is out', async () => {
     const [out, gone] = [shownAt(visitor, /The link you came by has ended/), ann.getByText('guest: visitor')]
+    begin()
     await api.send('DELETE', `/vms/${vm.id}/guest-links/${link.link.id}`)
     note('revoke', Date.now(), await out)
     await expect(gone).toHaveCount(0)
@@ -129,6 +163,7 @@ test('what one does at a console, the others see at once', async ({ adminPage: a
     const out = shownAt(bea, /admin ended this connection/)
     await ann.getByRole('button', { name: 'What to do about beatrix' }).click()
     await ann.getByRole('menuitem', { name: 'End this connection…' }).click()
+    begin()
     const answeredAt = await answer(ann, 'POST', /\/viewers\/[^/]+\/end$/, () =>
       ann.getByRole('dialog').getByRole('button', { name: 'End connection' }).click(),
     )
@@ -166,9 +201,14 @@ test('what one does at a console, the others see at once', async ({ adminPage: a
     await bea.goto(`/vms/${vm.id}/recordings?play=${id}`)
     await expect(bea.getByRole('region', { name: /^Serial console, / }).locator('.xterm-screen')).toBeVisible()
   })
-  test.info().annotations.push({ type: 'seen by the others after', description: measured.join(', ') })
-  process.stdout.write(`    seen by the others after: ${measured.join(', ')}\n`)
-  expect(measured.length).toBe(8)
+  const [ownMs, lateMs] = [medianOf(changes.map((one) => one.ownMs)), medianOf(changes.map((one) => one.lateMs))]
+  const busy = `load ${loadavg()[0]?.toFixed(1)} on ${cpus().length} processors`
+  const measured = `${changes.map(({ what, lateMs: late }) => `${what} ${late}`).join(', ')} ms; median ${lateMs} ms, own page ${ownMs} ms; ${busy}`
+  test.info().annotations.push({ type: 'the others saw it later by', description: measured })
+  process.stdout.write(`    the others saw it later by: ${measured}\n`)
+  expect(changes.length).toBe(8 + 2 * ROUNDS)
+  // Later by no more than it took to show it to whoever did it, and, however slow that was, by a second.
+  expect(lateMs).toBeLessThanOrEqual(Math.min(LATE_MOST_MS, ownMs))
   expect(ADMIN.name).toBe('admin')
   await bea.context().close()
   await visitor.context().close()

@@ -58,8 +58,6 @@ export class SerialSession {
       fontSize: 14,
       screenReaderMode: true,
       scrollback: SCROLLBACK_LINES,
-      // Links in output could only lead where a guest wants its reader to go.
-      linkHandler: null,
       theme: { background: style.backgroundColor, foreground: FOREGROUND, cursor: FOREGROUND },
       windowOptions: {},
     })

@@ -40,8 +40,11 @@ const DCS_QUERIES = [
 ] as const
 /** OSC that asks when its text has a `?`: palette, foreground, background, cursor and selection colours. */
 const OSC_QUERIES = [4, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19] as const
-/** OSC with an effect outside the terminal: clipboard, titles, notifications, links to programs. */
-const OSC_REFUSED = [0, 1, 2, 9, 50, 52, 99, 777, 1337] as const
+/**
+ * OSC with an effect outside the terminal: clipboard, titles, notifications. And links, which could only lead where a
+ * guest wants its reader to go: their text stays.
+ */
+const OSC_REFUSED = [0, 1, 2, 8, 9, 50, 52, 99, 777, 1337] as const
 
 /** @param mayAnswer asked at the moment a query is parsed */
 export function guardAnswers(parser: Parser, mayAnswer: () => boolean): () => void {

@@ -1,5 +1,6 @@
 /** One mount of the screen: noVNC over a console link, the keyboard, and the last picture. */
 import type RFB from '@novnc/novnc'
+import { plainGuestText } from '#lib/console/guest-text.ts'
 import { type KeyTransition, type Stroke, transitionsOf } from '#lib/console/keymap.ts'
 import { keysymOfCharacter, keysymOfKey } from '#lib/console/keysyms.ts'
 import type { ConsoleNews } from '#lib/schema/console.ts'
@@ -17,7 +18,7 @@ export interface VncSessionOptions {
   readonly onNews: (news: ConsoleNews) => void
   /** The screen as it was when the connection ended. */
   readonly onPicture: (picture: Blob) => void
-  /** Text was copied in the guest; its first mebibyte. Never called in mode `view`. */
+  /** Text was copied in the guest, as `plainGuestText` leaves it. Never called in mode `view`. */
   readonly onClipboard: (text: string) => void
 }
 
@@ -27,8 +28,6 @@ export interface TypingOptions {
   readonly pauseMs: number
   readonly onProgress: (strokesDone: number) => void
 }
-
-const CLIPBOARD_MAX_CHARACTERS = 2 ** 20
 
 /** Keys that change what others do; one of them left down makes the guest's keyboard useless. */
 const MODIFIER = /^(Shift|Control|Alt|Meta)(Left|Right)$/
@@ -172,7 +171,7 @@ export class VncSession {
     this.applyScale(rfb)
     rfb.addEventListener('connect', () => this.link.connected())
     rfb.addEventListener('clipboard', ({ detail }) => {
-      this.options.onClipboard(detail.text.slice(0, CLIPBOARD_MAX_CHARACTERS))
+      this.options.onClipboard(plainGuestText(detail.text))
     })
     rfb.addEventListener('securityfailure', () => socket.close(1000))
   }

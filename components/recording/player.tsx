@@ -60,6 +60,11 @@ export function RecordingPlayer({
           return
         }
         replay.current = opened
+        opened.onFailure((cause) => {
+          clock.current = pause(clock.current, performance.now())
+          setShown(clock.current)
+          setState({ kind: 'failed', message: cause instanceof Error ? cause.message : '' })
+        })
         clock.current = play(stoppedClock(opened.durationMs), performance.now())
         setShown(clock.current)
         setState({ kind: 'ready' })

@@ -10,13 +10,8 @@ import {
   type ScreenHeader,
   sizeOfPicture,
 } from '#lib/recording/screen-file.ts'
-import { fetchRecording, type Replay, UnplayableError } from './replay.ts'
-
-interface Picture {
-  readonly atMs: number
-  readonly isKey: boolean
-  readonly payload: Uint8Array<ArrayBuffer>
-}
+import { PictureStore } from './picture-store.ts'
+import { fetchRange, fetchRecording, type Replay, UnplayableError } from './replay.ts'
 
 /** noVNC takes from one message as much as fits its buffer. */
 const PIECE_BYTES = 1 << 20
@@ -51,29 +46,31 @@ class ReplayChannel {
 /** @param target must be empty and belong to the replay until `dispose` @throws UnplayableError, NotARecording */
 export async function openScreenReplay(target: HTMLElement, url: string, signal: AbortSignal): Promise<Replay> {
   const reader = createScreenReader()
-  const pictures: Picture[] = []
+  const ended = new AbortController()
+  const store = new PictureStore((from, to) => fetchRange(url, AbortSignal.any([signal, ended.signal]), from, to))
   let durationMs = 0
   const [{ default: Rfb }] = await Promise.all([
     import('@novnc/novnc'),
     fetchRecording(url, signal, (chunk) => {
-      for (const { atMs, type, payload } of reader.push(chunk)) {
+      for (const { atMs, type, payload, payloadAt } of reader.push(chunk)) {
         durationMs = Math.max(durationMs, atMs)
-        if (type !== FRAME.end) pictures.push({ atMs, isKey: type === FRAME.key, payload })
+        if (type !== FRAME.end) store.add({ atMs, isKey: type === FRAME.key, payloadAt }, payload)
       }
     }),
   ])
   signal.throwIfAborted()
   const { header } = reader
-  if (header === null || pictures[0]?.isKey !== true) throw new UnplayableError('There is no picture in it.')
-  return play(Rfb, target, header, pictures, durationMs)
+  if (header === null || store.pictures[0]?.isKey !== true) throw new UnplayableError('There is no picture in it.')
+  return play(Rfb, target, header, store, durationMs, () => ended.abort())
 }
 
 function play(
   Rfb: typeof RFB,
   target: HTMLElement,
   header: ScreenHeader,
-  pictures: readonly Picture[],
+  store: PictureStore,
   durationMs: number,
+  onDisposed: () => void,
 ): Replay {
   const channel = new ReplayChannel()
   // It has every member that noVNC uses; a whole WebSocket has many more.
@@ -88,6 +85,8 @@ function play(
   let wantedMs: number | null = null
   let isFeeding = false
   let isDisposed = false
+  let tell: (cause: unknown) => void = () => {}
+  const { pictures } = store
 
   const feed = async (): Promise<void> => {
     isFeeding = true
@@ -95,11 +94,11 @@ function play(
       const { from, until, jumps } = framesFor(pictures, next, wantedMs)
       wantedMs = null
       for (let i = from; i < until && !isDisposed; i++) {
-        const picture = pictures[i]
-        if (picture === undefined) break
-        const message = await inflate(picture.payload.subarray(PICTURE_SIZE_BYTES))
+        const payload = await store.payloadOf(i)
+        if (payload === null || isDisposed) break
+        const message = await inflate(payload.subarray(PICTURE_SIZE_BYTES))
         if (jumps && i === from) {
-          const { width, height } = sizeOfPicture(picture.payload)
+          const { width, height } = sizeOfPicture(payload)
           channel.deliver(resizeBytes(width, height))
         }
         channel.deliver(message)
@@ -115,10 +114,18 @@ function play(
     durationMs,
     show(positionMs) {
       wantedMs = positionMs
-      if (!isFeeding) void feed()
+      if (isFeeding) return
+      feed().catch((cause: unknown) => {
+        isFeeding = false
+        if (!isDisposed) tell(cause)
+      })
+    },
+    onFailure(listener) {
+      tell = listener
     },
     dispose() {
       isDisposed = true
+      onDisposed()
       rfb.disconnect()
     },
   }

@@ -7,12 +7,18 @@ import { fetchRecording, type Replay, UnplayableError } from './replay.ts'
 
 const FOREGROUND = '#dcdfe4'
 const SCROLLBACK_LINES = 10_000
+/** Read as a whole. A hundred hours of somebody typing are less; what a guest floods is for other players. */
+const MAX_MIB = 64
 
 /** @param target must be empty and belong to the replay until `dispose` @throws UnplayableError */
 export async function openSerialReplay(target: HTMLElement, url: string, signal: AbortSignal): Promise<Replay> {
   const decoder = new TextDecoder()
   let text = ''
+  let bytes = 0
   await fetchRecording(url, signal, (chunk) => {
+    bytes += chunk.length
+    if (bytes > MAX_MIB << 20)
+      throw new UnplayableError(`It is larger than ${MAX_MIB} MiB. Save it, and play it with asciinema.`)
     text += decoder.decode(chunk, { stream: true })
   })
   signal.throwIfAborted()
@@ -28,7 +34,6 @@ export async function openSerialReplay(target: HTMLElement, url: string, signal:
     fontSize: 14,
     screenReaderMode: true,
     scrollback: SCROLLBACK_LINES,
-    linkHandler: null,
     theme: { background: style.backgroundColor, foreground: FOREGROUND, cursor: FOREGROUND },
     windowOptions: {},
   })
@@ -55,6 +60,9 @@ export async function openSerialReplay(target: HTMLElement, url: string, signal:
         next++
       }
       if (due !== '') terminal.write(due)
+    },
+    onFailure() {
+      // All of it is here.
     },
     dispose() {
       resizes.disconnect()

@@ -49,7 +49,10 @@ describe('the file of a screen', () => {
           const read: Uint8Array[] = []
           for (let at = 0, i = 0; at < file.length; i++) {
             const size = cuts[i % cuts.length] ?? 1
-            for (const { payload } of reader.push(file.subarray(at, at + size))) read.push(payload)
+            for (const { payload, payloadAt } of reader.push(file.subarray(at, at + size))) {
+              read.push(payload)
+              expect(file.subarray(payloadAt, payloadAt + payload.length)).toEqual(Buffer.from(payload))
+            }
             at += size
           }
           expect(read).toEqual(payloads.slice(0, read.length))

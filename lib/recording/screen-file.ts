@@ -39,6 +39,8 @@ export interface ScreenFrame {
   readonly atMs: number
   readonly type: FrameType
   readonly crc: number
+  /** Where in the file the payload begins. */
+  readonly payloadAt: number
   readonly payload: Uint8Array<ArrayBuffer>
 }
 
@@ -127,6 +129,7 @@ export function createScreenReader(): ScreenReader {
           atMs: view.getUint32(0),
           type,
           crc: view.getUint32(9),
+          payloadAt: wholeBytes + FRAME_HEADER_BYTES,
           payload: held.slice(FRAME_HEADER_BYTES, needed),
         })
         take(needed)

@@ -99,7 +99,7 @@ export interface RunningEngine extends Engine {
   readonly access: Access
   /** Long work on VMs; for tests and for what comes beside the facade. */
   readonly busy: VmBusy
-  /** Looks at schedules, leases and idle VMs now; for tests, which set the clock. */
+  /** Looks at schedules, leases, idle VMs and recordings now; for tests, which set the clock. */
   readonly labTick: () => Promise<void>
   /** How well helper tools are locked in: for the host page. */
   readonly toolSandbox: 'full' | 'limits' | 'none'
@@ -345,11 +345,11 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   const vmSeeds = createVmSeeds({ records, supervisor, seeds, definer, journal })
 
   const readers = createReaders(supervisor)
+  const clock = deps.labClock ?? { steadyMs: createSteadyClock(store).now, wallMs: () => Date.now() }
   const lab = createLabRoom({
     ...{ store, records, supervisor, journal, busy, viewers: deps.rooms, hub, userName, warn },
     scheduler: room.scheduler,
-    clock: deps.labClock ?? { steadyMs: createSteadyClock(store).now, wallMs: () => Date.now() },
-    times: deps.labTimes,
+    ...{ clock, times: deps.labTimes },
     hostDevices: () => deps.host.devices({ details: true }),
     isTemplate: (vmId) => lineage.isTemplate(vmId),
     user: person,
@@ -361,7 +361,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     runtime: (id) => supervisor.runtime(id),
   })
   const recordings = createRecordings({
-    ...{ records, rooms: deps.rooms, sources: supervisor, journal, warn },
+    ...{ records, rooms: deps.rooms, sources: supervisor, journal, clock, warn },
     shelf: createRecordingShelf(store, data, warn),
     runtime: (id) => supervisor.runtime(id),
     space: () => space,
@@ -695,6 +695,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       scheduler.tick()
       await scheduler.idle()
       await lab.tick()
+      await recordings.tick()
     },
     toolSandbox: sandbox.level,
     consoles: {

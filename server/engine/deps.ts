@@ -70,7 +70,7 @@ export interface EngineDeps {
   readonly seedTimes?: SeedTimes
   /** Lower bound of the disk reserve, bytes; only tests on small file systems set it. */
   readonly minimumReserveBytes?: number
-  /** Clock of schedules and leases, and how often leases are looked at; only tests set them. */
+  /** Clock of schedules, leases and how long recordings are kept, and how often leases are looked at; only tests set them. */
   readonly labClock?: LabClock
   readonly labTimes?: LabTimes
   /** How often pools and files are looked at and how long a look at a pool may take, milliseconds; for tests. */

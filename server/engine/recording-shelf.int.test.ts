@@ -22,7 +22,13 @@ test('at start what cannot be read stays with its file, and a file that nothing 
   })
   const whole: RecordingDocument = {
     ...{ v: 1, id: READ, vmId: VM, kind: 'serial', by: 'ada', always: false, reason: null, state: 'complete' },
-    ...{ startedAt: '2026-01-01T00:00:00.000Z', endedAt: '2026-01-01T00:01:00.000Z', durationMs: 60_000, sizeBytes: 2 },
+    ...{
+      startedAt: '2026-01-01T00:00:00.000Z',
+      endedAt: '2026-01-01T00:01:00.000Z',
+      endedSteadyMs: null,
+      durationMs: 60_000,
+      sizeBytes: 2,
+    },
   }
   store.put('recording', READ, whole)
   store.put('recording', LATER, { ...whole, v: 2, id: LATER })

@@ -30,6 +30,8 @@ const Document = z.object({
   always: z.boolean(),
   startedAt: Instant,
   endedAt: Instant.nullable(),
+  /** By the clock that nobody sets; null: of an older release, or of one that a crash cut off. */
+  endedSteadyMs: z.number().nullable().default(null),
   durationMs: z.number(),
   sizeBytes: z.number(),
   state: RecordingState,
@@ -63,8 +65,8 @@ export interface RecordingShelf {
   remove(document: RecordingDocument): Promise<void>
   /** Documents alone; the files go with the VM's directory. */
   forgetVm(vmId: string): void
-  /** Ended so long ago that they are to be deleted. */
-  expired(nowMs: number): RecordingDocument[]
+  /** Ended so long ago that they are to be deleted. A date that is set wrong deletes nothing whose end was seen. */
+  expired(now: { readonly steadyMs: number; readonly wallMs: number }): RecordingDocument[]
   view(document: RecordingDocument, live: { durationMs: number; sizeBytes: number } | null): Recording
   rule(vmId: string): RecordingRule
   setRule(vmId: string, rule: RecordingRule): void
@@ -187,11 +189,15 @@ export function createRecordingShelf(
       for (const { id } of [...documents.values()].filter((document) => document.vmId === vmId)) forget(id)
       store.delete('meta', ruleKey(vmId))
     },
-    expired: (nowMs) =>
-      [...documents.values()].filter((document) => {
-        const at = expiresAt(document)
-        return at !== null && Date.parse(at) <= nowMs
-      }),
+    expired({ steadyMs, wallMs }) {
+      const { keepDays } = settings()
+      if (keepDays === null) return []
+      return [...documents.values()].filter(({ endedAt, endedSteadyMs }) => {
+        if (endedAt === null) return false
+        const ageMs = endedSteadyMs === null ? wallMs - Date.parse(endedAt) : steadyMs - endedSteadyMs
+        return ageMs >= keepDays * DAY_MS
+      })
+    },
     view: (document, live) => ({
       ...Recording.parse({
         id: document.id,

@@ -17,6 +17,7 @@ import { recordScreen } from '#server/console/recording/record-screen.ts'
 import { recordSerial } from '#server/console/recording/record-serial.ts'
 import type { RecordingEnd, RunningRecording } from '#server/console/recording/types.ts'
 import type { ConsoleRooms, ConsoleSources } from '#server/console/types.ts'
+import type { LabClock } from '#server/lab/time.ts'
 import type { SpaceLedger, SpaceReservation } from '#server/storage/space.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
 import { LOOK_ONLY, requireVm } from './access.ts'
@@ -33,6 +34,8 @@ export interface RecordingDeps {
   readonly sources: ConsoleSources
   readonly runtime: (vmId: string) => VmRuntime
   readonly journal: Journal
+  /** Decides when they are deleted. */
+  readonly clock: LabClock
   readonly space: () => SpaceLedger
   /** Counts so many more GiB for who pays for the VM, until released. @throws EngineError quota_exceeded */
   readonly hold: (record: VmRecord, gib: number) => () => void
@@ -45,6 +48,8 @@ export interface Recordings {
   open(): Promise<string[]>
   /** From now on what rules say is recorded. Only once the consoles can tell their viewers. */
   followRules(): void
+  /** Deletes what was kept long enough and begins what rules say; comes round by itself every minute. */
+  tick(): Promise<void>
   runtimeChanged(vmId: string, runtime: VmRuntime): void
   /** The VM is deleted: its recordings go with it. */
   forgetVm(vmId: string): void
@@ -80,7 +85,8 @@ interface Active {
 }
 
 export function createRecordings(deps: RecordingDeps): Recordings {
-  const { shelf, records, rooms, sources, journal, warn } = deps
+  const { shelf, records, rooms, sources, journal, clock, warn } = deps
+  const nowAt = () => new Date(clock.wallMs()).toISOString()
   const active = new Map<string, Active>()
   /** Rules that could not be followed, told once each. */
   const toldOf = new Set<string>()
@@ -177,7 +183,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
   ): Promise<RecordingDocument> => {
     const key = keyOf(record.id, kind)
     const id = randomUUIDv7()
-    const startedAt = new Date().toISOString()
+    const startedAt = nowAt()
     const over = Promise.withResolvers<void>()
     const entry: Active = {
       ...{ id, kind, always, vmId: record.id, running: null, maxBytes: 0, over: over.promise },
@@ -205,7 +211,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
       })
       showMarks(record.id)
       const document: RecordingDocument = {
-        ...{ v: 1, id, vmId: record.id, kind, by, always, startedAt, endedAt: null },
+        ...{ v: 1, id, vmId: record.id, kind, by, always, startedAt, endedAt: null, endedSteadyMs: null },
         ...{ durationMs: 0, sizeBytes: 0, state: 'recording', reason: null },
       }
       shelf.put(document)
@@ -236,7 +242,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
     // Deleted meanwhile, with all its files.
     if (record === null || shelf.get(entry.id) === null) return
     const settled: RecordingDocument = {
-      ...{ ...document, durationMs, sizeBytes, reason, endedAt: new Date().toISOString() },
+      ...{ ...document, durationMs, sizeBytes, reason, endedAt: nowAt(), endedSteadyMs: clock.steadyMs() },
       state: 'complete',
     }
     try {
@@ -300,7 +306,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
     for (const { id } of records.all()) follow(id)
   }
   const tick = async (): Promise<void> => {
-    for (const document of shelf.expired(Date.now())) {
+    for (const document of shelf.expired({ steadyMs: clock.steadyMs(), wallMs: clock.wallMs() })) {
       await shelf.remove(document)
       const record = records.get(document.vmId)
       if (record !== null) {
@@ -466,6 +472,7 @@ export function createRecordings(deps: RecordingDeps): Recordings {
       isFollowing = true
       tick().catch((error: unknown) => warn('Looking after the recordings failed.', error))
     },
+    tick,
     runtimeChanged(vmId, { state }) {
       if (allowedAction(state, 'console').allowed) follow(vmId)
     },

@@ -87,6 +87,35 @@ test('a reader that talks too much is cut off (W04)', async () => {
   expect(await closed).toBe(1009)
 })
 
+test.each([
+  ['text', '{"kind":"reset"}', 1008],
+  ['nesting without end', '['.repeat(1000), 1008],
+  ['binary', Buffer.from([0, 1, 2]), 1003],
+])('%s from a reader ends that reader (W10)', async (_what, message, code) => {
+  const { ws, outcome } = open(ann.bearer)
+  await outcome
+  const closed = new Promise<number>((resolve) => ws.on('close', resolve))
+  ws.send(message)
+  expect(await closed).toBe(code)
+})
+
+test('a hundred thousand messages end their sender, and the others are told what happens (W10)', async () => {
+  const [good, bad] = [open(ann.bearer), open(ann.bearer)]
+  await Promise.all([good.outcome, bad.outcome])
+  const closed = new Promise<number>((resolve) => bad.ws.on('close', resolve))
+  const before = process.memoryUsage.rss()
+  for (let i = 0; i < 100_000 && bad.ws.readyState === WebSocket.OPEN; i++) {
+    bad.ws.send('x')
+    if (i % 1000 === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  rig.hub.publish('host', 'flooded', null)
+  await expect.poll(() => good.events.some(({ id }) => id === 'flooded')).toBe(true)
+  // Cut off with frames still coming, it may not read the reason any more.
+  expect([1008, 1006]).toContain(await closed)
+  expect(process.memoryUsage.rss() - before).toBeLessThan(64 * 2 ** 20)
+  good.ws.terminate()
+})
+
 test('a reader that does not read takes little memory and is told to fetch again once it does', async () => {
   const socket = connect(rig.port, '127.0.0.1')
   socket.write(

@@ -20,6 +20,9 @@ const CLIENTS_MAX = 2000
 /** Readers have nothing to say. */
 const MESSAGE_MAX_BYTES = 1024
 const CLOSE_REVOKED = 4401
+/** RFC 6455 §7.4.1. */
+const CLOSE_UNSUPPORTED = 1003
+const CLOSE_POLICY = 1008
 /** What a reader has to answer the end; then the connection is cut. */
 const LINGER_MS = 1000
 
@@ -117,10 +120,14 @@ export function createEventsSocket(engine: Engine, auth: Auth, policy: Credentia
     ws.on('pong', () => {
       entry.alive = true
     })
-    const offRevoked = auth.onRevoked(caller.credentialId, () => {
-      ws.close(CLOSE_REVOKED, 'signed out')
+    const end = (code: number, reason: string): void => {
+      ws.close(code, reason)
       setTimeout(() => ws.terminate(), LINGER_MS).unref()
-    })
+    }
+    ws.once('message', (_message, isBinary) =>
+      end(isBinary ? CLOSE_UNSUPPORTED : CLOSE_POLICY, 'there is nothing to say here'),
+    )
+    const offRevoked = auth.onRevoked(caller.credentialId, () => end(CLOSE_REVOKED, 'signed out'))
     ws.on('close', () => {
       open.delete(ws)
       offRevoked()
