@@ -22,6 +22,7 @@ describe('every name on disk', () => {
       upload: ['<id>'],
       partial: ['<id>'],
       proof: ['<backup id>'],
+      appliance: ['<key>'],
       sharedDisk: ['<owner id>', '<serial>'],
       vmDir: ['<vm id>'],
       disk: ['<vm id>', '<device id>'],

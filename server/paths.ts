@@ -31,6 +31,9 @@ export interface DataPaths {
   sharedDisk(ownerId: string, serial: string): string
   /** Disk files that belong to no single VM's directory: overlays, shared bases, free volumes. */
   readonly layersDir: string
+  /** Small systems that libguestfs looks into disks with, made of this host's packages; may be removed at any time. */
+  readonly appliancesDir: string
+  appliance(key: string): string
   readonly vmsDir: string
   /** Machines that try out a backup keep what they write here, while they run. */
   readonly proofsDir: string
@@ -76,6 +79,8 @@ export function dataPaths(dataDir: string): DataPaths {
     layersDir: join(root, 'layers'),
     proofsDir: join(root, 'proofs'),
     proof: (backupId) => join(root, 'proofs', backupId),
+    appliancesDir: join(root, 'appliances'),
+    appliance: (key) => join(root, 'appliances', key),
     vmsDir: join(root, 'vms'),
     vmDir: (vmId) => join(root, 'vms', vmId),
     disk: (vmId, deviceId) => join(root, 'vms', vmId, `${deviceId}.qcow2`),

@@ -13,10 +13,12 @@ import { showToast } from '#lib/client/toasts.ts'
 import { cloneNames, proposedName } from '#lib/clones/names.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
+import { cleanUp as cleanUpMessages } from '#lib/i18n/messages/en/clean-up.ts'
 import { clones as messages } from '#lib/i18n/messages/en/clones.ts'
 import { CLONES_AT_ONCE } from '#lib/schema/clone.ts'
 import type { CloneKind } from '#lib/schema/origin.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
+import { CloneCleanUp, cleanUpInput, isEmptyCleanUp, NO_CLEAN_UP } from './clone-clean-up.tsx'
 
 interface Props {
   readonly vm: Vm
@@ -26,6 +28,7 @@ interface Props {
 /** What kind, what name, how many: with what each costs and what then depends on what. */
 export function CloneDialog({ vm, onClose }: Props) {
   const t = useT(messages)
+  const tCleanUp = useT(cleanUpMessages)
   const tApp = useT(app)
   const locale = useLocale()
   const facts = useQuery(queries.vmCloneFacts(vm.id))
@@ -36,6 +39,7 @@ export function CloneDialog({ vm, onClose }: Props) {
   const [firstIndex, setFirstIndex] = useState<number | null>(1)
   const [tpm, setTpm] = useState<'copy' | 'fresh'>('copy')
   const [start, setStart] = useState(false)
+  const [cleanUp, setCleanUp] = useState(NO_CLEAN_UP)
   const clone = useOperation('vmClone', {
     onSuccess: () => {
       showToast({ kind: 'done', title: t('begun', { name: vm.name }) })
@@ -51,12 +55,17 @@ export function CloneDialog({ vm, onClose }: Props) {
   const isCountGood = Number.isInteger(many) && many >= 1 && many <= CLONES_AT_ONCE
   const names = isCountGood ? cloneNames(name, vm.name, firstIndex ?? 1, many) : []
   const nameError = clone.error?.field === 'name' ? clone.error.message : undefined
-  const refused = facts.data?.[kind].reason ?? null
+  const hostNameError = clone.error?.field === 'cleanUp.hostName' ? clone.error.message : undefined
+  const refused = facts.data?.[kind].reason ?? (isEmptyCleanUp(cleanUp) ? tCleanUp('none') : null)
+  const wished = cleanUpInput(cleanUp)
   const submit = () =>
     clone.mutate({
       input: {
         params: { id: vm.id },
-        body: { kind, name, count: many, firstIndex: firstIndex ?? 1, tpm, start },
+        body: {
+          ...{ kind, name, count: many, firstIndex: firstIndex ?? 1, tpm, start },
+          ...(wished && { cleanUp: wished }),
+        },
       },
     })
   return (
@@ -87,7 +96,7 @@ export function CloneDialog({ vm, onClose }: Props) {
           if (facts.data !== undefined && refused === null && !clone.isPending) submit()
         }}
       >
-        {(clone.error ?? facts.error) && nameError === undefined && (
+        {(clone.error ?? facts.error) && nameError === undefined && hostNameError === undefined && (
           <div role="alert">
             <Banner tone="error">{(clone.error ?? facts.error)?.message}</Banner>
           </div>
@@ -144,6 +153,9 @@ export function CloneDialog({ vm, onClose }: Props) {
               { value: 'fresh', label: t('tpmFresh') },
             ]}
           />
+        )}
+        {facts.data !== undefined && (
+          <CloneCleanUp state={facts.data.cleanUp} draft={cleanUp} error={hostNameError} onDraft={setCleanUp} />
         )}
         <Checkbox label={t('start')} checked={start} onChange={(event) => setStart(event.target.checked)} />
         {facts.data !== undefined && facts.data.notes.length > 0 && (

@@ -37,6 +37,15 @@ export function cloneObstacle({ spec, snapshots, from, isOff }: CloneSubject, ki
   return null
 }
 
+/** Why nothing inside its disks can be cleaned up, as a sentence; null: it can be tried. @param host why this host cannot */
+export function cleanUpObstacle(spec: VmSpec, host: string | null): string | null {
+  if (ownDisks(spec).length === 0) return 'It has no disk of its own.'
+  if (spec.guest === 'windows')
+    return 'Windows is made a machine of its own by its own Sysprep, inside the guest: run “sysprep /generalize /oobe /shutdown” there, then clone it.'
+  if (spec.guest === 'bsd') return 'Only Linux systems can be cleaned up from outside; do it inside the guest.'
+  return host
+}
+
 export interface CloneIdentity {
   readonly name: string
   /** One fresh address per call. */

@@ -2,7 +2,7 @@
 import * as z from 'zod'
 import { SnapshotId, VmId } from './ids.ts'
 import { CloneKind } from './origin.ts'
-import { SeedInput } from './seed.ts'
+import { HostNamePattern, SeedInput } from './seed.ts'
 import { ActionState } from './vm-state.ts'
 
 /** A name, with {name} (the source's) and {index} put in. */
@@ -17,6 +17,40 @@ export const CloneNamePattern = z
 
 export const CLONES_AT_ONCE = 50
 
+/** What can be taken out of a copy so that it is a machine of its own, in the order it is done. Named as virt-sysprep does. */
+export const CLEAN_UPS = [
+  'machine-id',
+  'ssh-hostkeys',
+  'dhcp-client-state',
+  'net-hwaddr',
+  'udev-persistent-net',
+  'logfiles',
+  'bash-history',
+  'tmp-files',
+  'mail-spool',
+  'ssh-userdir',
+  'package-manager-cache',
+  'rh-subscription-manager',
+  'lvm-uuids',
+] as const
+export const CleanUpName = z.enum(CLEAN_UPS)
+export type CleanUpName = z.output<typeof CleanUpName>
+
+/** What no two machines should have in common; the rest is a matter of taste. */
+export const USUAL_CLEAN_UPS: readonly CleanUpName[] = CLEAN_UPS.slice(0, 5)
+
+export const CleanUpInput = z
+  .strictObject({
+    operations: z
+      .array(CleanUpName)
+      .max(CLEAN_UPS.length)
+      .default([...USUAL_CLEAN_UPS]),
+    /** Written into the guest, with {name} and {index} put in; null: the source's stays. */
+    hostName: HostNamePattern.nullable().default(null),
+  })
+  .meta({ id: 'CleanUpInput' })
+export type CleanUpInput = z.output<typeof CleanUpInput>
+
 export const CloneInput = z
   .strictObject({
     kind: CloneKind.default('linked'),
@@ -30,6 +64,8 @@ export const CloneInput = z
     tpm: z.enum(['copy', 'fresh']).default('copy'),
     /** For the first start of each, with {name} and {index} of its own. */
     seed: SeedInput.optional(),
+    /** Changes inside the guest's file systems, before anybody sees the clone. */
+    cleanUp: CleanUpInput.optional(),
     start: z.boolean().default(false),
   })
   .meta({ id: 'CloneInput' })
@@ -40,6 +76,8 @@ export const CloneFacts = z
   .strictObject({
     linked: ActionState,
     full: ActionState,
+    /** Whether what makes the source one machine can be taken out of a clone's disks. */
+    cleanUp: ActionState,
     /** What becomes different in a clone, or needs care, a sentence each. */
     notes: z.array(z.string()),
     template: z.strictObject({ set: ActionState, unset: ActionState }),

@@ -1,5 +1,5 @@
 /**
- * The files of one clone. Everything made is registered with `undo` at once; what `fill…` returns is run in the
+ * The files of one clone. Everything made is registered with `undo` at once; `store` of what `fill…` returns is run in the
  * transaction that stores the VM, so that the clone is there whole or not at all.
  */
 import { randomUUIDv7 } from 'node:crypto'
@@ -35,13 +35,20 @@ export interface FillProgress {
 /** Larger files in a TPM's directory are not the TPM's. */
 const TPM_FILE_MAX = 16 * 2 ** 20
 
+export interface Filled {
+  /** Of the disks, in the order of the base; written by nobody else yet. */
+  readonly layers: readonly LayerDocument[]
+  /** To be called in the transaction that stores the VM. */
+  store(): void
+}
+
 /** Empty files over the base's layers. */
 export async function fillLinked(
   context: CloneContext,
   base: Base,
   target: CloneTarget,
   undo: AsyncDisposableStack,
-): Promise<() => void> {
+): Promise<Filled> {
   const { data, pools, volumes } = context
   const announce = () =>
     base.disks.map((disk) => {
@@ -75,9 +82,11 @@ export async function fillLinked(
     // The VM's own directory is synchronised with the VM.
     if (disk.poolId !== LOCAL_POOL_ID) await syncDir(dirname(volumes.pathOf(layer)))
   }
-  return () => {
-    for (const { disk, layer } of made) takeDisk(context, target, disk.device, layer)
-  }
+  return filled(
+    context,
+    target,
+    made.map(({ disk: { device }, layer }) => ({ device, layer })),
+  )
 }
 
 /** Files of its own with everything copied. */
@@ -87,14 +96,12 @@ export async function fillFull(
   target: CloneTarget,
   undo: AsyncDisposableStack,
   { signal, progress }: FillProgress,
-): Promise<() => void> {
+): Promise<Filled> {
   const { volumes, qemuImg, pools } = context
   if (base.isForOne) {
     const taken = base.disks.map(({ device, layerId }) => ({ device, layer: mustLayer(context, layerId) }))
     for (const { layer } of taken) await giveTo(volumes.pathOf(layer), target.uid)
-    return () => {
-      for (const { device, layer } of taken) takeDisk(context, target, device, layer)
-    }
+    return filled(context, target, taken)
   }
   const made: { device: string; layer: LayerDocument }[] = []
   undo.defer(() =>
@@ -133,9 +140,7 @@ export async function fillFull(
     }
     before += bytes
   }
-  return () => {
-    for (const { device, layer } of made) takeDisk(context, target, device, layer)
-  }
+  return filled(context, target, made)
 }
 
 interface CopyOptions {
@@ -255,8 +260,19 @@ async function writeTpm(files: readonly TpmFile[], to: string, uid: number | nul
 }
 
 /** Private to its guest, and on disk for good. */
-const giveTo = (path: string, uid: number | null): Promise<void> =>
+export const giveTo = (path: string, uid: number | null): Promise<void> =>
   rootActs().own({ path, as: guestFile(uid), sync: true })
+
+const filled = (
+  context: CloneContext,
+  target: CloneTarget,
+  disks: readonly { readonly device: string; readonly layer: LayerDocument }[],
+): Filled => ({
+  layers: disks.map(({ layer }) => layer),
+  store() {
+    for (const { device, layer } of disks) takeDisk(context, target, device, layer)
+  },
+})
 
 function takeDisk({ volumes }: CloneContext, target: CloneTarget, device: string, made: LayerDocument): void {
   const layer = volumes.changeLayer(made.id, { state: 'ready', uid: target.uid })

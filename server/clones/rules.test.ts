@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { cloneNames, proposedName } from '#lib/clones/names.ts'
-import { cloneNotes, cloneObstacle, cloneSpec } from '#lib/clones/rules.ts'
+import { cleanUpObstacle, cloneNotes, cloneObstacle, cloneSpec } from '#lib/clones/rules.ts'
 import { VmSpec, VmSpecInput } from '#lib/schema/vm-spec.ts'
 import { normalizeSpec } from '#server/spec/normalize.ts'
 import { capabilitiesOf, DISK_ID, factsFor, ISO_ID } from '#server/spec/test-support.ts'
@@ -70,4 +70,14 @@ it('snapshots inside disk files forbid freezing these files, and can be copied o
   expect(cloneObstacle({ ...subject, from: 'memory' }, 'linked')).toMatch(/full clone/)
   expect(cloneObstacle({ ...subject, from: 'memory' }, 'full')).toBeNull()
   expect(cloneObstacle({ ...subject, from: 'memory', isOff: false }, 'full')).toMatch(/Shut the guest down/)
+})
+
+it('only what is Linux, on disks of its own, is cleaned up from outside, and only where the host can', () => {
+  const disk = { disks: [{ device: 'disk', sizeGiB: 1 }] }
+  expect(cleanUpObstacle(spec({ guest: 'linux', ...disk }), null)).toBeNull()
+  expect(cleanUpObstacle(spec({ guest: 'other', ...disk }), null)).toBeNull()
+  expect(cleanUpObstacle(spec({ guest: 'linux', ...disk }), 'libguestfs is missing.')).toBe('libguestfs is missing.')
+  expect(cleanUpObstacle(spec({ guest: 'windows', ...disk }), null)).toContain('sysprep /generalize')
+  expect(cleanUpObstacle(spec({ guest: 'bsd', ...disk }), null)).toContain('inside the guest')
+  expect(cleanUpObstacle(spec({ guest: 'linux' }), null)).toContain('no disk')
 })

@@ -9,13 +9,15 @@
 
 import { privilegesOn } from '#lib/auth/privileges.ts'
 import { cloneNames } from '#lib/clones/names.ts'
-import { cloneNotes, cloneObstacle, cloneSpec } from '#lib/clones/rules.ts'
-import type { CloneInput } from '#lib/schema/clone.ts'
+import { cleanUpObstacle, cloneNotes, cloneObstacle, cloneSpec } from '#lib/clones/rules.ts'
+import type { CleanUpInput, CloneInput } from '#lib/schema/clone.ts'
 import { VmId } from '#lib/schema/ids.ts'
 import type { CloneKind } from '#lib/schema/origin.ts'
 import { VmName } from '#lib/schema/vm-spec.ts'
-import type { Base, CloneContext } from '#server/clones/context.ts'
-import { chainBytes, fillFirmware, fillFull, fillLinked } from '#server/clones/fill.ts'
+import { hostNameOf } from '#lib/seed/variables.ts'
+import type { CloneCleaner } from '#server/clones/clean-up/clean-up.ts'
+import { type Base, type CloneContext, toolUser } from '#server/clones/context.ts'
+import { chainBytes, type Filled, fillFirmware, fillFull, fillLinked, giveTo } from '#server/clones/fill.ts'
 import { forgetOldNames, repairLayers, settleOwners } from '#server/clones/freeze.ts'
 import type { Lineage } from '#server/clones/lineage.ts'
 import { recoverLive } from '#server/clones/live.ts'
@@ -36,6 +38,7 @@ import type { VmViews } from './vm-views.ts'
 
 export interface CloneDeps {
   readonly context: CloneContext
+  readonly cleaner: CloneCleaner
   readonly lineage: Lineage
   readonly records: VmRecords
   readonly views: VmViews
@@ -63,7 +66,7 @@ export interface CloneEngineWithUpkeep extends CloneEngine {
 const NO_ADDRESSES = { nextMac: () => '52:54:00:00:00:00', nextCid: () => 3 }
 
 export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
-  const { context, lineage, records, views, supervisor, definer, journal, jobs, locks, busy, snapshots } = deps
+  const { context, cleaner, lineage, records, views, supervisor, definer, journal, jobs, locks, busy, snapshots } = deps
   const { volumes } = context
 
   const moments = createCloneMoments({ context, lineage, supervisor, locks, busy })
@@ -97,6 +100,20 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
     for (const sentence of notes) context.warn(`${records.get(vmId)?.spec.name ?? vmId}: ${sentence}`)
   })
 
+  /** Inside its disks, while no VM has them: what is half changed goes with the clone. */
+  const cleanUp = async (
+    { layers }: Filled,
+    wish: CleanUpInput,
+    uid: number | null,
+    { name, index }: { readonly name: string; readonly index: number },
+    progress: { readonly signal: AbortSignal; step(words: string): void },
+  ): Promise<void> => {
+    const hostName = wish.hostName === null ? null : hostNameOf(wish.hostName, name, index)
+    const chains = layers.map(({ id }) => volumes.chain(id).map(({ path, format }) => ({ path, format })))
+    await cleaner.cleanUp({ chains, user: toolUser(context, uid) }, wish, hostName, progress)
+    for (const layer of layers) await giveTo(volumes.pathOf(layer), uid)
+  }
+
   const makeOne = async (
     caller: Caller,
     record: VmRecord,
@@ -108,6 +125,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       readonly signal: AbortSignal
       readonly letGo: () => void
       progress(done: number): void
+      step(words: string): void
     },
   ): Promise<string> => {
     const words = input.kind === 'linked' ? 'a linked clone' : 'a full clone'
@@ -119,14 +137,15 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       letGo: about.letGo,
       async fill(claim, undo) {
         const target = { id: claim.id, ownerId: claim.ownerId, uid: claim.uid, name: one.name }
-        const store =
+        const filled =
           input.kind === 'linked'
             ? await fillLinked(context, base, target, undo)
             : await fillFull(context, base, target, undo, about)
         await fillFirmware(context, base, target, record.id)
+        if (input.cleanUp !== undefined) await cleanUp(filled, input.cleanUp, target.uid, one, about)
         undo.defer(async () => lineage.forget(claim.id))
         return () => {
-          store()
+          filled.store()
           lineage.change(claim.id, {
             origin: {
               kind: input.kind,
@@ -178,17 +197,20 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
           : 0
       for (const [position, one] of names.entries()) {
         job.signal.throwIfAborted()
-        job.step(names.length === 1 ? one.name : `${position + 1} of ${names.length}: ${one.name}`)
+        const which = names.length === 1 ? one.name : `${position + 1} of ${names.length}: ${one.name}`
+        job.step(which)
         const total = bytes * names.length
         const about = {
           snapshot: from?.name ?? null,
           signal: job.signal,
           letGo: () => promised[position]?.(),
           progress: (done: number) => job.progress(Math.round(position * bytes + done), Math.round(total)),
+          step: (words: string) => job.step(`${which}: clean-up: ${words}`),
         }
         const run = () => makeOne(caller, record, base, input, one, about)
         try {
-          made.push(input.kind === 'full' && !base.isForOne ? await job.inQueue('convert', run) : await run())
+          const isHeavy = (input.kind === 'full' && !base.isForOne) || input.cleanUp !== undefined
+          made.push(isHeavy ? await job.inQueue('convert', run) : await run())
         } catch (error) {
           if (job.signal.aborted) throw error
           fail(one.name, error)
@@ -227,6 +249,10 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       if (new Set(names.map(({ name }) => name)).size < names.length)
         throw new EngineError('bad_input', 'The pattern is too long: the names would not differ.', { field: 'name' })
       assertPossible(record, input.kind, from)
+      if (input.cleanUp !== undefined) {
+        const why = cleanUpObstacle(from?.spec ?? record.spec, cleaner.obstacle())
+        if (why !== null) throw new EngineError('conflict', why, { field: 'cleanUp' })
+      }
       const [first] = names
       if (first !== undefined)
         await definer.assertDerivable(caller, {
@@ -272,6 +298,7 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       return {
         linked: state(cloneObstacle(subject, 'linked')),
         full: state(cloneObstacle(subject, 'full')),
+        cleanUp: state(cleanUpObstacle(record.spec, cleaner.obstacle())),
         notes: cloneNotes(record.spec),
         template: {
           set: state(templates.setObstacle(record)),

@@ -13,6 +13,8 @@ import { type Access, createAccess } from '#server/access/access.ts'
 import { placementKey } from '#server/access/documents.ts'
 import { createQuotas } from '#server/access/quotas.ts'
 import { createSteadyClock } from '#server/auth/steady-clock.ts'
+import { createAppliances } from '#server/clones/clean-up/appliance.ts'
+import { createCloneCleaner } from '#server/clones/clean-up/clean-up.ts'
 import { createLineage } from '#server/clones/lineage.ts'
 import type { TicketGrant } from '#server/console/types.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
@@ -26,6 +28,7 @@ import { createMetrics } from '#server/metrics/metrics.ts'
 import { createSeedFiles } from '#server/storage/seed-files.ts'
 import { createUsage } from '#server/storage/usage.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
+import { decideFor } from './accelerator-choice.ts'
 import { canSeeVm, requireVm } from './access.ts'
 import { createActivity } from './activity.ts'
 import { createApplianceEngine } from './appliances.ts'
@@ -395,7 +398,16 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     intake,
     door: { data, store, library, space, qemuImg, sandbox, inspector },
   })
+  const smallSystems = createAppliances({ ...{ data, sandbox, space }, readersGid: identity.readersGid })
+  await smallSystems.open()
   const clones = createCloneEngine({
+    cleaner: createCloneCleaner({
+      ...{ sandbox, appliances: smallSystems, disks: storage.diskServer },
+      async accelerator(uid) {
+        const { kind, kvmGid } = await decideFor(deps.accelerator, 'auto', uid)
+        return { kind: kind ?? 'tcg', kvmGid }
+      },
+    }),
     context: { data, store, pools, volumes, qemuImg, readersGid: identity.readersGid, warn },
     ...{ lineage, records, views, supervisor, definer, journal, jobs, locks, busy },
     snapshots: room.source,

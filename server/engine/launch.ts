@@ -3,7 +3,6 @@
  * spawns a process; it costs a handful of stats.
  */
 import { existsSync } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import type { CommandLine } from '#lib/schema/command-line.ts'
 import type { AcceleratorChoice, VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmAccelerator } from '#lib/schema/vm-state.ts'
@@ -27,6 +26,7 @@ import { readNvramOrigin } from '#server/storage/nvram.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import type { PreparedLaunch, VmRuntime } from '#server/vm/types.ts'
+import { decideFor } from './accelerator-choice.ts'
 import type { AcceleratorSource, CapabilitySource } from './deps.ts'
 import { EngineError } from './errors.ts'
 
@@ -72,15 +72,6 @@ export interface Launcher {
   explainRunning(runtime: VmRuntime, requested: AcceleratorChoice): CommandLine | null
 }
 
-interface Decision {
-  readonly kind: 'kvm' | 'tcg' | null
-  readonly reason: string
-  /** Group of /dev/kvm when the guest needs it to open the device. */
-  readonly kvmGid: number | null
-}
-
-const KVM_DEVICE = '/dev/kvm'
-
 /** Debian 12 ships the C daemon with QEMU; later releases the Rust one in a package of its own. */
 function findVirtiofsd(): LaunchTools['virtiofsd'] {
   const rust = ['/usr/libexec/virtiofsd', '/usr/lib/virtiofsd/virtiofsd', '/usr/bin/virtiofsd'].find((path) =>
@@ -104,19 +95,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     virtiofsd: findVirtiofsd(),
   }
 
-  /** The verdict was found as the dashboard's user; a guest's own user may have less access to the device. */
-  const decide = async (choice: AcceleratorChoice, uid: number | null): Promise<Decision> => {
-    const decided = deps.accelerator.decide(choice)
-    if (decided.kind !== 'kvm' || uid === null) return { ...decided, kvmGid: null }
-    const device = await stat(KVM_DEVICE).catch(() => null)
-    const mode = device?.mode ?? 0
-    if ((mode & 0o006) === 0o006) return { ...decided, kvmGid: null }
-    if (device !== null && (mode & 0o060) === 0o060) return { ...decided, kvmGid: device.gid }
-    const why = `${KVM_DEVICE} lets only root in (mode ${(mode & 0o777).toString(8)}), and guests run as users of their own.`
-    return choice === 'kvm'
-      ? { kind: null, reason: `${why} Run: chmod 0660 ${KVM_DEVICE} && chgrp kvm ${KVM_DEVICE}`, kvmGid: null }
-      : { kind: 'tcg', reason: `Software emulation: ${why}`, kvmGid: null }
-  }
+  const decide = (choice: AcceleratorChoice, uid: number | null) => decideFor(deps.accelerator, choice, uid)
 
   const launchPaths = (vmId: string): LaunchPaths => {
     const run = vmRunPaths(deps.runDir, vmId)

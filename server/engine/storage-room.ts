@@ -4,6 +4,7 @@ import { rootActs } from '#server/launcher/acts.ts'
 import { diskReadersDir } from '#server/paths.ts'
 import { prepareDataDirs } from '#server/storage/dirs.ts'
 import { createDiskReader } from '#server/storage/disk-reader.ts'
+import { createDiskServer } from '#server/storage/disk-server.ts'
 import { childFiles, directFiles } from '#server/storage/layer-files.ts'
 import { createPoolHealth } from '#server/storage/pool-health.ts'
 import { createPools, LOCAL_POOL_ID } from '#server/storage/pools.ts'
@@ -66,6 +67,7 @@ export async function createStorageRoom(
   })
   return {
     diskReader: createDiskReader(sandbox, readersDir),
+    diskServer: createDiskServer(sandbox, readersDir),
     ...{ sandbox, space, qemuImg, pools, health, layerFiles, volumes },
     files: createVmFiles(data, qemuImg),
     shared: createSharedDisks(data, identity.readersGid),

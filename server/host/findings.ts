@@ -2,6 +2,7 @@
 import { findUefiFirmware, KNOWN_FIRMWARE } from '#server/capabilities/firmware.ts'
 import { findHostTools } from '#server/capabilities/host-tools.ts'
 import type { HostTool, QemuCapabilities } from '#server/capabilities/types.ts'
+import { findCleanUpTools } from '#server/clones/clean-up/tools.ts'
 import { captureOutput, findExecutable } from '#server/platform/child.ts'
 import { fileFacts } from '#server/platform/fs.ts'
 import type { Finding, ReadinessFacts } from './readiness.ts'
@@ -36,6 +37,7 @@ export async function lookAround(
     prlimit,
     virtiofsd: describeTool(tools.virtiofsd, 'virtiofsd'),
     ip: describeTool(tools.ip, 'ip'),
+    guestfs: await describeGuestfs(),
     ovmf: describeOvmf(capabilities),
     bundledFirmware,
   }
@@ -54,6 +56,13 @@ function describeQemu(
 function describeTool(tool: HostTool | null, name: string): Finding {
   if (tool === null) return { state: 'missing', detail: `There is no program ${name}.` }
   return { state: 'ok', version: tool.version, detail: tool.path }
+}
+
+async function describeGuestfs(): Promise<ReadinessFacts['guestfs']> {
+  const found = findCleanUpTools()
+  if (found.tools === null)
+    return { state: found.isMissing ? 'missing' : 'broken', detail: found.problem, command: found.command }
+  return findProgram('virt-sysprep', ['--version'])
 }
 
 function describeOvmf(capabilities: QemuCapabilities | null): Finding {

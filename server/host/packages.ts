@@ -16,6 +16,7 @@ export type Need =
   | 'virtio-win'
   | 'iproute'
   | 'tc'
+  | 'guestfs'
 
 const FAMILIES: readonly (readonly [PackageManager, readonly string[]])[] = [
   ['apt', ['debian', 'ubuntu']],
@@ -38,6 +39,7 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     'virtio-win': [],
     iproute: ['iproute2'],
     tc: ['iproute2'],
+    guestfs: ['guestfs-tools'],
   },
   dnf: {
     // RHEL and its kin have it under this name; on Fedora it is a package that draws in qemu-system-x86.
@@ -52,6 +54,7 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     'virtio-win': ['virtio-win'],
     iproute: ['iproute'],
     tc: ['iproute-tc'],
+    guestfs: ['guestfs-tools'],
   },
   pacman: {
     qemu: ['qemu-system-x86'],
@@ -65,6 +68,7 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     'virtio-win': [],
     iproute: ['iproute2'],
     tc: ['iproute2'],
+    guestfs: ['guestfs-tools'],
   },
   zypper: {
     qemu: ['qemu-x86'],
@@ -78,6 +82,7 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     'virtio-win': [],
     iproute: ['iproute2'],
     tc: ['iproute2'],
+    guestfs: ['guestfs-tools'],
   },
 }
 

@@ -46,6 +46,7 @@ function list(change: Partial<ReadinessFacts>) {
     prlimit: ok,
     virtiofsd: ok,
     ip: ok,
+    guestfs: ok,
     kernel: [node('vhost-net', true), node('vhost-vsock', true)],
     iommu: { enabled: true, groups: 12, reason: 'on' },
     verdict: verdictOf(),
@@ -120,6 +121,12 @@ describe('the readiness list', () => {
     const unusable = verdictOf({ guest: { outcome: 'stopped', ms: 40, said: '' } })
     expect(list({ verdict: unusable }).item('kvm')).toMatchObject({ state: 'broken', command: null })
   })
+})
+
+test('a kernel that libguestfs may not read is opened by a command, and libguestfs itself is a package', () => {
+  const closed = { state: 'broken', detail: 'for root alone', command: 'chmod 0644 /boot/vmlinuz-1' } as const
+  expect(list({ guestfs: closed, isRoot: false }).item('guestfs')?.command).toBe('sudo chmod 0644 /boot/vmlinuz-1')
+  expect(list({ guestfs: missing }).installCommand).toBe('apt-get install -y --no-install-recommends guestfs-tools')
 })
 
 describe('what the kernel gives', () => {

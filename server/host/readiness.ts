@@ -24,6 +24,8 @@ export interface ReadinessFacts {
   readonly prlimit: Finding
   readonly virtiofsd: Finding
   readonly ip: Finding
+  /** virt-sysprep with what it needs, and a command that mends it where that is no package. */
+  readonly guestfs: Finding & { readonly command?: string | null }
   /** Device nodes of the kernel. */
   readonly kernel: readonly KernelDevice[]
   readonly iommu: HostDevices['iommu']
@@ -103,6 +105,15 @@ function programLines(facts: ReadinessFacts): readonly Line[] {
       need: 'optional',
       finding: facts.ip,
       brings: 'iproute',
+    },
+    {
+      id: 'guestfs',
+      title: 'libguestfs (virt-sysprep)',
+      purpose: 'Cleans up inside the disks of clones: machine ID, SSH host keys, host name.',
+      need: 'optional',
+      finding: facts.guestfs,
+      brings: 'guestfs',
+      ...(facts.guestfs.command != null && { command: `${facts.isRoot ? '' : 'sudo '}${facts.guestfs.command}` }),
     },
     {
       id: 'setpriv',

@@ -28,6 +28,20 @@ interface SandboxedRun {
   readonly onStdout?: (text: string) => void
   /** Run as this user of a guest's, whose files nobody else may open; null or left out: as the dashboard's. */
   readonly user?: ToolUser | null
+  /** Beside what every tool gets. Never a secret: others may read it in /proc. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Devices of the host it may use, by their paths. */
+  readonly devices?: readonly string[]
+  /** For tools that are more than a filter. */
+  readonly limits?: ToolLimits
+}
+
+export interface ToolLimits {
+  /** Address space of each of its processes. */
+  readonly memoryBytes: number
+  readonly openFiles: number
+  /** Of each of its processes; several threads use it up faster than the clock. */
+  readonly cpuSeconds: number
 }
 
 /** Root gives up its powers in the sandbox, and so could not open what belongs to a guest. */
@@ -35,6 +49,8 @@ export interface ToolUser {
   readonly uid: number
   /** Of the images guests may read; null: none. */
   readonly readersGid: number | null
+  /** Group of /dev/kvm, where the tool is to open that; null or left out: none. */
+  readonly kvmGid?: number | null
 }
 
 interface ToolResult {
@@ -104,13 +120,18 @@ function bwrapArgs(request: SandboxedRun): string[] {
     '--setenv',
     'MALLOC_ARENA_MAX',
     ENV.MALLOC_ARENA_MAX,
+    ...Object.entries(request.env ?? {}).flatMap(([name, value]) => ['--setenv', name, value]),
     '--cap-drop',
     'ALL',
     ...SYSTEM_DIRS.flatMap((dir) => ['--ro-bind', dir, dir]),
     '--dev',
     '/dev',
+    ...(request.devices ?? []).flatMap((path) => ['--dev-bind', path, path]),
     '--tmpfs',
     '/tmp',
+    // Where QEMU keeps what it writes over a disk that is opened to be thrown away.
+    '--tmpfs',
+    '/var/tmp',
     // Outer ones first: a file to be read stays read-only within a directory to be written.
     ...[
       ...request.readable.map((path) => ({ how: '--ro-bind', path })),
@@ -131,19 +152,22 @@ function bwrapArgs(request: SandboxedRun): string[] {
 const ENV = { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', MALLOC_ARENA_MAX: '2' } as const
 
 function prlimitArgs(request: SandboxedRun): string[] {
-  const cpuSeconds = Math.ceil(request.timeoutMs / 1000)
+  const { memoryBytes, openFiles, cpuSeconds } = request.limits ?? {
+    ...{ memoryBytes: 2 ** 30, openFiles: 64 },
+    cpuSeconds: Math.ceil(request.timeoutMs / 1000),
+  }
   return [
     '--core=0',
-    '--as=1073741824',
-    '--nofile=64',
+    `--as=${memoryBytes}`,
+    `--nofile=${openFiles}`,
     `--cpu=${cpuSeconds}`,
     ...(request.maxFileBytes === null ? [] : [`--fsize=${request.maxFileBytes}`]),
     '--',
   ]
 }
 
-function setprivArgs({ uid, readersGid }: ToolUser): string[] {
-  const groups = readersGid === null ? [] : [readersGid]
+function setprivArgs({ uid, readersGid, kvmGid = null }: ToolUser): string[] {
+  const groups = [readersGid, kvmGid].filter((gid) => gid !== null)
   return [...identityArgs({ uid, gid: uid, groups }), '--no-new-privs', '--']
 }
 
@@ -164,7 +188,7 @@ function execute(
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: '/',
-      env: TOOL_ENV,
+      env: { ...TOOL_ENV, ...request.env },
       stdio: [request.stdinFd ?? 'ignore', request.stdoutFd ?? 'pipe', 'pipe', jailed ? 'pipe' : 'ignore'],
     })
     let innerPid: number | null = null

@@ -143,7 +143,7 @@ function watchPrograms(): void {
   // biome-ignore lint/suspicious/noExplicitAny: passes on whatever it was called with
   childProcess.spawn = ((...args: any[]) => {
     const line = [args[0], ...(Array.isArray(args[1]) ? args[1] : [])].map(String)
-    const at = line.findLastIndex((word) => /(^|\/)qemu-(img|system-[a-z0-9_]+)$/.test(word))
+    const at = line.findLastIndex((word) => /(^|\/)(qemu-(img|system-[a-z0-9_]+)|supermin|virt-sysprep)$/.test(word))
     if (at >= 0)
       point(
         `run ${line

@@ -1,0 +1,62 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { findCleanUpTools } from './tools.ts'
+
+const roots: string[] = []
+afterEach(() => {
+  for (const root of roots.splice(0)) rmSync(root, { recursive: true })
+})
+function host(...files: string[]): string {
+  const root = mkdtempSync(join(tmpdir(), 'gd-host-'))
+  roots.push(root)
+  for (const file of files) {
+    mkdirSync(dirname(join(root, file)), { recursive: true })
+    writeFileSync(join(root, file), '')
+  }
+  return root
+}
+const PROGRAMS = ['usr/bin/virt-sysprep', 'usr/bin/supermin']
+const RECIPE = 'usr/lib/x86_64-linux-gnu/guestfs/supermin.d/packages'
+const MODULES = 'lib/modules/6.1.0-1/modules.dep'
+
+test('libguestfs with a kernel and its modules can clean up', () => {
+  const root = host(...PROGRAMS, RECIPE, MODULES, 'boot/vmlinuz-6.1.0-1')
+  expect(findCleanUpTools({ root })).toMatchObject({
+    problem: null,
+    tools: {
+      kernel: join(root, 'boot/vmlinuz-6.1.0-1'),
+      kernelVersion: '6.1.0-1',
+      recipe: join(root, dirname(RECIPE)),
+    },
+  })
+})
+
+test('a kernel that lies with its modules is as good, and so is the recipe in lib64', () => {
+  const root = host(...PROGRAMS, 'usr/lib64/guestfs/supermin.d/packages', MODULES, 'lib/modules/6.1.0-1/vmlinuz')
+  expect(findCleanUpTools({ root }).problem).toBeNull()
+})
+
+test.each([
+  ['no virt-sysprep', [RECIPE, MODULES, 'boot/vmlinuz-6.1.0-1', 'usr/bin/supermin']],
+  ['no supermin', [RECIPE, MODULES, 'boot/vmlinuz-6.1.0-1', 'usr/bin/virt-sysprep']],
+  ['without the recipe', [...PROGRAMS, MODULES, 'boot/vmlinuz-6.1.0-1']],
+  ['there is none', [...PROGRAMS, RECIPE, 'boot/vmlinuz-6.1.0-1']],
+  ['there is none', [...PROGRAMS, RECIPE, MODULES, 'boot/vmlinuz-5.0']],
+])('what is missing is named: %s', (words, files) => {
+  const root = host(...files)
+  expect(findCleanUpTools({ root })).toMatchObject({
+    tools: null,
+    isMissing: true,
+    problem: expect.stringContaining(words),
+  })
+})
+
+// Root may read everything.
+test.skipIf(process.getuid?.() === 0)('a kernel for root alone is named with the command that opens it', () => {
+  const root = host(...PROGRAMS, RECIPE, MODULES, 'boot/vmlinuz-6.1.0-1')
+  const kernel = join(root, 'boot/vmlinuz-6.1.0-1')
+  chmodSync(kernel, 0)
+  expect(findCleanUpTools({ root })).toMatchObject({ isMissing: false, command: `chmod 0644 ${kernel}` })
+})
