@@ -105,7 +105,7 @@ test.skipIf(LACK !== null)(
     const [key = ''] = readdirSync(appliances)
     expect(readdirSync(join(appliances, key)).sort()).toEqual(['README.fixed', 'initrd', 'kernel', 'root'])
     const made = statSync(join(appliances, key, 'root'))
-    if (process.getuid?.() === 0) expect([made.mode & 0o777, made.uid]).toEqual([0o440, 0])
+    if (process.getuid?.() === 0) expect([made.mode & 0o777, made.uid]).toEqual([0o640, 0])
 
     const given = await begin({ firstIndex: 7, kind: 'full' })
     await works(given)

@@ -4,10 +4,12 @@
  * says is followed (decision 0013); what lies below the first file stays as it is.
  */
 import { existsSync } from 'node:fs'
-import { chown, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { guestDir } from '#server/launcher/shapes.ts'
 import { type ChainFile, nodeName } from './chain-node.ts'
 import { assertSafePath } from './qemu-img-call.ts'
 import { findProgram, type ToolSandbox, type ToolUser } from './sandbox.ts'
@@ -47,7 +49,7 @@ export function createDiskServer(sandbox: ToolSandbox, parent: string, program =
       const ending = new AbortController()
       const dir = await mkdtemp(join(parent, 'w'))
       const socket = join(dir, 'nbd')
-      if (user !== null && process.getuid?.() === 0) await chown(dir, user.uid, user.uid)
+      await rootActs().own({ path: dir, as: guestDir(user?.uid ?? null), sync: false })
       let ended = false
       const over = sandbox
         .run({

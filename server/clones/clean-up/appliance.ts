@@ -4,9 +4,11 @@
  * anything in it for the next. A kernel or libguestfs of another date gets another one, and the old one goes.
  */
 import { createHash } from 'node:crypto'
-import { chmod, chown, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { readersFile, readersPassage } from '#server/launcher/shapes.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import type { ToolSandbox } from '#server/storage/sandbox.ts'
@@ -79,16 +81,10 @@ export function createAppliances({ data, sandbox, space, readersGid }: Appliance
         )
       // By this name libguestfs knows that it is whole, and makes none itself.
       await writeFile(join(made, 'README.fixed'), '')
-      if (readersGid !== null) {
-        for (const name of [...FILES, 'README.fixed']) {
-          await chown(join(made, name), 0, readersGid)
-          await chmod(join(made, name), 0o440)
-        }
-        for (const each of [data.appliancesDir, made]) {
-          await chown(each, 0, readersGid)
-          await chmod(each, each === made ? 0o750 : 0o710)
-        }
-      }
+      for (const name of [...FILES, 'README.fixed'])
+        await rootActs().own({ path: join(made, name), as: readersFile(readersGid), sync: true })
+      for (const path of [data.appliancesDir, made])
+        await rootActs().own({ path, as: readersPassage(readersGid), sync: false })
       await syncDir(made)
       await rename(made, dir)
       await syncDir(data.appliancesDir)
