@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureDeviceGuest } from '#e2e/guests/build.ts'
+import { ensureBiosDeviceGuest } from '#e2e/guests/elf-kernel.ts'
 import { GuestShell } from '#e2e/guests/guest-shell.ts'
 import { Line } from '#e2e/guests/plain-qemu.ts'
 import { connectUnix } from '#server/platform/sockets.ts'
@@ -16,7 +17,7 @@ const TEST_TIMEOUT_MS = 240_000
 
 let kernel: { kernel: string; initrd: string; commandLine: string }
 beforeAll(async () => {
-  kernel = await ensureDeviceGuest()
+  kernel = await ensureBiosDeviceGuest()
 })
 
 const small = (more = '') => ({
@@ -352,7 +353,8 @@ describe('screens for firmware and boot loaders', () => {
   it(
     'a frame buffer without any card shows what UEFI draws, and the guest takes it over',
     async () => {
-      await using guest = await CompiledGuest.start({ ...small(), display: 'ramfb', firmware: 'uefi', usbInput: false })
+      const forUefi = { ...small(), directKernel: await ensureDeviceGuest() }
+      await using guest = await CompiledGuest.start({ ...forUefi, display: 'ramfb', firmware: 'uefi', usbInput: false })
       const shell = await guest.boot(BOOT_TIMEOUT_MS)
       expect(await shell.output('lspci')).not.toMatch(/ 03[0-9a-f]{4} /)
       expect(await shell.output('cat /proc/fb')).toMatch(/^0 /)

@@ -322,13 +322,20 @@ describe('q35 with every drive bus and network card', () => {
 // Side by side: the firmware mostly waits.
 describe.concurrent('other machines', () => {
   it(
-    'pc: IDE on its two cables, SATA on a card, virtio and cards in PCI slots',
+    'pc: a boot menu, PS/2, a TPM of old; IDE on its two cables, SATA on a card, virtio and cards in PCI slots without ports',
     async () => {
       await using guest = await CompiledGuest.start(
         {
           ...SMALL,
           machine: 'pc',
           directKernel: directKernel(),
+          cpuModel: 'auto',
+          bootMenu: true,
+          tpm: 'tpm-tis',
+          pvpanic: true,
+          rng: true,
+          virtioMem: { sizeMiB: 256, requestedMiB: 0 },
+          memoryMaxMiB: 1024,
           disks: [
             { device: 'disk', bus: 'ide' },
             { device: 'disk', bus: 'ide', port: 3 },
@@ -337,7 +344,7 @@ describe.concurrent('other machines', () => {
             { device: 'cdrom', image: ISO_ID },
             { device: 'cdrom', bus: 'sata', image: ISO_ID },
           ],
-          networks: [card(0, { model: 'e1000' }), card(1, { model: 'rtl8139' })],
+          networks: [card(0, { model: 'e1000' }), card(1, { model: 'rtl8139' }), card(2, {})],
         },
         { images },
       )
@@ -350,12 +357,30 @@ describe.concurrent('other machines', () => {
       expect(cds.map(({ path }) => /0000:00:[^/]+/.exec(path)?.[0]).sort()).toEqual(['0000:00:01.1', '0000:00:04.0'])
       await shell.until(nic(macOf(0)), /^e1000 1 1500 inet 10\.0\.2\.15$/, 90_000)
       await shell.until(nic(macOf(1)), /^8139cp 1 1500 inet 10\.0\.2\.15$/, 90_000)
+      expect(guest.serial?.text).toMatch(/Press ESC for boot menu/)
+      expect(await shell.output('cat /sys/class/dmi/id/product_name')).toMatch(/i440FX/)
+      expect(await shell.output('cat /proc/cpuinfo')).toMatch(/model name\s*: QEMU TCG CPU/)
+      expect(await shell.output('ls /sys/bus/serio/devices')).toMatch(/serio0/)
+      const pci = await shell.output('lspci')
+      for (const line of [
+        /^0000:00:01\.3 .*8086:7113/m,
+        /^0000:00:05\.0 .* pvpanic-pci$/m,
+        /^0000:00:0a\.0 .* virtio-pci\/virtio_rng$/m,
+        /^0000:00:0c\.0 .* virtio-pci\/virtio_mem$/m,
+        /^0000:00:10\.0 .* virtio-pci\/virtio_blk$/m,
+        /^0000:00:13\.0 .* virtio-pci\/virtio_net$/m,
+      ])
+        expect(pci).toMatch(line)
+      expect(pci).not.toMatch(/1b36:000c/)
+      expect(await shell.output('cat /sys/class/rtc/rtc0/name')).toMatch(/rtc_cmos/)
+      const tpm = '/sys/class/tpm/tpm0'
+      await shell.until(`cat ${tpm}/tpm_version_major; readlink ${tpm}/device/driver`, /^2\n.*\/tpm_tis$/)
     },
     TEST_TIMEOUT_MS,
   )
 
   it(
-    'microvm: disks and CD on virtio without PCI',
+    'microvm: disks, CD, network, random numbers and console on a bus of its own, without PCI',
     async () => {
       await using guest = await CompiledGuest.start(
         {
@@ -368,11 +393,27 @@ describe.concurrent('other machines', () => {
             { device: 'disk', bus: 'virtio-scsi', throttle: oneMiBps },
             { device: 'cdrom', image: ISO_ID },
           ],
-          networks: [card(0, { network: 'none' })],
+          networks: [card(0, { network: 'none' }), card(1, {})],
+          cpus: 2,
+          rng: true,
+          agentChannel: true,
         },
         { images },
       )
       const shell = await guest.boot(BOOT_TIMEOUT_MS)
+      expect(await shell.output('ls /sys/bus/pci/devices 2>/dev/null | wc -l')).toBe('0')
+      expect(await shell.output('cat /sys/devices/system/cpu/online')).toBe('0-1')
+      const drivers = await shell.output(
+        'for d in /sys/bus/virtio/devices/*; do basename $(readlink -f $d/driver); done | sort -u',
+      )
+      expect(drivers.split('\n').filter((name) => name !== 'virtio_scsi')).toEqual([
+        'virtio_balloon',
+        'virtio_blk',
+        'virtio_console',
+        'virtio_net',
+        'virtio_rng',
+      ])
+      await shell.until(nic(macOf(1)), /^virtio_net 1 1500 inet 10\.0\.2\.15$/, 90_000)
       expect(await disk(shell, 0)).toMatchObject({ name: 'vda', serial: 'disk0' })
       expect(await disk(shell, 1)).toMatchObject({ name: 'sda', serial: 'disk1' })
       expect((await drivesOf(shell)).map(({ content }) => content)).toContain(CD_TEXT)
