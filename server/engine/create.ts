@@ -39,7 +39,7 @@ import { createCloneEngine } from './clones.ts'
 import { type ConsoleRecord, createConsoleRecord } from './console-record.ts'
 import type { EngineDeps } from './deps.ts'
 import { createDiskPauses } from './disk-pauses.ts'
-import { autostart, legacyDisks, settleDeleted, watchDisks } from './engine-start.ts'
+import { autostart, legacyDisks, settleDeleted, settleOwnersOfBefore, watchDisks } from './engine-start.ts'
 import { EngineError } from './errors.ts'
 import { createEventEngine } from './event-stream.ts'
 import { createFileBrowser } from './file-browser.ts'
@@ -578,6 +578,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   )
   for (const note of await files.sweep(records.isStored, new Set(adopted.strangers))) log.warn({}, note)
   for (const note of await clones.open()) log.warn({}, note)
+  await settleOwnersOfBefore(
+    { data, identity, pools, volumes, health, log, warn },
+    (id) => supervisor.runtime(id).live !== null,
+  )
   await vmSeeds.open()
   // At once: a guest whose file systems are frozen waits for it.
   await Promise.all([room.recover(), busy.recover()])

@@ -1,8 +1,14 @@
 /** Steps of the engine's start: what a crash left, disks older than volumes, VMs that start by themselves. */
 import { readFile } from 'node:fs/promises'
+import type { DataPaths } from '#server/paths.ts'
+import type { GuestIdentity } from '#server/storage/identity.ts'
+import { settleOldOwners, settleOldOwnersInPool } from '#server/storage/old-owners.ts'
+import type { PoolHealth } from '#server/storage/pool-health.ts'
+import { LOCAL_POOL_ID, type Pools } from '#server/storage/pools.ts'
 import type { LegacyDisk, Volumes } from '#server/storage/volume-types.ts'
 import type { Store } from '#server/store/types.ts'
 import type { VmRuntime } from '#server/vm/types.ts'
+import type { EngineDeps } from './deps.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
 
 type Warn = (message: string, error?: unknown) => void
@@ -51,6 +57,30 @@ export function watchDisks(
     disksOf.set(vmId, after)
     if (before.every((id) => after.includes(id))) return
     released(vmId).catch((error: unknown) => warn(`Cleaning up disks of ${vmId} failed.`, error))
+  }
+}
+
+interface OwnersRoom {
+  readonly data: DataPaths
+  readonly identity: GuestIdentity
+  readonly pools: Pools
+  readonly volumes: Volumes
+  readonly health: PoolHealth
+  readonly log: EngineDeps['log']
+  readonly warn: Warn
+}
+
+/** Files of guests from before the dashboard's group had them; those in pools that may hang are not waited for. */
+export async function settleOwnersOfBefore(room: OwnersRoom, isRunning: (vmId: string) => boolean): Promise<void> {
+  const { data, identity, pools, volumes, health, log, warn } = room
+  const count = await settleOldOwners(data, identity, isRunning, warn)
+  if (count > 0) log.info({ count }, 'files of guests got the group of the dashboard')
+  for (const { id, name } of pools.all()) {
+    if (id === LOCAL_POOL_ID) continue
+    const paths = volumes.layers().flatMap((layer) => (layer.poolId === id ? [volumes.pathOf(layer)] : []))
+    settleOldOwnersInPool(health.childOf(id), paths, identity).catch((error: unknown) =>
+      warn(`The groups of files in the pool ${name} are looked at again at the next start.`, error),
+    )
   }
 }
 

@@ -46,7 +46,7 @@ describe('creating', () => {
     await until(output, (text) => text.includes('Gd!'))
     const uid = started.live?.uid
     const ownFile = statSync(data.disk(vm.id, started.spec.disks[0]?.id ?? ''))
-    expect(ownFile.mode & 0o777).toBe(0o600)
+    expect(ownFile.mode & 0o777).toBe(isRoot ? 0o660 : 0o600)
     if (isRoot) {
       expect(uid).toBeGreaterThan(1000)
       expect(ownFile.uid).toBe(uid)

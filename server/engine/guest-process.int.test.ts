@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { guestIdentity } from '#server/storage/identity.ts'
 import { ANN, BEN, bootDisk, create, data, isRoot, now, runDir, upload } from './test-rig.ts'
 
 test.skipIf(!isRoot)(
@@ -66,6 +67,26 @@ test.skipIf(!isRoot)(
       expect(asGuest('head', '-c', '1', path), path).toBe(1)
     for (const dir of [theirs.run, data.vmDir(other.id), data.uploadsDir, data.root])
       expect(asGuest('ls', dir), dir).not.toBe(0)
+    // The dashboard's own group gets at what is either guest's, without being root or having any of its capabilities.
+    const { dashboardGid: group, readersGid: readers } = guestIdentity(true)
+    const asDashboard = (...argv: string[]) =>
+      execFileSync(
+        'setpriv',
+        [
+          ...[`--reuid=${group}`, `--regid=${group}`, `--groups=${readers}`, '--no-new-privs', '--inh-caps=-all'],
+          ...argv,
+        ],
+        { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
+      )
+    for (const { run, disk } of [mine, theirs]) {
+      asDashboard(
+        'sh',
+        '-c',
+        `head -c 1 '${disk}' > '${run}/from-outside' && [ -w '${disk}' ] && rm '${run}/from-outside'`,
+      )
+      asDashboard('test', '-w', join(run, 'qmp.sock'))
+    }
+    expect(() => asDashboard('head', '-c', '1', '/etc/shadow')).toThrow()
     // Nor does it signal or look into the other's process, or write to the image.
     expect(asGuest('kill', '-0', String(theirs.pid))).not.toBe(0)
     expect(asGuest('ls', `/proc/${theirs.pid}/fd`)).not.toBe(0)

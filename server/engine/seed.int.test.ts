@@ -68,12 +68,12 @@ describe('a VM with a seed', () => {
     expect(userDataIn(vm.id)).toContain('$6$rounds=')
   })
 
-  it('has its secrets in the CD’s file alone: 0600, the guest’s own, nowhere else on the disk, in a view or an argv (D10)', async () => {
+  it('has its secrets in the CD’s file alone: closed to all but the guest and the dashboard, nowhere else on the disk, in a view or an argv (D10)', async () => {
     const vm = await make(ANN, 'web')
     await now.engine.vms.start(ANN, vm.id)
     const [name = ''] = filesOf(vm.id)
     const facts = statSync(join(data.vmDir(vm.id), name))
-    expect(facts.mode & 0o777).toBe(0o600)
+    expect(facts.mode & 0o777).toBe(isRoot ? 0o660 : 0o600)
     if (isRoot) expect(facts.uid).toBeGreaterThan(0)
     const running = await now.engine.vms.view(ANN, vm.id)
     const told = JSON.stringify([

@@ -6,6 +6,7 @@ import { setRateLimit } from '#server/network/rate-limit.ts'
 import { makeTap, removeTap } from '#server/network/taps.ts'
 import { ensureSharedDir, openForAppending } from '#server/platform/fs.ts'
 import { spawnDetached } from '#server/platform/process.ts'
+import { guestIdentity } from '#server/storage/identity.ts'
 import { isHelper } from '#server/vm/helpers/identity.ts'
 import { isQemuOf } from '#server/vm/identity.ts'
 import { openPathForGuests } from './open-path.ts'
@@ -39,7 +40,7 @@ function isStill({ pid, startTime, target }: SignalRequest): boolean {
 
 export function inProcessActs(): RootActs {
   const uid = process.getuid?.() ?? 0
-  const dashboard = { uid, gid: process.getgid?.() ?? 0 }
+  const dashboard = { uid, gid: guestIdentity(uid === 0).dashboardGid ?? process.getgid?.() ?? 0 }
   const mayGive = uid === 0
   return {
     async own(request) {

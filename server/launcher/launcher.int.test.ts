@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createLog } from '#server/platform/fs.ts'
 import { readProcStat } from '#server/platform/process.ts'
+import { guestIdentity } from '#server/storage/identity.ts'
 import { createPoolChild } from '#server/storage/pool-child.ts'
 import { rootActs } from './acts.ts'
 import type { Shape } from './shapes.ts'
@@ -13,6 +14,7 @@ import type { Shape } from './shapes.ts'
 const isRoot = process.getuid?.() === 0
 const GUEST = 61_234
 const READERS = 61_200
+const OURS = guestIdentity(isRoot).dashboardGid
 
 let dir: string
 beforeEach(() => {
@@ -39,11 +41,11 @@ describe.each([
     const path = join(dir, 'disk')
     writeFileSync(path, 'x', { mode: 0o644 })
     await own(path, { kind: 'guest-file', uid: GUEST })
-    expect(facts(path).uid).toBe(GUEST)
+    expect(facts(path)).toEqual({ uid: GUEST, gid: OURS, mode: '660' })
     await own(path, { kind: 'readers-file', readersGid: READERS, holder: null })
     expect(facts(path)).toEqual({ uid: 0, gid: READERS, mode: '640' })
     await own(path, { kind: 'dashboard-file' })
-    expect(facts(path)).toEqual({ uid: 0, gid: 0, mode: '600' })
+    expect(facts(path)).toEqual({ uid: 0, gid: OURS, mode: '600' })
   })
 
   test('follows no link, opens no pipe, and takes no directory for a file or the other way round', async () => {

@@ -8,9 +8,9 @@ import * as z from 'zod'
 const Id = z.int().min(1).max(0xffff_fffe)
 
 export const Shape = z.discriminatedUnion('kind', [
-  /** Of the one guest that writes it. */
+  /** Of the one guest that writes it, and by its group of the dashboard. */
   z.object({ kind: z.literal('guest-file'), uid: Id }),
-  /** A directory in which the guest's programs make files. */
+  /** A directory in which the guest's programs make files; those get the directory's group. */
   z.object({ kind: z.literal('guest-dir'), uid: Id }),
   /** A directory the guest may pass through, and neither list nor change. */
   z.object({ kind: z.literal('guest-passage'), uid: Id }),
@@ -33,14 +33,14 @@ export interface Permissions {
   readonly isDir: boolean
 }
 
-/** @param dashboard who the dashboard is */
+/** @param dashboard its user, and its group, in which no guest is */
 export function permissionsOf(shape: Shape, dashboard: { readonly uid: number; readonly gid: number }): Permissions {
   const { uid, gid } = dashboard
   switch (shape.kind) {
     case 'guest-file':
-      return { uid: shape.uid, gid: shape.uid, mode: 0o600, isDir: false }
+      return { uid: shape.uid, gid, mode: 0o660, isDir: false }
     case 'guest-dir':
-      return { uid: shape.uid, gid: shape.uid, mode: 0o700, isDir: true }
+      return { uid: shape.uid, gid, mode: 0o2770, isDir: true }
     case 'guest-passage':
       return { uid, gid: shape.uid, mode: 0o710, isDir: true }
     case 'readers-file':

@@ -31,6 +31,27 @@ it('in a container that maps few ids a smaller range is taken, and with one id g
   expect(tiny.summary).toContain('root')
 })
 
+it('the dashboard has a group in which no guest is, nor ever will be', () => {
+  for (const ids of [WHOLE, CONTAINER]) {
+    const identity = guestIdentity(true, ids)
+    const { dashboardGid, readersGid } = identity
+    const first = identity.allocate(new Set()) ?? 0
+    const all = new Set(Array.from({ length: (dashboardGid ?? 0) - first }, (_, n) => first + n))
+    expect([first, (dashboardGid ?? 0) - 1].map(identity.isGuest)).toEqual([true, true])
+    expect([readersGid, dashboardGid, 0, 1000].map((id) => identity.isGuest(id ?? 0))).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ])
+    expect(identity.allocate(all)).toBeNull()
+  }
+  expect([guestIdentity(false), guestIdentity(true, TINY)].map(({ dashboardGid }) => dashboardGid)).toEqual([
+    null,
+    null,
+  ])
+})
+
 it('the KVM group is given only when asked for', () => {
   const identity = guestIdentity(true, WHOLE)
   expect(identity.launchUser(2_070_000_007, null)?.groups).toEqual([identity.readersGid])

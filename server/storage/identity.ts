@@ -3,7 +3,8 @@
  *
  * Every VM gets a uid (and gid of the same number) of its own, so that one escaped QEMU can neither signal, trace
  * nor read another. The numbers need no entry in /etc/passwd. One more gid, the first of the range, is given to
- * every QEMU as a supplementary group and lets it read library images and enter our directories, nothing else.
+ * every QEMU as a supplementary group and lets it read library images and enter our directories, nothing else. The
+ * last is the dashboard's group: what belongs to a guest has it, so that the dashboard gets at it without being root.
  *
  * The range lies above container ranges (systemd: 524288 to 1879048191) and above the default id ranges of SSSD and
  * FreeIPA (up to 2000200000), and below systemd's foreign range (2147352576). See
@@ -25,6 +26,10 @@ const RANGES: readonly IdRange[] = [
 export interface GuestIdentity {
   /** Group that may read library images; null when guests share the dashboard's user. */
   readonly readersGid: number | null
+  /** The dashboard's own group, which may read and write what belongs to guests; null when they share its user. */
+  readonly dashboardGid: number | null
+  /** Whether it is a guest's uid. */
+  isGuest(uid: number): boolean
   /** Lowest uid of the range that is not in `taken`; null when guests share the dashboard's user. */
   allocate(taken: ReadonlySet<number>): number | null
   /** @param kvmGid group of /dev/kvm when the guest needs it, else null */
@@ -35,6 +40,8 @@ export interface GuestIdentity {
 
 const SHARED: GuestIdentity = {
   readersGid: null,
+  dashboardGid: null,
+  isGuest: () => false,
   allocate: () => null,
   launchUser: () => null,
   summary:
@@ -63,10 +70,13 @@ export function guestIdentity(isRoot: boolean, maps?: { uid: string; gid: string
         'Guests run as root: this container’s user namespace has no room for a user per guest. A guest that breaks out of QEMU owns the container.',
     }
   }
+  const dashboardGid = range.base + range.size - 1
   return {
     readersGid: range.base,
+    dashboardGid,
+    isGuest: (uid) => uid > range.base && uid < dashboardGid,
     allocate(taken) {
-      for (let uid = range.base + 1; uid < range.base + range.size; uid++) if (!taken.has(uid)) return uid
+      for (let uid = range.base + 1; uid < dashboardGid; uid++) if (!taken.has(uid)) return uid
       return null
     },
     launchUser(uid, kvmGid) {

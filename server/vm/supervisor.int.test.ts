@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { vmRunPaths } from '#server/paths.ts'
+import { guestIdentity } from '#server/storage/identity.ts'
 import { poweroffRom, serialRom } from './testing/halt-rom.ts'
 import { isGone, known, sleep, started, until, untilState } from './testing/harness.ts'
 import { type GuestOptions, type Lab, newVmId, openLab } from './testing/lab.ts'
@@ -171,10 +172,11 @@ describe('isolation', { skip: process.getuid?.() !== 0 }, () => {
     const { s, vmId, pid } = await started(lab, { user, wrapper: [...wrapper, ...shell], display: true })
     const paths = vmRunPaths(lab.runDir, vmId)
     expect(s.runtime(vmId).live?.uid).toBe(uid)
-    expect(await stat(paths.dir)).toMatchObject({ uid, gid: uid })
+    const { dashboardGid: gid } = guestIdentity(true)
+    expect(await stat(paths.dir)).toMatchObject({ uid, gid })
     for (const path of [paths.qmp, paths.vnc, paths.serial, paths.pidfile]) {
       const info = await stat(path)
-      expect([info.uid, info.mode & 0o077]).toEqual([uid, 0])
+      expect([info.uid, info.gid, info.mode & 0o077]).toEqual([uid, gid, 0])
     }
     // What the dashboard believes on adoption, the guest's user can neither read nor write.
     expect(await stat(paths.launch)).toMatchObject({ uid: 0 })

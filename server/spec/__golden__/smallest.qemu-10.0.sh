@@ -1,5 +1,5 @@
 /usr/bin/setpriv --reuid=64055 --regid=64055 --groups=103 --no-new-privs --bounding-set=-all --inh-caps=-all -- \
-  /bin/sh -c 'umask 077; ulimit -c 0; ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"' sh \
+  /bin/sh -c 'umask 007; ulimit -c 0; ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"' sh \
   /usr/bin/qemu-system-x86_64 \
   -name guest=01890000-0000-7000-8000-000000000001,debug-threads=on \
   -uuid 01890000-0000-7000-8000-000000000001 \

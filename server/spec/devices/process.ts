@@ -50,12 +50,12 @@ export function wrapperOptions(input: Pick<CompileInput, 'user' | 'tools'>): Pla
       [
         '/bin/sh',
         '-c',
-        `umask 077; ulimit -c 0; ulimit -n ${MAX_OPEN_FILES} 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"`,
+        `umask ${user === null ? '077' : '007'}; ulimit -c 0; ulimit -n ${MAX_OPEN_FILES} 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"`,
         'sh',
       ],
       {
         group: 'process',
-        what: `Makes new files and sockets private to QEMU's user, forbids core dumps, allows ${MAX_OPEN_FILES} open files, then becomes QEMU.`,
+        what: `Makes new files and sockets private to QEMU's user${user === null ? '' : " and the dashboard's group"}, forbids core dumps, allows ${MAX_OPEN_FILES} open files, then becomes QEMU.`,
         why: 'QEMU creates its sockets with the permissions the umask leaves: anyone who can open them controls the guest. A core dump would hold the memory of the guest.',
         origin: 'security',
       },

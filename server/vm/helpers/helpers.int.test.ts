@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { vmRunPaths } from '#server/paths.ts'
 import { readAllowedCpus, readOnlineCpus } from '#server/platform/cpus.ts'
 import { readUid } from '#server/platform/process.ts'
+import { guestIdentity } from '#server/storage/identity.ts'
 import { isGone, known, sleep, until, untilState } from '../testing/harness.ts'
 import { type Lab, newVmId, openLab } from '../testing/lab.ts'
 import { tpmState, withTpm } from '../testing/tpm.ts'
@@ -73,22 +74,25 @@ describe('a TPM', () => {
     expect((await readFile(state)).subarray(100, 400)).toEqual(first.subarray(100, 400))
     await s.poweroff(vmId, 'bob')
   })
-  test.skipIf(!isRoot)("runs as the VM's own user, in a directory only he can read", async () => {
-    const s = lab.supervisor()
-    const vmId = fresh()
-    s.register(vmId)
-    const user = { uid: 65_533, gid: 65_533, groups: [] }
-    await chmod(lab.dir, 0o711)
-    const bare = await lab.prepare(vmId, {
-      user,
-      wrapper: ['setpriv', '--reuid=65533', '--regid=65533', '--clear-groups', '--no-new-privs', '--'],
-    })
-    const prepared = withTpm(bare, lab)
-    await s.start(vmId, 'ann', async () => prepared)
-    expect(readUid(await swtpmOf(vmId))).toBe(user.uid)
-    expect(await stat(tpmState(lab, vmId))).toMatchObject({ uid: user.uid, gid: user.gid })
-    await s.poweroff(vmId, 'bob')
-  })
+  test.skipIf(!isRoot)(
+    "runs as the VM's own user, in a directory only he and the dashboard’s group can read",
+    async () => {
+      const s = lab.supervisor()
+      const vmId = fresh()
+      s.register(vmId)
+      const user = { uid: 65_533, gid: 65_533, groups: [] }
+      await chmod(lab.dir, 0o711)
+      const bare = await lab.prepare(vmId, {
+        user,
+        wrapper: ['setpriv', '--reuid=65533', '--regid=65533', '--clear-groups', '--no-new-privs', '--'],
+      })
+      const prepared = withTpm(bare, lab)
+      await s.start(vmId, 'ann', async () => prepared)
+      expect(readUid(await swtpmOf(vmId))).toBe(user.uid)
+      expect(await stat(tpmState(lab, vmId))).toMatchObject({ uid: user.uid, gid: guestIdentity(true).dashboardGid })
+      await s.poweroff(vmId, 'bob')
+    },
+  )
   test('that dies under its guest is reported within seconds, and the guest runs on (F41)', async () => {
     const s = lab.supervisor()
     const vmId = fresh()
