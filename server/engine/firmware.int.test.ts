@@ -60,7 +60,7 @@ it.runIf(existsSync('/usr/bin/swtpm'))(
     await now.engine.vms.start(ANN, vm.id)
     const { options } = await now.engine.vms.commandLine(ANN, vm.id, { of: 'running' })
     expect(options.map((option) => option.argv.join(' '))).toContain('-tpmdev emulator,id=tpm0.emu,chardev=tpm0.sock')
-    expect(statSync(state).mode & 0o777).toBe(isRoot ? 0o640 : 0o600)
+    expect(statSync(state).mode & 0o777).toBe(isRoot ? 0o660 : 0o600)
     if (isRoot) expect(statSync(state).uid).toBe(statSync(data.vmDir(vm.id)).gid)
     const before = readFileSync(state)
     await now.engine.vms.poweroff(ANN, vm.id)

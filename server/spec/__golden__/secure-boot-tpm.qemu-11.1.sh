@@ -58,4 +58,4 @@
   -chardev socket,id=mon1,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/qmp2.sock,server=on,wait=off \
   -object '{"qom-type":"monitor-qmp","id":"mon1.qmp","chardev":"mon1"}'
 # first, for tpm0:
-# /usr/bin/swtpm socket --tpm2 --tpmstate dir=/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/tpm,mode=0600 --ctrl type=unixio,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/tpm.sock,mode=0600 --terminate
+# /usr/bin/swtpm socket --tpm2 --tpmstate dir=/var/lib/guestdeck/vms/01890000-0000-7000-8000-000000000001/tpm,mode=0660 --ctrl type=unixio,path=/run/guestdeck/01890000-0000-7000-8000-000000000001/tpm.sock,mode=0600 --terminate

@@ -47,10 +47,12 @@ export function tpmOptions(input: CompileInput): PlannedOption[] {
 
 /** swtpm, or none. It ends when QEMU closes the line (`--terminate`). */
 export function tpmHelpers(input: CompileInput): PlannedHelper[] {
-  const { spec, paths, tools } = input
+  const { spec, paths, tools, user } = input
   if (spec.tpm === 'none' || tools.swtpm === null) return []
   const state = `${paths.data}/${TPM_STATE_DIR}`
   const socket = socketOf(input)
+  // Where guests have users of their own, the dashboard reads the state by its group.
+  const mode = user === null ? '0600' : '0660'
   return [
     {
       id: QEMU_IDS.tpm,
@@ -60,7 +62,7 @@ export function tpmHelpers(input: CompileInput): PlannedHelper[] {
           tools.swtpm,
           'socket',
           '--tpm2',
-          ...['--tpmstate', `dir=${state},mode=0600`],
+          ...['--tpmstate', `dir=${state},mode=${mode}`],
           ...['--ctrl', `type=unixio,path=${socket},mode=0600`],
           '--terminate',
         ],
