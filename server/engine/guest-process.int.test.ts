@@ -1,7 +1,7 @@
 /** What a guest would find if it broke out of QEMU, where the dashboard is root: looked at from outside and as its user. */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { chownSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { guestIdentity } from '#server/storage/identity.ts'
 import { ANN, BEN, bootDisk, create, data, isRoot, now, runDir, upload } from './test-rig.ts'
@@ -78,7 +78,9 @@ test.skipIf(!isRoot)(
         ],
         { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
       )
-    for (const { run, disk } of [mine, theirs]) {
+    for (const { run, disk, uid } of [mine, theirs]) {
+      // The directory is its own, whoever it is.
+      chownSync(dirname(disk), group ?? 0, uid)
       asDashboard(
         'sh',
         '-c',

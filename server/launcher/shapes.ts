@@ -42,8 +42,8 @@ export function permissionsOf(shape: Shape, dashboard: { readonly uid: number; r
     case 'guest-dir':
       return { uid: shape.uid, gid, mode: 0o2770, isDir: true }
     case 'guest-passage':
-      // The number of the dashboard's group is its user's as well, once it has one of its own.
-      return { uid: gid, gid: shape.uid, mode: 0o710, isDir: true }
+      // The dashboard's user makes files there, and so do its tools, which root's capabilities are taken from.
+      return { uid, gid: shape.uid, mode: 0o710, isDir: true }
     case 'readers-file':
       return { uid: shape.holder ?? uid, gid: shape.readersGid, mode: 0o640, isDir: false }
     case 'readers-shared':

@@ -6,7 +6,7 @@
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { rootActs } from '#server/launcher/acts.ts'
-import { guestDir, guestFile, guestPassage, type Shape } from '#server/launcher/shapes.ts'
+import { guestDir, guestFile } from '#server/launcher/shapes.ts'
 import type { DataPaths } from '#server/paths.ts'
 import type { GuestIdentity } from './identity.ts'
 import type { PoolChild } from './pool-child.ts'
@@ -21,13 +21,6 @@ const CHUNK = 400
 
 /** What all guests read has another group; a file of the new kind has the dashboard's. */
 const isOld = (identity: Identity, { uid, gid }: { uid: number; gid: number }) => identity.isGuest(uid) && gid === uid
-
-/** What it has to become; null: it is as it should be, or none of a guest's. */
-function shapeOf(identity: Identity, facts: { uid: number; gid: number }, isDir: boolean): Shape | null {
-  if (isOld(identity, facts)) return isDir ? guestDir(facts.uid) : guestFile(facts.uid)
-  // Directories that guests only pass through were root's.
-  return isDir && facts.uid === 0 && identity.isGuest(facts.gid) ? guestPassage(facts.gid) : null
-}
 
 /**
  * Below the data directory; idempotent. A file at fault keeps no other from being put right.
@@ -44,9 +37,8 @@ export async function settleOldOwners(
   let count = 0
   const settle = async (path: string, isDir: boolean, depth: number): Promise<void> => {
     const facts = await lstat(path)
-    const as = shapeOf(identity, facts, isDir)
-    if (as !== null) {
-      await rootActs().own({ path, as, sync: false })
+    if (isOld(identity, facts)) {
+      await rootActs().own({ path, as: isDir ? guestDir(facts.uid) : guestFile(facts.uid), sync: false })
       count += 1
     }
     if (isDir && depth < DEPTH) await walk(path, depth + 1)
