@@ -1,5 +1,6 @@
 /** Projects, shares and limits as a story of an administrator and two people. */
 import type { Browser, Locator, Page } from '@playwright/test'
+import type { ObjectAccess } from '#lib/schema/project.ts'
 import { isAccessible } from './support/accessible.ts'
 import { EMPTY_MACHINE, type Person } from './support/api.ts'
 import { expect, signIn, test } from './support/fixtures.ts'
@@ -108,6 +109,19 @@ test('a project: members with roles, a VM of a member, a share that only looks, 
     await expect(dialog.getByRole('region', { name: 'Shared with' }).getByText('otto', { exact: true })).toBeVisible()
     await isAccessible(mia)
     await mia.setViewportSize({ width: 1280, height: 800 })
+    // What somebody else changes meanwhile is in the open dialog at once, so that the next change starts from it.
+    const bench = (await api.vms()).find(({ name }) => name === 'bench')
+    const { user } = await api.call<{ user: { id: string } }>('GET', '/session')
+    const { shares } = await api.call<ObjectAccess>('GET', `/vms/${bench?.id}/access`)
+    const before = shares.map(({ to, role }) => ({ to, role }))
+    await api.send('PATCH', `/vms/${bench?.id}/access`, {
+      shares: [...before, { to: { type: 'person', id: user.id }, role: 'viewer' }],
+    })
+    const others = dialog.getByRole('region', { name: 'Shared with' })
+    await expect(others.getByText('admin', { exact: true })).toBeVisible()
+    await others.getByRole('button', { name: 'Stop sharing with admin' }).click()
+    await expect(others.getByText('admin', { exact: true })).toHaveCount(0)
+    await expect(others.getByText('otto', { exact: true })).toBeVisible()
     await otto.getByRole('link', { name: 'bench' }).click()
     await isDisabledBecause(otto.getByRole('button', { name: 'Start', exact: true }), LOOK_ONLY)
     await isDisabledBecause(otto.getByRole('button', { name: 'Edit', exact: true }), LOOK_ONLY)

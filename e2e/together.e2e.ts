@@ -15,8 +15,9 @@ const VM = 'shared guest'
 const BEA: Person = { name: 'beatrix', password: 'works at the same console' }
 /** How long is waited for; no measure. */
 const CEILING_MS = 60_000
-/** Median of all changes. */
+/** Median of all changes: at most a second, and half of what it took to show it to whoever did it; no less is asked than this. */
 const LATE_MOST_MS = 1_000
+const LATE_LEAST_MS = 100
 /** Sole control taken and given back so often, each told twice. */
 const ROUNDS = 4
 
@@ -207,8 +208,7 @@ test('what one does at a console, the others see at once', async ({ adminPage: a
   test.info().annotations.push({ type: 'the others saw it later by', description: measured })
   process.stdout.write(`    the others saw it later by: ${measured}\n`)
   expect(changes.length).toBe(8 + 2 * ROUNDS)
-  // Later by no more than it took to show it to whoever did it, and, however slow that was, by a second.
-  expect(lateMs).toBeLessThanOrEqual(Math.min(LATE_MOST_MS, ownMs))
+  expect(lateMs).toBeLessThanOrEqual(Math.min(LATE_MOST_MS, Math.max(LATE_LEAST_MS, ownMs / 2)))
   expect(ADMIN.name).toBe('admin')
   await bea.context().close()
   await visitor.context().close()

@@ -216,7 +216,6 @@ export const SECTIONS: readonly Section[] = [
 
 /** Cases no test names, and why. */
 export const UNTESTED: Readonly<Record<string, string>> = {
-  F48: 'Its tests do not say so in their titles yet.',
   U02: 'Files get random names in a directory that is the dashboard’s alone.',
   U04: 'A test would take as long as the upload, six minutes.',
   U12: 'Limits of time are longer than a test may take; packed and broken answers are in the tests of downloads.',

@@ -410,7 +410,7 @@ describe('what is written down', () => {
     expect(text.split('\n')).toHaveLength(1)
   })
 
-  test('a fault inside is a 500 without details, logged, and the server goes on', async () => {
+  test('a fault inside is a 500 without details, logged, and the server goes on (F48)', async () => {
     rig.on('vms.list', () => {
       throw new Error('secret /var/lib/guestdeck/path')
     })
