@@ -20,6 +20,8 @@ export interface Config {
   readonly accel: 'auto' | 'kvm' | 'tcg'
   /** Where guests get control groups: `auto`, `off`, or the path of a group below the mount point. */
   readonly cgroup: string
+  /** Lock QEMU in with bubblewrap where guests have no users of their own. */
+  readonly confine: 'auto' | 'off'
   readonly dev: boolean
   /** Serve the API alone, without pages: for benches and tests. */
   readonly apiOnly: boolean
@@ -74,6 +76,7 @@ const Environment = z.object({
   GUESTDECK_CGROUP: z
     .union([z.enum(['auto', 'off']), z.string().regex(/^(\/(?!\.\.?(\/|$))[A-Za-z0-9_.@:-]+)+$/)])
     .default('auto'),
+  GUESTDECK_CONFINE: z.enum(['auto', 'off']).default('auto'),
   GUESTDECK_IMAGE_DIRS: z.string().default(''),
   GUESTDECK_SHARE_DIRS: z.string().default(''),
   GUESTDECK_POOL_DIRS: z.string().default('/srv:/mnt:/media'),
@@ -206,6 +209,7 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     qemu: e.GUESTDECK_QEMU,
     accel: e.GUESTDECK_ACCEL,
     cgroup: e.GUESTDECK_CGROUP,
+    confine: e.GUESTDECK_CONFINE,
     dev: flags.dev === true,
     apiOnly: flags.apiOnly === true,
     imageDirs: list(e.GUESTDECK_IMAGE_DIRS, ':'),

@@ -116,6 +116,8 @@ export const VmLive = z
     uid: z.int(),
     /** What the host's kernel holds it to. */
     limits: LimitsHeld,
+    /** What stands between its QEMU and the host's files: a user of its own, bubblewrap, or nothing but its system call filter. */
+    confinement: z.enum(['user', 'bubblewrap', 'none']),
   })
   .meta({ id: 'VmLive' })
 export type VmLive = z.output<typeof VmLive>

@@ -216,6 +216,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     capabilities: deps.capabilities,
     accelerator: deps.accelerator,
     generationOf: records.generationOf,
+    confine: storage.confine,
   })
   const authority = createVmAuthority({
     allowRawArgs: config.allowRawArgs,

@@ -27,6 +27,7 @@ import { findProgram } from '#server/storage/sandbox.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import type { PreparedLaunch, VmRuntime } from '#server/vm/types.ts'
 import { decideFor } from './accelerator-choice.ts'
+import type { Confine } from './confine.ts'
 import type { AcceleratorSource, CapabilitySource } from './deps.ts'
 import { EngineError } from './errors.ts'
 
@@ -39,6 +40,8 @@ export interface LaunchDeps {
   readonly capabilities: CapabilitySource
   readonly accelerator: AcceleratorSource
   readonly generationOf: (vmId: string) => string
+  /** What a QEMU that bubblewrap locks in sees of the host besides its own; null or left out: it is not locked in. */
+  readonly confine?: Confine | null
 }
 
 /** The part of a VM a launch depends on. */
@@ -193,6 +196,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     drives: subject.spec.disks.map((drive, index) => resolveDrive(subject, drive, index, files)),
     user,
     tools,
+    confinement: deps.confine?.of?.(subject.id) ?? null,
     startSeconds,
     host: readLaunchHost(user),
     generation: deps.generationOf(subject.id),
@@ -230,6 +234,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       const files = new Map<string, string>()
       const result = compile(compileInput(subject, capabilities, accelerator, user, files, nowSeconds()))
       if (!result.ok) throw problemError('launch_failed', result.problems)
+      deps.confine?.prepare(subject.id)
       if (spec.firmware === 'uefi') files.set(data.nvram(subject.id), 'the UEFI variables')
       if (spec.directKernel !== null) {
         files.set(spec.directKernel.kernel, 'the kernel')

@@ -14,6 +14,7 @@ import { createSharedDisks } from '#server/storage/shared-disks.ts'
 import { createSpaceLedger } from '#server/storage/space.ts'
 import { createVmFiles } from '#server/storage/vm-files.ts'
 import { createVolumes } from '#server/storage/volumes.ts'
+import { createConfine } from './confine.ts'
 import type { EngineDeps } from './deps.ts'
 import { EngineError } from './errors.ts'
 
@@ -65,12 +66,16 @@ export async function createStorageRoom(
     readersGid: identity.readersGid,
     files: layerFiles,
   })
+  // Where guests have users of their own, those stand between them.
+  const confine =
+    process.getuid?.() === 0 ? null : createConfine({ ...{ config, data, sandbox, pools, volumes } })
   return {
+    confine,
     diskReader: createDiskReader(sandbox, readersDir),
     diskServer: createDiskServer(sandbox, readersDir),
     ...{ sandbox, space, qemuImg, pools, health, layerFiles, volumes },
     files: createVmFiles(data, qemuImg),
     shared: createSharedDisks(data, identity.readersGid),
-    isolation: { privileged: identity.readersGid !== null, summary: `${identity.summary}${looseTools}` },
+    isolation: { privileged: identity.readersGid !== null, summary: `${confine?.summary ?? identity.summary}${looseTools}` },
   }
 }

@@ -53,6 +53,8 @@ export interface CompileInput {
   readonly drives: readonly ResolvedDrive[]
   readonly user: LaunchUser | null
   readonly tools: LaunchTools
+  /** Locks QEMU in with bubblewrap; null or left out: it is not, because it has a user of its own or cannot be. */
+  readonly confinement?: Confinement | null
   /** Seconds since 1970 at which the guest's clock starts; used when it has an offset. */
   readonly startSeconds: number
   readonly host: LaunchHost
@@ -60,6 +62,14 @@ export interface CompileInput {
   readonly generation?: string
   /** How the VM's UEFI variables were made; null or left out: unknown. */
   readonly nvram?: { readonly secureBoot: boolean } | null
+}
+
+/** Where bubblewrap is, and what QEMU sees besides its own directories and drives. */
+export interface Confinement {
+  readonly bwrap: string
+  /** Directories and files; those that are not there are left out at the start. */
+  readonly readable: readonly string[]
+  readonly writable: readonly string[]
 }
 
 /** What of the host a launch depends on. Facts left out are unknown, and nothing is refused for them. */

@@ -13,6 +13,7 @@ import { connectQmp } from '#server/qmp/client.ts'
 import { QmpTimeoutError } from '#server/qmp/errors.ts'
 import type { QmpClient, QmpEvent, QmpJson } from '#server/qmp/types.ts'
 import { QEMU_IDS } from '#server/spec/ids.ts'
+import { assertWithinReach } from './confined.ts'
 import { deviceIds, formatRecord, type RunRecord } from './run-record.ts'
 import { type Ending, endingOf } from './transitions.ts'
 
@@ -182,7 +183,10 @@ export class Guest {
     this.#take(chosen)
   }
 
-  /** Runs one command with the time a live QEMU needs at most. @throws QmpError */
+  /**
+   * Runs one command with the time a live QEMU needs at most.
+   * @throws QmpError; EngineError conflict when it names a file that a locked-in QEMU does not see
+   */
   async ask(
     command: string,
     args?: { [key: string]: QmpJson | undefined },
@@ -190,6 +194,7 @@ export class Guest {
   ): Promise<QmpJson> {
     const { qmp } = this
     if (!qmp) throw new QmpTimeoutError(command, 0)
+    assertWithinReach(this.#record?.plan ?? null, command, args)
     try {
       return await qmp.execute(command, args, { timeoutMs: ANSWER_MS, ...options })
     } catch (error) {

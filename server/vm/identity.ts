@@ -12,8 +12,11 @@ import type { RunRecord } from './run-record.ts'
 /** Whether a command line is that of the VM's QEMU, or of the wrapper that is about to become it. Pure. */
 export function isCommandOf(argv: readonly string[], vmId: string): boolean {
   const at = argv.indexOf('-uuid')
-  return at > 0 && argv[at + 1] === vmId
+  // Bubblewrap becomes nothing: it stays and waits for the QEMU that it has locked in.
+  return at > 0 && argv[at + 1] === vmId && !isBubblewrap(argv)
 }
+
+const isBubblewrap = (argv: readonly string[]) => argv[0]?.split('/').at(-1) === 'bwrap'
 
 /** To be asked before every signal: still that process, still that VM. */
 export function isQemuOf(identity: ProcessIdentity, vmId: string): boolean {
@@ -81,7 +84,7 @@ function scanProcesses(): Map<string, number> {
     const argv = readCommandLine(pid)
     const at = argv?.indexOf('-uuid') ?? -1
     const vmId = at > 0 ? argv?.[at + 1] : undefined
-    if (vmId !== undefined) byVm.set(vmId, pid)
+    if (vmId !== undefined && argv !== null && isCommandOf(argv, vmId)) byVm.set(vmId, pid)
   }
   return byVm
 }

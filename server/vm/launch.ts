@@ -28,6 +28,7 @@ import { isImageBeingWritten, readLocks } from '#server/platform/proc-locks.ts'
 import { type ProcessExit, readProcStat, type SpawnedProcess } from '#server/platform/process.ts'
 import { loadMemory, QemuJobError } from '#server/snapshots/live.ts'
 import { formatNode, QEMU_IDS } from '#server/spec/ids.ts'
+import { insideOf } from './confined.ts'
 import { type Evidence, type Explanation, redact, STDERR_TAIL_BYTES } from './failures.ts'
 import { type CreateSerialHub, Guest, type GuestListener, type GuestProcess } from './guest.ts'
 import { HELPER_LOG_READ_BYTES, helperLog } from './helpers/daemon.ts'
@@ -271,8 +272,10 @@ async function spawnQemu(surrounded: Surrounded, context: LaunchContext, undo: A
   const { prepared, record, surroundings } = surrounded
   let child: SpawnedProcess
   try {
-    child = await rootActs().launch({ argv: commandOf(prepared.plan), log: context.paths.stderr })
+    const spawned = await rootActs().launch({ argv: commandOf(prepared.plan), log: context.paths.stderr })
+    child = await insideOf(prepared.plan, spawned, context.signal)
   } catch (error) {
+    if (context.signal.aborted) throw context.signal.reason
     throw new LaunchFailure(
       { exitCode: null, signal: null, stderr: '', spawnError: errorCode(error) ?? 'unknown' },
       { cause: error },

@@ -1,4 +1,5 @@
 /** How a VM looks from outside, put together from what its actor holds. Pure. */
+import { confinementOf } from '#server/spec/devices/confinement.ts'
 import type { Guest } from './guest.ts'
 import type { Surroundings } from './helpers/surroundings.ts'
 import type { Hotplug } from './hotplug/hotplug.ts'
@@ -16,6 +17,7 @@ export interface Observed {
   readonly uid: number
 }
 
+const ownUid = process.getuid?.() ?? -1
 const NONE: VmRuntime['awaited'] = new Map()
 
 /** @param since ISO 8601, of the last change of the state */
@@ -76,5 +78,7 @@ function liveOf({ guest, sampler, surroundings, uid }: Observed): VmRuntime['liv
     addresses: [...numbers.addresses],
     uid,
     limits: surroundings.limits,
+    confinement:
+      confinementOf(guest.record?.plan?.wrapper ?? []) !== null ? 'bubblewrap' : uid === ownUid ? 'none' : 'user',
   }
 }

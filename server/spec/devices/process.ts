@@ -3,6 +3,7 @@
 import { QEMU_IDS } from '../ids.ts'
 import { type Explained, escapeCommas, jsonOption, option, socketChardev } from '../option.ts'
 import type { CompileInput, PlannedOption } from '../types.ts'
+import { confinementOptions } from './confinement.ts'
 
 /** Open files one QEMU may hold: sockets, disks and viewers need a few dozen. */
 const MAX_OPEN_FILES = 8192
@@ -11,7 +12,9 @@ const MAX_OPEN_FILES = 8192
  * Programs that run before QEMU in the same process, outermost first. Each costs one exec (about a millisecond),
  * so the shell that sets the umask lowers the limits too instead of a `prlimit` of its own.
  */
-export function wrapperOptions(input: Pick<CompileInput, 'user' | 'tools'>): PlannedOption[] {
+export function wrapperOptions(
+  input: Pick<CompileInput, 'user' | 'tools' | 'confinement' | 'spec' | 'paths' | 'drives' | 'capabilities'>,
+): PlannedOption[] {
   const { user, tools } = input
   const options: PlannedOption[] = []
   if (tools.setpriv !== null && user !== null) {
@@ -45,6 +48,7 @@ export function wrapperOptions(input: Pick<CompileInput, 'user' | 'tools'>): Pla
       }),
     )
   }
+  options.push(...confinementOptions(input))
   options.push(
     option(
       [

@@ -11,6 +11,7 @@ import { createLog, errorCode, fileFacts, readTail, removeFile } from '#server/p
 import { lockOwner, readLocks } from '#server/platform/proc-locks.ts'
 import { isAlive, type ProcessIdentity, readProcStat, type SpawnedProcess } from '#server/platform/process.ts'
 import { isListening } from '#server/platform/unix-sockets.ts'
+import { confinementOf } from '#server/spec/devices/confinement.ts'
 import type { LaunchPlan, LaunchUser, PlannedHelper } from '#server/spec/types.ts'
 import { explainSpawn, explainStart, HELD_TPM } from './explain.ts'
 import { HostFault } from './fault.ts'
@@ -71,7 +72,9 @@ export async function startDaemon(
  * namespace it has entered by then. So it has none, and its one group is the guests', which opens the way to the socket.
  */
 function wrapperOf(helper: PlannedHelper, { wrapper, user }: HelperContext): string[] {
-  const argv = wrapper.flatMap((part) => part.argv)
+  // Helpers are not locked in: virtiofsd makes namespaces of its own, and swtpm reads nothing of the guest's making but TPM commands.
+  const locked = confinementOf(wrapper)
+  const argv = wrapper.filter((part) => part !== locked).flatMap((part) => part.argv)
   const guests = user?.groups[0]
   if (helper.kind !== 'virtiofsd' || guests === undefined) return argv
   return argv.map((word) => {

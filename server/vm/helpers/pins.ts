@@ -6,6 +6,7 @@ import * as z from 'zod'
 import { captureOutput, findExecutable } from '#server/platform/child.ts'
 import { parseCpuList, readAllowedCpus, readOnlineCpus } from '#server/platform/cpus.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
+import { threadsOf } from '../confined.ts'
 import type { Guest } from '../guest.ts'
 import { HostFault } from './fault.ts'
 
@@ -42,7 +43,9 @@ export async function pinCpus(
     )
   }
   const cpus = Cpus.parse(await guest.ask('query-cpus-fast', undefined, signal ? { signal } : {}))
-  const threads = new Map(cpus.map((cpu) => [cpu['cpu-index'], cpu['thread-id']]))
+  // A locked-in QEMU tells the numbers its threads have in there.
+  const outside = threadsOf(guest.process.identity.pid)
+  const threads = new Map(cpus.map((cpu) => [cpu['cpu-index'], outside.get(cpu['thread-id']) ?? cpu['thread-id']]))
   await Promise.all(
     pins.map(async ({ vcpu, hostCpus }) => {
       const tid = threads.get(vcpu)

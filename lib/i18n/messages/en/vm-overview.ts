@@ -10,6 +10,12 @@ export const vmOverview = defineMessages('vmOverview', {
     output: 'Last lines of QEMU',
     fix: 'Change the definition',
   },
+  confinement: {
+    user: 'Its own files, as a user of its own without privileges.',
+    bubblewrap:
+      'Its own directory, the image library to read, and where disks with snapshots or clones lie, those of other VMs among them. Locked in by bubblewrap.',
+    none: 'All that the dashboard’s user reaches, other VMs’ disks included. The Host page says why.',
+  },
   limits: {
     none: 'No limits by the kernel. {reason}',
     fails: 'Not held: {what}. {reason}',
@@ -47,6 +53,7 @@ export const vmOverview = defineMessages('vmOverview', {
     nobody: 'nobody',
     recordings: 'Recorded',
     limits: 'Held to',
+    confinement: 'Reaches on the host',
     process: 'Process',
     processValue: 'QEMU {version}, pid {pid}, uid {uid}',
     measuring: 'measuring',

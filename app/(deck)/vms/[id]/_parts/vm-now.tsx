@@ -108,6 +108,7 @@ export function VmNow({ vm, live }: { readonly vm: Vm; readonly live: VmLive }) 
           },
         ]),
     { label: t('now.limits'), value: <LimitsNote held={live.limits} /> },
+    { label: t('now.confinement'), value: t(`confinement.${live.confinement}`) },
     {
       label: t('now.process'),
       value: (
