@@ -67,8 +67,7 @@ export async function createStorageRoom(
     files: layerFiles,
   })
   // Where guests have users of their own, those stand between them.
-  const confine =
-    process.getuid?.() === 0 ? null : createConfine({ ...{ config, data, sandbox, pools, volumes } })
+  const confine = process.getuid?.() === 0 ? null : createConfine({ ...{ config, data, sandbox, pools, volumes } })
   return {
     confine,
     diskReader: createDiskReader(sandbox, readersDir),
@@ -76,6 +75,9 @@ export async function createStorageRoom(
     ...{ sandbox, space, qemuImg, pools, health, layerFiles, volumes },
     files: createVmFiles(data, qemuImg),
     shared: createSharedDisks(data, identity.readersGid),
-    isolation: { privileged: identity.readersGid !== null, summary: `${confine?.summary ?? identity.summary}${looseTools}` },
+    isolation: {
+      privileged: identity.readersGid !== null,
+      summary: `${confine?.summary ?? identity.summary}${looseTools}`,
+    },
   }
 }

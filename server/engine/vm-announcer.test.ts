@@ -38,7 +38,7 @@ const LIVE: NonNullable<VmRuntime['live']> = {
   addresses: [],
   uid: 1,
   limits: { reason: null, limits: [] },
-      confinement: 'user',
+  confinement: 'user',
 }
 const spec = { name: 'a', accelerator: 'auto', disks: [], networks: [], memoryMiB: 64 } as unknown as VmSpec
 const record: VmRecord = {
