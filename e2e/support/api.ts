@@ -1,6 +1,7 @@
 /** The dashboard's API from outside, signed in: prepares what a browser test is not about, and clears it away. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ensureDeviceIso, ensureGuestIso } from '#e2e/guests/build.ts'
+import type { CloneFacts } from '#lib/schema/clone.ts'
 import type { Image } from '#lib/schema/image.ts'
 import type { Job } from '#lib/schema/job.ts'
 import type { Role, User } from '#lib/schema/user.ts'
@@ -71,6 +72,11 @@ export class Api {
 
   createVm(spec: VmSpecInput): Promise<Vm> {
     return this.call('POST', '/vms', spec)
+  }
+
+  /** Whether clones of it can be cleaned up inside, on this host. */
+  async cleanUpOf(id: string): Promise<CloneFacts['cleanUp']> {
+    return (await this.call<CloneFacts>('GET', `/vms/${id}/clones`)).cleanUp
   }
 
   /** Starts a VM and waits until it runs. */

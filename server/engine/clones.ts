@@ -128,7 +128,8 @@ export function createCloneEngine(deps: CloneDeps): CloneEngineWithUpkeep {
       step(words: string): void
     },
   ): Promise<string> => {
-    const words = input.kind === 'linked' ? 'a linked clone' : 'a full clone'
+    const cleaned = input.cleanUp === undefined ? '' : ', cleaned up inside,'
+    const words = `${input.kind === 'linked' ? 'a linked clone' : 'a full clone'}${cleaned}`
     const made = await definer.derive(caller, {
       spec: (known) => cloneSpec(base.spec, input.kind, { name: one.name, ...known }),
       seed: input.seed === undefined ? undefined : { ...input.seed, index: one.index },

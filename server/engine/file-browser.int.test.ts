@@ -1,7 +1,7 @@
 /** Files of images, disks, snapshots and backups, on the whole engine with QEMU's real tools. */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
@@ -169,4 +169,36 @@ test('a disk, a snapshot and a backup each show their own time; a running guestâ
   )
   expect(await begins(source)).toBe('XXXXXX')
   await done(await now.engine.backups.delete(ADMIN, backupId, { dependents: 'refuse' }))
+})
+
+test('a part that cannot be read is called what it is, with the reason and a way out', async () => {
+  const dir = scratch()
+  const kinds: readonly (readonly [name: string, at: number, mark: string | Buffer, says: string])[] = [
+    ['XFS', 0, 'XFSB', 'XFS is not read here'],
+    ['Btrfs', 65_600, '_BHRfS_M', 'Btrfs is not read here'],
+    ['NTFS', 3, 'NTFS    ', 'NTFS is not read here'],
+    ['LVM', 512, 'LABELONE', 'attach the disk to another VM'],
+    ['LUKS', 0, Buffer.from('4c554b53babe0001', 'hex'), 'It is encrypted'],
+    ['swap', 4086, 'SWAPSPACE2', 'Swap holds no files'],
+    ['', 0, 'nothing', 'Nothing on it is a file system that is known here'],
+  ]
+  const parts = kinds.map(([, at, mark], n) => {
+    const content = Buffer.alloc(2 ** 18)
+    content.set(Buffer.from(mark), at)
+    const file = join(dir, `part-${n}`)
+    writeFileSync(file, content)
+    return { type: LINUX, file }
+  })
+  const image = await upload(ANN, readFileSync(makeGptDisk(join(dir, 'disk.raw'), parts)), 'kinds.img')
+  const source = { kind: 'image', id: image.id } as const
+  const shown = await list(ANN, source)
+  expect(shown).toMatchObject({ part: null, entries: [] })
+  expect(shown.parts.map(({ fileSystem }) => fileSystem ?? '')).toEqual(kinds.map(([name]) => name))
+  for (const [n, [name, , , says]] of kinds.entries()) {
+    expect(shown.parts[n]?.problem, name).toContain(says)
+    await expect(list(ANN, source, { part: n + 1 }), name).rejects.toMatchObject({
+      code: 'unreadable',
+      message: expect.stringContaining(says),
+    })
+  }
 })

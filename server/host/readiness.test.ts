@@ -126,6 +126,9 @@ describe('the readiness list', () => {
 test('a kernel that libguestfs may not read is opened by a command, and libguestfs itself is a package', () => {
   const closed = { state: 'broken', detail: 'for root alone', command: 'chmod 0644 /boot/vmlinuz-1' } as const
   expect(list({ guestfs: closed, isRoot: false }).item('guestfs')?.command).toBe('sudo chmod 0644 /boot/vmlinuz-1')
+  const noKernel = { state: 'broken', detail: 'no kernel', command: null } as const
+  expect(list({ guestfs: noKernel })).toMatchObject({ installCommand: null })
+  expect(list({ guestfs: noKernel }).item('guestfs')?.command).toBeNull()
   expect(list({ guestfs: missing }).installCommand).toBe('apt-get install -y --no-install-recommends guestfs-tools')
 })
 

@@ -112,7 +112,8 @@ function programLines(facts: ReadinessFacts): readonly Line[] {
       purpose: 'Cleans up inside the disks of clones: machine ID, SSH host keys, host name.',
       need: 'optional',
       finding: facts.guestfs,
-      brings: 'guestfs',
+      // What it needs besides comes with no package that is sure to be the right one: the host may be a container.
+      brings: facts.guestfs.state === 'missing' ? 'guestfs' : null,
       ...(facts.guestfs.command != null && { command: `${facts.isRoot ? '' : 'sudo '}${facts.guestfs.command}` }),
     },
     {

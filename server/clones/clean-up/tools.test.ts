@@ -42,15 +42,17 @@ test.each([
   ['no virt-sysprep', [RECIPE, MODULES, 'boot/vmlinuz-6.1.0-1', 'usr/bin/supermin']],
   ['no supermin', [RECIPE, MODULES, 'boot/vmlinuz-6.1.0-1', 'usr/bin/virt-sysprep']],
   ['without the recipe', [...PROGRAMS, MODULES, 'boot/vmlinuz-6.1.0-1']],
-  ['there is none', [...PROGRAMS, RECIPE, 'boot/vmlinuz-6.1.0-1']],
-  ['there is none', [...PROGRAMS, RECIPE, MODULES, 'boot/vmlinuz-5.0']],
-])('what is missing is named: %s', (words, files) => {
+])('what the package would bring is missing, and named: %s', (words, files) => {
   const root = host(...files)
-  expect(findCleanUpTools({ root })).toMatchObject({
-    tools: null,
-    isMissing: true,
-    problem: expect.stringContaining(words),
-  })
+  expect(findCleanUpTools({ root })).toMatchObject({ isMissing: true, problem: expect.stringContaining(words) })
+})
+
+test('a kernel without modules is none, and no package is offered for it', () => {
+  for (const files of [['boot/vmlinuz-6.1.0-1'], [MODULES, 'boot/vmlinuz-5.0']])
+    expect(findCleanUpTools({ root: host(...PROGRAMS, RECIPE, ...files) })).toMatchObject({
+      ...{ tools: null, isMissing: false, command: null },
+      problem: expect.stringContaining('there is none'),
+    })
 })
 
 // Root may read everything.

@@ -15,7 +15,7 @@ export interface CleanUpTools {
 
 export type FoundTools =
   | { readonly tools: CleanUpTools; readonly problem: null }
-  /** `command` mends it, where one is sure to. */
+  /** `isMissing`: its package would bring it. `command` mends the rest, where one is sure to. */
   | { readonly tools: null; readonly isMissing: boolean; readonly problem: string; readonly command: string | null }
 
 export interface ToolPlaces {
@@ -50,7 +50,7 @@ export function findCleanUpTools({ path = process.env.PATH ?? '', root = '/' }: 
   const [closed] = kernels
   return closed === undefined
     ? {
-        ...{ tools: null, isMissing: true, command: null },
+        ...{ tools: null, isMissing: false, command: null },
         problem: 'libguestfs needs a kernel with its modules on this host, in /boot or /lib/modules; there is none.',
       }
     : {

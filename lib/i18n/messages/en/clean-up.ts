@@ -25,7 +25,7 @@ export const cleanUp = defineMessages('cleanUp', {
   },
   notes: {
     'machine-id':
-      'Two systems with one ID get the same address from many DHCP servers, and their logs are mixed up. The first start makes a new one.',
+      'Two systems with one ID get the same address from many DHCP servers, and their logs are mixed up. The clone gets a new one.',
     'ssh-hostkeys':
       'With the same keys each can pass for the other. The first start makes new ones (ssh-keygen -A), so clients see an unknown host.',
     'dhcp-client-state': 'Otherwise it asks for the address that the source has.',
