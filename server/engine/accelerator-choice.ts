@@ -17,13 +17,15 @@ export async function decideFor(
   accelerator: Pick<AcceleratorSource, 'decide'>,
   choice: AcceleratorChoice,
   uid: number | null,
+  path = KVM_DEVICE,
 ): Promise<Decision> {
   const decided = accelerator.decide(choice)
   if (decided.kind !== 'kvm' || uid === null) return { ...decided, kvmGid: null }
-  const device = await stat(KVM_DEVICE).catch(() => null)
+  const device = await stat(path).catch(() => null)
   const mode = device?.mode ?? 0
   if ((mode & 0o006) === 0o006) return { ...decided, kvmGid: null }
-  if (device !== null && (mode & 0o060) === 0o060) return { ...decided, kvmGid: device.gid }
+  // Never root's own group, whatever the device says.
+  if (device !== null && device.gid !== 0 && (mode & 0o060) === 0o060) return { ...decided, kvmGid: device.gid }
   const why = `${KVM_DEVICE} lets only root in (mode ${(mode & 0o777).toString(8)}), and guests run as users of their own.`
   return choice === 'kvm'
     ? { kind: null, reason: `${why} Run: chmod 0660 ${KVM_DEVICE} && chgrp kvm ${KVM_DEVICE}`, kvmGid: null }

@@ -4,6 +4,8 @@ import { closeSync } from 'node:fs'
 import { access, constants } from 'node:fs/promises'
 import { setRateLimit } from '#server/network/rate-limit.ts'
 import { makeTap, removeTap } from '#server/network/taps.ts'
+import { captureOutput, findExecutable } from '#server/platform/child.ts'
+import { readAllowedCpus } from '#server/platform/cpus.ts'
 import { ensureSharedDir, openForAppending } from '#server/platform/fs.ts'
 import { spawnDetached } from '#server/platform/process.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
@@ -18,6 +20,7 @@ import {
   LaunchRequest,
   OwnRequest,
   PamRequest,
+  PinRequest,
   PlainPath,
   PoolActError,
   ReadRequest,
@@ -29,6 +32,7 @@ import {
 
 /** Where the C virtiofsd keeps its locks whatever it is told (QEMU 7.2: tools/virtiofsd/fuse_virtio.c). */
 const VIRTIOFSD_LOCKS = '/run/virtiofsd'
+const TASKSET_MS = 5000
 /** Writing back what the kernel still holds of a large file takes its time. */
 const SYNC_MS = 600_000
 
@@ -74,6 +78,18 @@ export function inProcessActs(): RootActs {
       } catch {
         return false
       }
+    },
+    async pin(request) {
+      const { pid, startTime, vmId, tid, cpus } = PinRequest.parse(request)
+      // A guest that has taken over QEMU may name any thread of the host.
+      if (!isQemuOf({ pid, startTime }, vmId) || readAllowedCpus(pid, tid) === null)
+        return 'the thread is none of this guest’s'
+      const program = findExecutable('taskset')
+      if (program === null) return 'the program taskset is not installed'
+      const result = await captureOutput(program, ['-pc', cpus, String(tid)], { timeoutMs: TASKSET_MS })
+      if (result?.code === 0) return null
+      const words = result?.stderr.trim().split('\n').at(-1)
+      return words?.replace(/^taskset: /, '') || 'no reason given'
     },
     async makeTap(request) {
       const { tap, user } = TapRequest.parse(request)

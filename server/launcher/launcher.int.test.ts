@@ -4,6 +4,7 @@ import { linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symli
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { readAllowedCpus } from '#server/platform/cpus.ts'
 import { createLog } from '#server/platform/fs.ts'
 import { readProcStat } from '#server/platform/process.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
@@ -77,7 +78,7 @@ test('a program is started with a log that is a plain file of one name, or not a
     await expect(rootActs().launch({ argv: ['/bin/true'], log: join(dir, name) }), name).rejects.toThrow()
 })
 
-test('a process is signalled only while it is the one that is meant', async () => {
+test('a process is signalled, and bound to CPUs, only while it is the one that is meant', async () => {
   const vmId = '01890a5d-ac96-774b-bcce-b302099a8057'
   const other = '01890a5d-ac96-774b-bcce-b302099a8058'
   const child = spawn('/bin/sh', ['-c', 'sleep 60; :', 'sh', '-uuid', vmId], { stdio: 'ignore' })
@@ -87,6 +88,13 @@ test('a process is signalled only while it is the one that is meant', async () =
   const startTime = readProcStat(pid)?.startTime ?? 0
   const ask = (change: object) =>
     rootActs().signal({ pid, startTime, target: { kind: 'qemu', vmId }, signal: 'SIGKILL', ...change })
+  // Bound is a thread of that process alone, whatever number is told.
+  const bind = (change: object) => rootActs().pin({ pid, startTime, vmId, tid: pid, cpus: '0', ...change })
+  expect(await bind({ tid: process.pid })).toMatch(/none of this guest/)
+  expect(await bind({ startTime: startTime + 1 })).toMatch(/none of this guest/)
+  expect(await bind({ vmId: other })).toMatch(/none of this guest/)
+  expect(await bind({})).toBeNull()
+  expect(readAllowedCpus(pid, pid)).toEqual([0])
   expect(await ask({ startTime: startTime + 1 })).toBe(false)
   expect(await ask({ target: { kind: 'qemu', vmId: other } })).toBe(false)
   expect(await ask({ target: { kind: 'helper', socket: '/nowhere', argv: ['sleep'] } })).toBe(false)

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { permissionsOf, Shape } from './shapes.ts'
-import { LaunchRequest, OwnRequest, PamRequest, SignalRequest, TapRequest } from './verbs.ts'
+import { LaunchRequest, OwnRequest, PamRequest, PinRequest, SignalRequest, TapRequest } from './verbs.ts'
 
 const own = (path: string, as: unknown) => OwnRequest.safeParse({ path, as, sync: false }).success
 const VM = '01890a5d-ac96-774b-bcce-b302099a8057'
@@ -92,6 +92,22 @@ test('PAM is asked one question at a time, about somebody whose name is no optio
     { password: '' },
     { service: '../su' },
     { service: '-v' },
+  ])
+    expect(isFine(change), JSON.stringify(change)).toBe(false)
+})
+
+test('CPUs are numbers and ranges, no further words for taskset', () => {
+  const ask = { pid: 5, startTime: 7, vmId: VM, tid: 6, cpus: '0-3,8' }
+  const isFine = (change: object) => PinRequest.safeParse({ ...ask, ...change }).success
+  expect(isFine({})).toBe(true)
+  for (const change of [
+    { cpus: '-a' },
+    { cpus: '' },
+    { cpus: '0 1' },
+    { cpus: '0,' },
+    { tid: 1 },
+    { tid: 0 },
+    { vmId: 'x' },
   ])
     expect(isFine(change), JSON.stringify(change)).toBe(false)
 })

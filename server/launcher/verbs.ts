@@ -17,6 +17,7 @@ export const PlainPath = z
 
 const Word = z.string().refine((word) => !word.includes('\0'), 'No NUL.')
 const Id = z.int().min(1).max(0xffff_fffe)
+const VmIdText = z.string().regex(/^[0-9a-f-]{36}$/)
 const Pid = z
   .int()
   .min(2)
@@ -43,12 +44,25 @@ export const SignalRequest = z.object({
   startTime: z.int().min(0),
   /** Whose it must be still. */
   target: z.discriminatedUnion('kind', [
-    z.object({ kind: z.literal('qemu'), vmId: z.string().regex(/^[0-9a-f-]{36}$/) }),
+    z.object({ kind: z.literal('qemu'), vmId: VmIdText }),
     z.object({ kind: z.literal('helper'), socket: PlainPath, argv: z.array(Word).min(1).max(4096) }),
   ]),
   signal: z.enum(['SIGTERM', 'SIGKILL']),
 })
 export type SignalRequest = z.output<typeof SignalRequest>
+
+export const PinRequest = z.object({
+  pid: Pid,
+  startTime: z.int().min(0),
+  vmId: VmIdText,
+  /** A thread of that process; QEMU's word for it is not enough. */
+  tid: Pid,
+  cpus: z
+    .string()
+    .max(4096)
+    .regex(/^\d+(-\d+)?(,\d+(-\d+)?)*$/),
+})
+export type PinRequest = z.output<typeof PinRequest>
 
 /** A name the kernel takes for an interface (15 bytes) and iproute2 for no option. */
 const Interface = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/)
@@ -106,6 +120,8 @@ export interface RootActs {
   launch(request: LaunchRequest): Promise<SpawnedProcess>
   /** Signals that very process, as far as it is still whose it must be. False: it was not. */
   signal(request: SignalRequest): Promise<boolean>
+  /** Binds a thread of a guest's QEMU to CPUs. @returns why not, in a few words; null: done */
+  pin(request: PinRequest): Promise<string | null>
   /** @throws NetworkFault */
   makeTap(request: TapRequest): Promise<void>
   /** Idempotent. @throws NetworkFault */

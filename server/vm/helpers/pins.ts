@@ -3,14 +3,13 @@
  * a CPU was plugged, whose thread has only just come into being.
  */
 import * as z from 'zod'
-import { captureOutput, findExecutable } from '#server/platform/child.ts'
+import { rootActs } from '#server/launcher/acts.ts'
+import { findExecutable } from '#server/platform/child.ts'
 import { parseCpuList, readAllowedCpus, readOnlineCpus } from '#server/platform/cpus.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 import { threadsOf } from '../confined.ts'
 import type { Guest } from '../guest.ts'
 import { HostFault } from './fault.ts'
-
-const TASKSET_MS = 5000
 
 const Cpus = z.array(z.object({ 'cpu-index': z.int(), 'thread-id': z.int() }))
 
@@ -21,7 +20,7 @@ const fault = (summary: string, advice: string) => new HostFault({ code: 'host-r
  * @throws HostFault a host CPU that is not there, a thread that cannot be bound; QmpError
  */
 export async function pinCpus(
-  guest: Pick<Guest, 'ask' | 'process'>,
+  guest: Pick<Guest, 'ask' | 'process' | 'vmId'>,
   pins: LaunchPlan['pins'],
   signal?: AbortSignal,
 ): Promise<void> {
@@ -35,8 +34,7 @@ export async function pinCpus(
       `This host has the CPUs ${online === null ? '' : ranges(online)}. Change the VM's pinning.`,
     )
   }
-  const program = findExecutable('taskset')
-  if (program === null) {
+  if (findExecutable('taskset') === null) {
     throw fault(
       'The program taskset is not installed, so virtual CPUs cannot be bound to CPUs of the host.',
       "Install the package util-linux, or remove the VM's pinning.",
@@ -50,17 +48,11 @@ export async function pinCpus(
     pins.map(async ({ vcpu, hostCpus }) => {
       const tid = threads.get(vcpu)
       if (tid === undefined) return
-      const result = await captureOutput(program, ['-pc', hostCpus, String(tid)], { timeoutMs: TASKSET_MS })
+      const words = await rootActs().pin({ ...guest.process.identity, vmId: guest.vmId, tid, cpus: hostCpus })
       const allowed = readAllowedCpus(guest.process.identity.pid, tid)
       if (allowed !== null && ranges(allowed) === ranges(parseCpuList(hostCpus))) return
-      const words =
-        result?.stderr
-          .trim()
-          .split('\n')
-          .at(-1)
-          ?.replace(/^taskset: /, '') ?? ''
       throw fault(
-        `Virtual CPU ${vcpu} could not be bound to CPU ${hostCpus} of the host${words === '' ? '' : `: ${words}`}.`,
+        `Virtual CPU ${vcpu} could not be bound to CPU ${hostCpus} of the host${words === null ? '' : `: ${words}`}.`,
         "The dashboard's own service or container may be limited to other CPUs (cpuset). Change the VM's pinning.",
       )
     }),
