@@ -9,7 +9,7 @@ import { SECTIONS, UNTESTED } from './attack-cases/cases.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const FILE = join(ROOT, 'docs/attack-cases.md')
-const TESTS = ['server/**/*.test.ts', 'lib/**/*.test.ts', 'e2e/**/*.{e2e,test}.ts']
+const TESTS = ['server/**/*.test.ts', 'lib/**/*.test.ts', 'e2e/**/*.{e2e,test}.ts', 'scripts/package/*.test.ts']
 
 const INTRO = `# Attacks and faults
 

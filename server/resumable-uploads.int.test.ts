@@ -1,6 +1,6 @@
 /** Resumable uploads from outside: over HTTP, against the dashboard as a process, which is killed in the middle. */
 import { createHash, randomBytes } from 'node:crypto'
-import { readdirSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statfsSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -108,7 +108,7 @@ it('an upload outlives kill -9 of the dashboard: it goes on at the last safe byt
   expect((await again.ask('GET', `/api/v1/images/${job.result}/content`, { range: `bytes=${many}` })).status).toBe(416)
 })
 
-it('breaks, wrong offsets, damaged pieces, bad names, other people and want of room lose nothing and leave nothing (U01, U05, U06, U08)', async () => {
+it('breaks, wrong offsets, damaged pieces, bad names, other people and want of room lose nothing and leave nothing, and a planted link is not followed (U01, U02, U05, U06, U08)', async () => {
   const secret = await token()
   const added = deck(['user', 'add', 'olga', '--role', 'operator', '--password-stdin'], `${PASSWORD}\n`)
   expect(await added.ended).toBe(0)
@@ -137,6 +137,18 @@ it('breaks, wrong offsets, damaged pieces, bad names, other people and want of r
   }
   for (const name of ['', '.', '..', 'a\0b', 'x'.repeat(256), '\u202egnp.img', 'a\r\nb'])
     expect((await ann.create(1024, name)).status, JSON.stringify(name)).toBe(400)
+  expect(readdirSync(uploads)).toEqual([])
+
+  // Somebody puts a link in the place of what is being written.
+  const victim = join(dir, 'victim')
+  writeFileSync(victim, 'as it was')
+  const planted = String((await ann.create(1024, 'planted.img')).headers.location)
+  const partial = join(uploads, readdirSync(uploads)[0] ?? '')
+  rmSync(partial)
+  symlinkSync(victim, partial)
+  expect((await ann.append(planted, 0, image.subarray(0, 1024))).status).toBeGreaterThanOrEqual(400)
+  expect((await ann.ask('DELETE', planted)).status).toBe(204)
+  expect(readFileSync(victim, 'utf8')).toBe('as it was')
   expect(readdirSync(uploads)).toEqual([])
 
   // What is not tus, or not of ours.

@@ -2,7 +2,9 @@
  * What must not happen to those who are signed in, to the last administrator and to guests when somebody errs, the clock
  * jumps or the database breaks. From outside: the dashboard and its command as processes.
  */
-import { openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { openSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -118,6 +120,57 @@ test('a clock that jumps a day forth or two back signs nobody out and closes not
   if (Date.now() - startedAt < 20_000) expect(opened).toBe(true)
   late.terminate()
   events.terminate()
+})
+
+test('with no more files to open the dashboard turns some away, goes on, and serves everybody again; its guests do not notice (F35)', {
+  timeout: 120_000,
+}, async () => {
+  const root = { authorization: `Bearer ${await token()}` }
+  const running = server()
+  const port = await ready(running)
+  const ask = asker(port)
+  const { id } = (await ask(root, 'POST', '/vms', { name: 'a', memoryMiB: 32, disks: [], networks: [] })).json
+  const pid = (await ask(root, 'POST', `/vms/${id}/start`)).json.live.pid
+  const deckPid = String(running.child.pid)
+  const limit = (files: string) => execFileSync('prlimit', ['--pid', deckPid, `--nofile=${files}:`])
+  const before = /^Max open files +(\d+)/m.exec(readFileSync(`/proc/${deckPid}/limits`, 'utf8'))?.[1] ?? ''
+  const open = () => readdirSync(`/proc/${deckPid}/fd`).length
+  const idle: Socket[] = []
+  try {
+    limit(String(open() + 6))
+    for (let n = 0; n < 60; n += 1) idle.push(connect(port, '127.0.0.1').on('error', () => {}))
+    const outcomes = await Promise.all(
+      Array.from({ length: 40 }, (_, n) => {
+        const [method, path, body] = (
+          [
+            ['GET', '/vms'],
+            ['GET', `/vms/${id}/screenshot.png`],
+            ['POST', '/vms', { name: `b${n}`, memoryMiB: 32, networks: [], disks: [{ device: 'disk', sizeGiB: 1 }] }],
+            ['GET', '/host'],
+          ] as const
+        )[n % 4] ?? ['GET', '/vms']
+        return ask(root, method, path, body).then(
+          ({ status }) => status,
+          () => 'turned away',
+        )
+      }),
+    )
+    expect(new Set(outcomes), 'nobody noticed: there were files to open').not.toEqual(new Set([200, 201]))
+    expect(outcomes).not.toContain(500)
+    expect(running.child.exitCode).toBeNull()
+    for (const socket of idle.splice(0)) socket.destroy()
+    // Those who come one after the other are served, still without room for more.
+    await expect.poll(() => ask(root, 'GET', `/vms/${id}`).then((answer) => answer.status, String)).toBe(200)
+    limit(before)
+    for (const path of ['/vms', '/host', `/vms/${id}/screenshot.png`])
+      expect((await ask(root, 'GET', path)).status, path).toBe(200)
+    expect((await ask(root, 'POST', '/vms', { name: 'c', memoryMiB: 32, disks: [], networks: [] })).status).toBe(201)
+    expect((await ask(root, 'GET', `/vms/${id}`)).json).toMatchObject({ state: 'running', live: { pid } })
+    expect(running.err()).not.toMatch(/unhandled rejection/)
+  } finally {
+    for (const socket of idle) socket.destroy()
+    if (isRunning(pid)) process.kill(pid, 'SIGKILL')
+  }
 })
 
 test('a database with a destroyed page is refused by name and left as it is while guests run on; with a copy in its place everything is known again (F28)', {

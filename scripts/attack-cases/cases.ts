@@ -216,14 +216,11 @@ export const SECTIONS: readonly Section[] = [
 
 /** Cases no test names, and why. */
 export const UNTESTED: Readonly<Record<string, string>> = {
-  U02: 'Files get random names in a directory that is the dashboard’s alone.',
   U04: 'A test would take as long as the upload, six minutes.',
   U12: 'Limits of time are longer than a test may take; packed and broken answers are in the tests of downloads.',
   N05: 'Left to QEMU: the command line is compared with what was recorded.',
   G06: 'Guests are not restarted by themselves.',
   G08: 'Pictures are scaled in a worker of their own; no guest changes its screen quickly enough in a test.',
   F13: 'No file system here can lose what was not synced; what is synced is shown by kill -9.',
-  F23: 'No machine the tests run on has systemd as its first process.',
-  F35: 'Not tried.',
   F44: 'No test guest has an agent that can freeze its file systems.',
 }

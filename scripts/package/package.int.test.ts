@@ -134,8 +134,9 @@ afterAll(async () => {
 const deb = (version: string) => readdirSync(join(dir, 'debs')).find((name) => name.includes(`_${version}_`)) ?? ''
 const install = (version: string) => inside(['dpkg', '--install', `/tmp/debs/${deb(version)}`])
 
+const PACKAGE = 'the package installs, restarts, upgrades and removes cleanly while a guest runs (F23)'
 test.skipIf(reason !== null)(
-  `the package installs, upgrades and removes cleanly while a guest runs${reason === null ? '' : ` (left out: ${reason})`}`,
+  reason === null ? PACKAGE : `${PACKAGE}, left out: ${reason}`,
   { timeout: 600_000 },
   async () => {
     expect(install('0.1.0')).toContain('Setup code')

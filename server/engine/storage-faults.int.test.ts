@@ -156,45 +156,68 @@ test('what is in use is not removed, and no name is taken twice, whatever is und
   expect(qemuIo(fileOf(one.id), 'raw', 'read -P 7 0 64M')).not.toContain('verification failed')
 })
 
-test.skipIf(!isRoot)('a pool that runs full in the middle of a copy: no space, nothing left of it (F27)', async () => {
-  const root = join(poolRoot, 'cramped')
-  mkdirSync(root)
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=320m,mode=0755', 'tmpfs', root])
-  mounts.push(root)
-  chmodSync(root, 0o755)
-  const pool = await now.engine.pools.create(ADMIN, PoolInput.parse({ name: 'cramped', path: root, reserveBytes: 0 }))
-  const source = await blank('source')
-  qemuIo(fileOf(source.id), 'qcow2', 'write -P 7 0 256M')
-  const before = execFileSync('sha256sum', [fileOf(source.id)], { encoding: 'utf8' })
-  const parts = () => (existsSync(join(root, 'layers')) ? readdirSync(join(root, 'layers')) : [])
+test.skipIf(!isRoot)(
+  'a pool that runs full in the middle of a copy or a clone: no space, nothing left of it (F27)',
+  async () => {
+    const root = join(poolRoot, 'cramped')
+    mkdirSync(root)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=320m,mode=0755', 'tmpfs', root])
+    mounts.push(root)
+    chmodSync(root, 0o755)
+    const pool = await now.engine.pools.create(ADMIN, PoolInput.parse({ name: 'cramped', path: root, reserveBytes: 0 }))
+    const source = await blank('source')
+    qemuIo(fileOf(source.id), 'qcow2', 'write -P 7 0 256M')
+    const before = execFileSync('sha256sum', [fileOf(source.id)], { encoding: 'utf8' })
+    const parts = () => (existsSync(join(root, 'layers')) ? readdirSync(join(root, 'layers')) : [])
 
-  // More than is there to begin with is refused before anything is written.
-  execFileSync('fallocate', ['-l', String(128 * MiB), join(root, 'ballast')])
-  const early = await ended(await volumes().copy(ANN, source.id, { name: 'copy', poolId: pool.id }))
-  expect(early).toMatchObject({ state: 'failed', error: { code: 'no_space' } })
-  rmSync(join(root, 'ballast'))
+    // More than is there to begin with is refused before anything is written.
+    execFileSync('fallocate', ['-l', String(128 * MiB), join(root, 'ballast')])
+    const early = await ended(await volumes().copy(ANN, source.id, { name: 'copy', poolId: pool.id }))
+    expect(early).toMatchObject({ state: 'failed', error: { code: 'no_space' } })
+    rmSync(join(root, 'ballast'))
 
-  // Somebody else takes the room while it is being written.
-  const job = await volumes().copy(ANN, source.id, { name: 'copy', poolId: pool.id })
-  await until(parts, (names) => names.length > 0)
-  execFileSync('sh', ['-c', 'head -c 320M /dev/zero >"$1" 2>/dev/null || true', 'sh', join(root, 'ballast')])
-  const late = await ended(job)
-  expect(late).toMatchObject({ state: 'failed', error: { code: 'no_space' } })
-  expect(parts()).toEqual([])
-  expect((await volumes().list(ANN)).items.map(({ name }) => name)).toEqual(['source'])
-  expect(execFileSync('sha256sum', [fileOf(source.id)], { encoding: 'utf8' })).toBe(before)
+    // Somebody else takes the room while it is being written.
+    const job = await volumes().copy(ANN, source.id, { name: 'copy', poolId: pool.id })
+    await until(parts, (names) => names.length > 0)
+    execFileSync('sh', ['-c', 'head -c 320M /dev/zero >"$1" 2>/dev/null || true', 'sh', join(root, 'ballast')])
+    const late = await ended(job)
+    expect(late).toMatchObject({ state: 'failed', error: { code: 'no_space' } })
+    expect(parts()).toEqual([])
+    expect((await volumes().list(ANN)).items.map(({ name }) => name)).toEqual(['source'])
+    expect(execFileSync('sha256sum', [fileOf(source.id)], { encoding: 'utf8' })).toBe(before)
 
-  rmSync(join(root, 'ballast'))
-  const again = await ended(await volumes().copy(ANN, source.id, { name: 'copy', poolId: pool.id }))
-  expect(again).toMatchObject({ state: 'done' })
-  execFileSync('qemu-img', [
-    'compare',
-    '-q',
-    '-f',
-    'qcow2',
-    '-F',
-    'qcow2',
-    fileOf(source.id),
-    fileOf(again.result ?? ''),
-  ])
-})
+    // The same of a VM that is cloned: in full, into the pool its disk is in.
+    rmSync(join(root, 'ballast'))
+    const vm = await create(ANN, {
+      ...{ name: 'original', memoryMiB: 32, networks: [] },
+      disks: [{ device: 'disk', id: 'a', sizeGiB: 1, pool: pool.id }],
+    })
+    const own = parts()
+    qemuIo(join(root, 'layers', own[0] ?? ''), 'qcow2', 'write -P 8 0 128M')
+    const cloning = await now.engine.clones.clone(ANN, vm.id, CloneInput.parse({ kind: 'full', name: 'second' }))
+    await until(parts, (names) => names.length > own.length)
+    execFileSync('sh', ['-c', 'head -c 320M /dev/zero >"$1" 2>/dev/null || true', 'sh', join(root, 'ballast')])
+    expect(await ended(cloning)).toMatchObject({ state: 'failed', error: { code: 'no_space' } })
+    expect(parts()).toEqual(own)
+    expect((await now.engine.vms.list(ADMIN)).items.map(({ name }) => name)).toEqual(['original'])
+    expect(qemuIo(join(root, 'layers', own[0] ?? ''), 'qcow2', 'read -P 8 0 128M')).not.toContain('verification failed')
+    await now.engine.vms.delete(ANN, vm.id, null)
+    const [disk] = (await volumes().list(ANN)).items.filter(({ id }) => id !== source.id)
+    if (disk !== undefined) await volumes().delete(ANN, disk.id)
+    expect((await volumes().emptyTrash(ADMIN)).kept).toBe(0)
+
+    rmSync(join(root, 'ballast'))
+    const again = await ended(await volumes().copy(ANN, source.id, { name: 'copy', poolId: pool.id }))
+    expect(again).toMatchObject({ state: 'done' })
+    execFileSync('qemu-img', [
+      'compare',
+      '-q',
+      '-f',
+      'qcow2',
+      '-F',
+      'qcow2',
+      fileOf(source.id),
+      fileOf(again.result ?? ''),
+    ])
+  },
+)

@@ -327,7 +327,7 @@ describe.concurrent('other machines', () => {
       await using guest = await CompiledGuest.start(
         {
           ...SMALL,
-          machine: 'pc',
+          ...{ machine: 'pc', firmware: 'bios', ps2: true },
           directKernel: directKernel(),
           cpuModel: 'auto',
           bootMenu: true,
