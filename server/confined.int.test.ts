@@ -144,6 +144,7 @@ test.skipIf(!isPossible())(
     expect((await ask<Vm>('PATCH', `/vms/${id}`, { disks: plugged.spec.disks })).pending).toEqual([])
     await done(await ask<Job>('POST', `/vms/${id}/snapshots`, { name: 'one', kind: 'disk' }))
     expect(readdirSync(join(data, 'layers')).length).toBeGreaterThan(0)
+    await done(await ask<Job>('POST', `/vms/${id}/backups`, {}))
 
     const ended = new Promise((resolve) => child?.once('close', resolve))
     child?.kill('SIGKILL')

@@ -86,6 +86,26 @@ describe('who may set what', () => {
     expect(() => judge.assertMaySet(OPERATOR, on('br0'), { ...on('br0'), memoryMiB: 64 })).not.toThrow()
     expect(() => judge.assertMaySet(ADMIN, spec(), on('br0'))).not.toThrow()
   })
+
+  it('an operator gives a guest less of the host than is usual, or as much; more, and no limit of memory, an administrator', () => {
+    const judge = authority()
+    const more = [
+      ['cpuWeight', { cpuWeight: 101 }],
+      ['ioWeight', { ioWeight: 400 }],
+      ['memoryCap', { memoryCap: false }],
+    ] as const
+    for (const [field, part] of more) {
+      const after = { ...spec(), ...part }
+      for (const before of [null, spec()])
+        expect(() => judge.assertMaySet(OPERATOR, before, after)).toThrow(refusal('forbidden', field))
+      expect(() => judge.assertMaySet(ADMIN, spec(), after)).not.toThrow()
+      // What an administrator has given stays through other changes.
+      expect(() => judge.assertMaySet(OPERATOR, after, { ...after, memoryMiB: 64 })).not.toThrow()
+      expect(() => judge.assertMaySet(OPERATOR, after, spec())).not.toThrow()
+    }
+    const less = { ...spec(), cpuWeight: 1, ioWeight: 100, cpuLimit: 0.5 }
+    expect(() => judge.assertMaySet(OPERATOR, spec(), less)).not.toThrow()
+  })
 })
 
 describe('raw options that are switched off', () => {

@@ -139,6 +139,7 @@ describe('a TPM', () => {
     process.kill(pid, 'SIGSTOP')
     await s.detach()
     process.kill(live?.pid ?? 0, 'SIGKILL')
+    await gone(live?.pid ?? 0)
     const next = lab.supervisor()
     expect(await next.adoptAll(known(vmId))).toMatchObject({ ended: [vmId] })
     await gone(pid)
