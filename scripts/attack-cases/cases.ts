@@ -66,13 +66,11 @@ export const SECTIONS: readonly Section[] = [
       U01: 'Names of files never become paths.',
       U02: 'What was planted where a file is to be is not written to.',
       U03: 'What breaks off leaves nothing.',
-      U04: 'A slow upload is waited for.',
       U05: 'Room is promised once, before the first byte.',
       U06: 'More than was declared, or is allowed, ends at the limit.',
       U08: 'A wrong checksum keeps nothing.',
       U09: 'Addresses of other schemes, or with a password, are refused and not repeated.',
       U10: 'No spelling of an address leads to this host or its network.',
-      U12: 'A server that sends without end, dawdles, packs or lies is given up.',
       U13: 'The name is ours, not the server’s.',
       U14: 'Members of an archive that lead elsewhere, or are no plain files, are refused.',
       U16: 'Archives without end and references out of them are refused.',
@@ -203,7 +201,6 @@ export const SECTIONS: readonly Section[] = [
       F41: 'A TPM that ends is told before the guest needs it.',
       F42: 'What a TPM left behind does not keep a guest from starting.',
       F43: 'An agent that is not there, or hangs, is given up.',
-      F44: 'Frozen file systems thaw whatever happens.',
       F45: 'Paths too long for a socket are refused at the start.',
       F46: 'A data directory that is open to others is repaired, one that cannot be used refused.',
       F47: 'A migration that is killed leaves the old database, and a newer one is not touched.',
@@ -216,11 +213,8 @@ export const SECTIONS: readonly Section[] = [
 
 /** Cases no test names, and why. */
 export const UNTESTED: Readonly<Record<string, string>> = {
-  U04: 'A test would take as long as the upload, six minutes.',
-  U12: 'Limits of time are longer than a test may take; packed and broken answers are in the tests of downloads.',
   N05: 'Left to QEMU: the command line is compared with what was recorded.',
   G06: 'Guests are not restarted by themselves.',
   G08: 'Pictures are scaled in a worker of their own; no guest changes its screen quickly enough in a test.',
   F13: 'No file system here can lose what was not synced; what is synced is shown by kill -9.',
-  F44: 'No test guest has an agent that can freeze its file systems.',
 }

@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { BackupOptions } from '#lib/schema/backup.ts'
 import type { Job } from '#lib/schema/job.ts'
-import { ADMIN, ANN, BEN, bootDisk, create, data, EYE, now, until, upload } from './test-rig.ts'
+import { PoolInput } from '#lib/schema/storage.ts'
+import { ADMIN, ANN, BEN, bootDisk, create, data, EYE, isRoot, now, poolRoot, until, upload } from './test-rig.ts'
 
 const options = (input: object = {}) => BackupOptions.parse({ freeze: false, ...input })
 const backups = () => now.engine.backups
@@ -63,6 +64,46 @@ test('a backup that is cancelled leaves nothing, and the next one has all that c
   ).toContain('identical')
   expect(next.left).toEqual([])
 })
+
+test.skipIf(!isRoot)(
+  'a pool that runs full in the middle of a backup: no space, nothing left of it (F27)',
+  async () => {
+    const root = join(poolRoot, 'narrow')
+    mkdirSync(root)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=48m,mode=0755', 'tmpfs', root])
+    try {
+      const pool = await now.engine.pools.create(
+        ADMIN,
+        PoolInput.parse({ name: 'narrow', path: root, reserveBytes: 0 }),
+      )
+      const vm = await vmOf('wide')
+      dirty(vm.id, 1, 0)
+      dirty(vm.id, 2, 32)
+      const before = execFileSync('sha256sum', [data.disk(vm.id, 'disk0')], { encoding: 'utf8' })
+      // Slowly, so that there is a middle.
+      const slow = options({ pool: pool.id, limitMiBps: 4, compression: 'none' })
+      const job = await backups().create(ADMIN, vm.id, slow)
+      await until(
+        () => now.engine.jobs.view(ADMIN, job.id),
+        ({ doneBytes }) => (doneBytes ?? 0) > 0,
+        60_000,
+      )
+      execFileSync('sh', ['-c', 'cat /dev/zero >"$1" 2>/dev/null || true', 'sh', join(root, 'ballast')])
+      expect(await ended(job)).toMatchObject({ state: 'failed', error: { code: 'no_space' } })
+      expect(readdirSync(join(root, 'backups', vm.id))).toEqual([])
+      expect((await backups().list(ADMIN, {})).items).toEqual([])
+      expect(execFileSync('sha256sum', [data.disk(vm.id, 'disk0')], { encoding: 'utf8' })).toBe(before)
+
+      rmSync(join(root, 'ballast'))
+      const whole = await backUp(vm.id, { pool: pool.id, compression: 'none' })
+      expect(whole).toMatchObject({ kind: 'full' })
+      await done(await backups().delete(ADMIN, whole.id, { dependents: 'refuse' }))
+      await now.engine.pools.delete(ADMIN, pool.id)
+    } finally {
+      execFileSync('umount', ['-l', root])
+    }
+  },
+)
 
 test('a file that was changed since is found by the check, and never restored over what there is', async () => {
   const vm = await vmOf('proof')

@@ -31,6 +31,8 @@ const SAFE_EVERY_BYTES = 64 * 2 ** 20
 /** Slower than this over a whole window is as good as broken. */
 const SLOW_BYTES_PER_SECOND = 1024
 const SLOW_WINDOW_MS = 60_000
+/** An attempt that brought less brought nothing: a server must not keep us coming back for a byte at a time. */
+const PROGRESS_BYTES = 64 * 1024
 /** Waits between attempts that brought nothing; after the last one the download fails. */
 const PATIENCE_MS = [1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000, 60_000]
 
@@ -226,7 +228,7 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
         if (!(error instanceof EngineError) || !RETRIED.has(error.code)) throw error
         if (!isPassing(error)) dead.add(source)
         if (dead.size === urls.length) throw error
-        failures = download.document.offsetBytes > before ? 0 : failures + 1
+        failures = download.document.offsetBytes >= before + PROGRESS_BYTES ? 0 : failures + 1
         const waitMs = failures === 0 ? 0 : limits.patienceMs[failures - 1]
         if (waitMs === undefined) throw error
         const next = nextAlive(source, urls.length, dead)

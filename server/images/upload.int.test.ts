@@ -216,7 +216,7 @@ describe('room', () => {
     first.release()
     expect(space.outstandingBytes).toBe(0)
   })
-  it.runIf(isRoot)('a disk that fills up during an upload of unknown length', async () => {
+  it.runIf(isRoot)('a disk that fills up during an upload of unknown length (F27)', async () => {
     const root = mkdtempSync(join(tmpdir(), 'gd-full-'))
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=40m,mode=0711', 'tmpfs', root])
     cleanups.push(() => {
