@@ -76,12 +76,22 @@ export async function ownLayer(
 /** Changes to be made with the store's: the layer is known by its shared name and belongs to nobody. */
 const frozen = (context: CloneContext, layer: LayerDocument) => ({ file: sharedPath(context, layer).file, uid: null })
 
+/** A layer and all it stands on: who reads the one reads them all. */
+function* downFrom(context: CloneContext, id: string): Generator<LayerDocument> {
+  for (let layer = mustLayer(context, id); ; layer = mustLayer(context, layer.parent.layer)) {
+    yield layer
+    if (layer.parent === null || !('layer' in layer.parent)) return
+  }
+}
+
 /**
- * Makes layers readable for all guests that are not written any more: those of a template, of a snapshot.
+ * Makes layers, and those below, readable for all guests. None of them is written any more: they are those of a
+ * template, of a snapshot, or below the disks of a VM.
  * @param isRunning a guest may have them open
  */
 export async function shareLayers(context: CloneContext, ids: readonly string[], isRunning: boolean): Promise<void> {
-  const due = ids.map((id) => mustLayer(context, id)).filter((layer) => layer.uid !== null || isPrivate(context, layer))
+  const all = new Map(ids.flatMap((id) => [...downFrom(context, id)].map((layer) => [layer.id, layer])))
+  const due = [...all.values()].filter((layer) => layer.uid !== null || isPrivate(context, layer))
   if (due.length === 0) return
   for (const layer of due) await nameShared(context, layer)
   await syncAll(due.map((layer) => sharedPath(context, layer).path))

@@ -109,3 +109,37 @@ test('a clone of a snapshot inside a disk is as large as the disk was then, whet
   expect(now.store.list<{ file: string }>('layer')).toHaveLength(4)
   for (const vm of [ofSmall, ofLarge, again, id]) await now.engine.vms.delete(ADMIN, vm, null, 'delete')
 })
+
+test('a linked clone reads all that its base stands on, as its own user, and the source goes on with what it shares', async () => {
+  const { id } = await make()
+  io(headOf(id), 'write -P 1 1M 1M')
+  const first = await take(id, 'disk')
+  // Once of a head that nothing was written to, once of one that was, once of the guest that runs.
+  const clones = [await clone(id, { kind: 'linked' })]
+  io(headOf(id), 'write -P 2 2M 1M')
+  const second = await take(id, 'disk')
+  io(headOf(id), 'write -P 3 3M 1M')
+  clones.push(await clone(id, { kind: 'linked' }))
+  const third = await take(id, 'disk')
+  clones.push(await clone(id, { kind: 'linked', snapshot: second }))
+  await now.engine.vms.start(ADMIN, id)
+  clones.push(await clone(id, { kind: 'linked' }))
+  for (const one of [...clones, id]) {
+    if (one !== id) await now.engine.vms.start(ADMIN, one)
+    expect((await now.engine.vms.view(ADMIN, one)).state).toBe('running')
+  }
+  // Its files are everybody's to read by now and its own user may not write them: deleting leaves them as they are.
+  for (const snapshot of [second, first, third]) await drop(id, snapshot)
+  for (const one of [...clones, id]) await now.engine.vms.poweroff(ADMIN, one)
+  expectContent(id, { 1: 1, 2: 2, 3: 3 })
+  const [ofFirst = '', ofSecond = '', ofSnapshot = '', ofRunning = ''] = clones
+  expectContent(ofFirst, { 1: 1, 2: 0 })
+  expectContent(ofSecond, { 1: 1, 2: 2, 3: 3 })
+  expectContent(ofSnapshot, { 1: 1, 2: 2, 3: 0 })
+  expectContent(ofRunning, { 1: 1, 2: 2, 3: 3 })
+  await now.engine.vms.start(ADMIN, id)
+  for (const vm of [...clones, id]) {
+    if (vm === id) await now.engine.vms.poweroff(ADMIN, id)
+    await now.engine.vms.delete(ADMIN, vm, null, 'delete')
+  }
+})

@@ -109,6 +109,12 @@ export function createCloneMoments({ context, lineage, supervisor, locks, busy }
     using pins = new DisposableStack()
     const pinned = async (base: Base) => {
       for (const { layerId } of base.disks) pins.defer(volumes.pin(layerId))
+      if (input.kind === 'linked')
+        await shareLayers(
+          context,
+          base.disks.map(({ layerId }) => layerId),
+          !isOff(id),
+        )
       await make(base)
     }
     const held = { what: 'clone', by: caller.name, jobId: job.jobId }
@@ -127,15 +133,7 @@ export function createCloneMoments({ context, lineage, supervisor, locks, busy }
       // Neither may it be deleted, nor be merged with others, before the clones stand on it.
       const sentence = 'A snapshot of it is being cloned'
       const blocks = from.tag === null ? (['change', 'delete', 'revert'] as const) : undefined
-      await busy.run(id, { ...held, sentence, isAtomic: true, ...(blocks && { blocks }) }, async () => {
-        if (input.kind === 'linked')
-          await shareLayers(
-            context,
-            disks.map(({ layerId }) => layerId),
-            !isOff(id),
-          )
-        await pinned(base)
-      })
+      await busy.run(id, { ...held, sentence, isAtomic: true, ...(blocks && { blocks }) }, () => pinned(base))
       return
     }
     if (!isOff(id)) {
@@ -149,11 +147,6 @@ export function createCloneMoments({ context, lineage, supervisor, locks, busy }
     if (lineage.isTemplate(id)) {
       // No file of it is written, so nobody need wait.
       const disks = disksOf(id, record.spec)
-      await shareLayers(
-        context,
-        disks.map(({ volume }) => volume.head),
-        false,
-      )
       await pinned({ ...(await whole()), disks: basesOf(context, disks) })
       return
     }

@@ -7,9 +7,11 @@
  *   L0 ◀─ C ◀─ …    merge C into L0: while it lasts, whoever reads through C reads the same as before; L0 alone does not,
  *                   which is why the snapshot is marked first (`deleting`). It can be interrupted anywhere and repeated.
  */
+import { stat } from 'node:fs/promises'
 import { EngineError } from '#server/engine/errors.ts'
 import { renameAbove } from '#server/storage/chain-headers.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
+import type { Volumes } from '#server/storage/volume-types.ts'
 import { allocatedBytes } from '#server/storage/volumes.ts'
 import { formatNodeOf } from '#server/vm/block/find-node.ts'
 import type { GuestWork } from '#server/vm/work.ts'
@@ -112,6 +114,16 @@ export function soleChild(context: SnapshotContext, snapshotId: string, layerId:
   return children.length === 1 ? (children[0] ?? null) : null
 }
 
+/** Whether a disk that is not this VM's stands on the layer, however far above. */
+function isReadByOthers(volumes: Volumes, layerId: string, vmId: string): boolean {
+  const volume = volumes.volumeOfHead(layerId)
+  if (volume !== null && volume.vm?.id !== vmId) return true
+  return volumes.childrenOf(layerId).some(({ id }) => isReadByOthers(volumes, id, vmId))
+}
+
+/** @param uid null: we are not root, and all files are ours */
+const isOwnedBy = async (path: string, uid: number | null) => uid === null || (await stat(path)).uid === uid
+
 async function mergeLayers(
   context: SnapshotContext,
   vm: SnapshotVm,
@@ -130,6 +142,10 @@ async function mergeLayers(
     if (base === null || child === null) continue
     // A clone's disk of another VM: its user may not write into ours.
     if (child.uid !== base.uid) continue
+    // Clones that run have it open to read, and those that are gone left it to be read by all: it cannot be written, and
+    // stays without a name, as what several stand on does.
+    if (isReadByOthers(volumes, base.id, vm.id)) continue
+    if (guest !== null && base.uid === null && !(await isOwnedBy(volumes.pathOf(base), vm.uid))) continue
     progress.step(`Merging “${device}”`)
     const size = Math.max(1, await allocatedBytes(volumes.pathOf(child)))
     const report = (done: number, total: number) =>

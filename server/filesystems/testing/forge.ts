@@ -52,7 +52,8 @@ export function makeExt(
   return path
 }
 
-const MTOOLS = { ...process.env, MTOOLS_SKIP_CHECK: '1' }
+// It takes names for what the locale says they are, and a locale is not set everywhere.
+const MTOOLS = { ...process.env, MTOOLS_SKIP_CHECK: '1', LC_ALL: 'C.UTF-8' }
 
 export function makeFat(path: string, from: string, sizeMiB = 8, extra: readonly string[] = []): string {
   writeFileSync(path, '')
