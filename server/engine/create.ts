@@ -581,7 +581,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   for (const note of await clones.open()) log.warn({}, note)
   await settleOwnersOfBefore(
     { data, identity, pools, volumes, health, log, warn },
-    (id) => supervisor.runtime(id).live !== null,
+    // A directory of no VM is left alone too.
+    (id) => !records.isStored(id) || supervisor.runtime(id).live !== null,
   )
   await vmSeeds.open()
   // At once: a guest whose file systems are frozen waits for it.

@@ -71,9 +71,9 @@ interface OwnersRoom {
 }
 
 /** Files of guests from before the dashboard's group had them; those in pools that may hang are not waited for. */
-export async function settleOwnersOfBefore(room: OwnersRoom, isRunning: (vmId: string) => boolean): Promise<void> {
+export async function settleOwnersOfBefore(room: OwnersRoom, isLeftOut: (vmId: string) => boolean): Promise<void> {
   const { data, identity, pools, volumes, health, log, warn } = room
-  const count = await settleOldOwners(data, identity, isRunning, warn)
+  const count = await settleOldOwners(data, identity, isLeftOut, warn)
   if (count > 0) log.info({ count }, 'files of guests got the group of the dashboard')
   for (const { id, name } of pools.all()) {
     if (id === LOCAL_POOL_ID) continue

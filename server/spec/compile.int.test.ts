@@ -223,7 +223,7 @@ describe('a compiled command line on the installed QEMU', () => {
     expect(status.NoNewPrivs).toBe('1')
     expect(status.Seccomp).toBe('2')
     expect(status.CapEff).toBe('0000000000000000')
-    expect(status.Umask).toBe('0077')
+    expect(status.Umask).toBe('0007')
     if (isRoot) {
       expect(status.Uid).toBe(`${NOBODY}\t${NOBODY}\t${NOBODY}\t${NOBODY}`)
       expect(status.CapBnd).toBe('0000000000000000')
@@ -232,7 +232,7 @@ describe('a compiled command line on the installed QEMU', () => {
     expect(limits).toMatch(/Max core file size +0 +0/)
     expect(limits).toMatch(/Max open files +8192 +8192/)
     for (const path of [input.paths.qmp, input.paths.qmpRescue, input.paths.vnc, input.paths.serial, input.paths.agent])
-      expect(statSync(path).mode & 0o077, path).toBe(0)
+      expect(statSync(path).mode & 0o007, path).toBe(0)
     expect(
       readFileSync(`/proc/${pid}/environ`, 'utf8')
         .split('\0')

@@ -24,13 +24,13 @@ const isOld = (identity: Identity, { uid, gid }: { uid: number; gid: number }) =
 
 /**
  * Below the data directory; idempotent. A file at fault keeps no other from being put right.
- * @param isRunning guests that are left out: their programs may change names in directories of their own meanwhile
+ * @param isLeftOut directories of VMs: of guests that run, whose programs may change names in them meanwhile
  * @returns how many were put right
  */
 export async function settleOldOwners(
   data: DataPaths,
   identity: Identity,
-  isRunning: (vmId: string) => boolean,
+  isLeftOut: (vmId: string) => boolean,
   warn: Warn,
 ): Promise<number> {
   if (identity.dashboardGid === null) return 0
@@ -47,7 +47,7 @@ export async function settleOldOwners(
     for (const entry of await readdir(dir, { withFileTypes: true })) {
       // Links and the like are nobody's files.
       if (!entry.isFile() && !entry.isDirectory()) continue
-      if (dir === data.vmsDir && isRunning(entry.name)) continue
+      if (dir === data.vmsDir && isLeftOut(entry.name)) continue
       const path = join(dir, entry.name)
       await settle(path, entry.isDirectory(), depth).catch((error: unknown) =>
         warn(`The group of ${path} could not be set.`, error),
