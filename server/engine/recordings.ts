@@ -228,6 +228,8 @@ export function createRecordings(deps: RecordingDeps): Recordings {
         giveUp()
         if (end.kind === 'limit' && always) follow(record.id)
       })
+      // The rule may have been ended while this was beginning.
+      if (always && !ruleOf(record.id)[kind]) void recorder.stop('The rule was ended.')
       return document
     } catch (error) {
       giveUp()
@@ -461,7 +463,10 @@ export function createRecordings(deps: RecordingDeps): Recordings {
   const obey = async (vmId: string, { name }: Caller): Promise<void> => {
     const rule = ruleOf(vmId)
     const ends = activeIn(vmId).filter(({ kind, always }) => always && !rule[kind])
-    await Promise.all(ends.map(({ running, over }) => running?.stop(`${name} ended the rule.`).then(() => over)))
+    // One that is only beginning ends by itself.
+    await Promise.all(
+      ends.map(({ running, over }) => running?.stop(`${name} ended the rule.`).then(() => over) ?? over),
+    )
     follow(vmId)
   }
 
