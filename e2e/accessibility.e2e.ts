@@ -23,7 +23,7 @@ test('signing in and setting up', async ({ api, page }) => {
 })
 
 test('the pages of the dashboard', async ({ adminPage: page, api }) => {
-  test.setTimeout(480_000)
+  test.setTimeout(900_000)
   await api.createVm({ ...EMPTY_MACHINE, name: VM, tags: ['seen'] })
   await api.createVm({ ...EMPTY_MACHINE, name: 'off' })
   await api.start((await api.vms()).find((vm) => vm.name === VM)?.id ?? '')
@@ -58,7 +58,7 @@ test('the pages of the dashboard', async ({ adminPage: page, api }) => {
 })
 
 test('the pages of one VM', async ({ adminPage: page, api }) => {
-  test.setTimeout(480_000)
+  test.setTimeout(900_000)
   const vm = await api.createVm({ ...EMPTY_MACHINE, name: VM, memoryMiB: 64, networks: [{}] })
   await api.start(vm.id)
   const region = (name: string) => page.getByRole('region', { name })
