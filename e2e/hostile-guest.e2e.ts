@@ -111,8 +111,8 @@ test('what a guest writes to its terminal, and what it copies, does nothing to w
   const terminal = new Terminal(page, VM)
   await expect(terminal.line('?')).toBeVisible()
   await page.evaluate((text) => navigator.clipboard.writeText(text), MINE)
-  const title = await page.title()
-  expect(title).toContain(VM)
+  const title = `${VM} · Guestdeck`
+  await expect(page).toHaveTitle(title)
   const isUntouched = async () => {
     expect(happened).toEqual([])
     expect(await page.title()).toBe(title)

@@ -8,6 +8,7 @@ import { Spinner } from '#components/ui/spinner.tsx'
 import { MarkIcon } from '#components/ui/state-mark.tsx'
 import { type CallOutput, call, toApiError } from '#lib/client/api-client.ts'
 import { useT } from '#lib/client/i18n.tsx'
+import { usePageTitle } from '#lib/client/use-page-title.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { guestLinkMessages } from '#lib/i18n/messages/en/guest-links.ts'
 
@@ -69,9 +70,7 @@ export function GuestConsole() {
     return () => removeEventListener('hashchange', again)
   }, [])
   const name = state.kind === 'open' ? state.about.name : null
-  useEffect(() => {
-    if (name !== null) document.title = `${name} · ${t('guest.title')} · ${tApp('name')}`
-  }, [name, t, tApp])
+  usePageTitle(name === null ? null : `${name} · ${t('guest.title')} · ${tApp('name')}`)
 
   if (state.kind === 'open' && state.about.recordings.length > 0 && !hasAgreed) {
     return (

@@ -1,6 +1,5 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
-import { useEffect } from 'react'
 import { ConsoleView } from '#components/console/console-view.tsx'
 import { LoadError } from '#components/nav/load-error.tsx'
 import { NotFound } from '#components/nav/not-found.tsx'
@@ -10,6 +9,7 @@ import { VmStateMark } from '#components/vm/vm-state.tsx'
 import { ApiError } from '#lib/client/api-client.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
+import { usePageTitle } from '#lib/client/use-page-title.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { consoleMessages } from '#lib/i18n/messages/en/console.ts'
 
@@ -19,9 +19,7 @@ export function ConsoleWindow({ id }: { readonly id: string }) {
   const tApp = useT(app)
   const { data: vm, error, refetch } = useQuery(queries.vmView(id))
   const name = vm?.name
-  useEffect(() => {
-    if (name) document.title = `${name} · ${t('title')} · ${tApp('name')}`
-  }, [name, t, tApp])
+  usePageTitle(name ? `${name} · ${t('title')} · ${tApp('name')}` : null)
   if (error instanceof ApiError && (error.status === 404 || error.code === 'bad_input')) {
     return (
       <div className="p-4">

@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query'
 import dynamic from 'next/dynamic'
 import { useRouter } from 'next/navigation'
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { QuotaBars } from '#components/access/quota-bars.tsx'
 import { Breadcrumbs } from '#components/nav/breadcrumbs.tsx'
 import { LoadError } from '#components/nav/load-error.tsx'
@@ -18,6 +18,7 @@ import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
 import { useCan } from '#lib/client/session.ts'
 import { showToast, toastError } from '#lib/client/toasts.ts'
+import { usePageTitle } from '#lib/client/use-page-title.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { projects as messages } from '#lib/i18n/messages/en/projects.ts'
 import { quotas } from '#lib/i18n/messages/en/quotas.ts'
@@ -39,9 +40,7 @@ export function ProjectScreen({ id }: { readonly id: string }) {
   const tApp = useT(app)
   const { data: project, error, refetch } = useQuery(queries.projectView(id))
   const name = project?.name
-  useEffect(() => {
-    if (name) document.title = `${name} · ${tApp('name')}`
-  }, [name, tApp])
+  usePageTitle(name ? `${name} · ${tApp('name')}` : null)
   const gone = error instanceof ApiError && (error.status === 404 || error.code === 'bad_input')
   if (gone)
     return (

@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query'
 import NextLink from 'next/link'
 import { useRouter } from 'next/navigation'
-import { type ReactNode, useEffect } from 'react'
+import type { ReactNode } from 'react'
 import { Breadcrumbs } from '#components/nav/breadcrumbs.tsx'
 import { Link } from '#components/nav/link.tsx'
 import { LoadError } from '#components/nav/load-error.tsx'
@@ -22,6 +22,7 @@ import { VmStateMark } from '#components/vm/vm-state.tsx'
 import { ApiError } from '#lib/client/api-client.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
+import { usePageTitle } from '#lib/client/use-page-title.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { vm as messages } from '#lib/i18n/messages/en/vm.ts'
 import { paths } from '#lib/paths.ts'
@@ -34,9 +35,7 @@ export function VmFrame({ id, children }: { readonly id: string; readonly childr
   const router = useRouter()
   const { data: vm, error, refetch } = useQuery(queries.vmView(id))
   const name = vm?.name
-  useEffect(() => {
-    if (name) document.title = `${name} · ${tApp('name')}`
-  }, [name, tApp])
+  usePageTitle(name ? `${name} · ${tApp('name')}` : null)
 
   const gone = error instanceof ApiError && (error.status === 404 || error.code === 'bad_input')
   if (gone)
