@@ -109,7 +109,7 @@ test('what a guest writes to its terminal, and what it copies, does nothing to w
   await page.goto(`/vms/${vm.id}/console`)
   await page.getByRole('button', { name: 'Serial', exact: true }).click()
   const terminal = new Terminal(page, VM)
-  await expect(terminal.line('?')).toBeVisible()
+  await expect(terminal.line('?')).toBeVisible({ timeout: 60_000 })
   await page.evaluate((text) => navigator.clipboard.writeText(text), MINE)
   const title = `${VM} · Guestdeck`
   await expect(page).toHaveTitle(title)
