@@ -38,21 +38,17 @@ function findInside(pid: number, depth = 0): number | null {
 }
 
 /**
- * The process that is, or becomes, QEMU. Without confinement what was started.
- * @throws the signal's reason
+ * The process that is, or becomes, QEMU. Without confinement what was started. Nothing interrupts the wait: it is over in
+ * milliseconds, and a launch that is given up must know whom to end. Never throws.
  */
-export async function insideOf(
-  plan: Pick<LaunchPlan, 'wrapper'>,
-  child: SpawnedProcess,
-  signal: AbortSignal,
-): Promise<SpawnedProcess> {
+export async function insideOf(plan: Pick<LaunchPlan, 'wrapper'>, child: SpawnedProcess): Promise<SpawnedProcess> {
   if (confinementOf(plan.wrapper) === null) return child
   let isOver = false
   void child.exited.then(() => {
     isOver = true
   })
   const exited = child.exited.then(innerExit)
-  for (const deadline = performance.now() + INSIDE_MS; ; await sleep(POLL_MS, undefined, { signal })) {
+  for (const deadline = performance.now() + INSIDE_MS; ; await sleep(POLL_MS)) {
     const pid = findInside(child.pid)
     if (pid !== null) return { ...child, pid, exited }
     // Its words are in the log; what is started next fails with them.

@@ -273,9 +273,8 @@ async function spawnQemu(surrounded: Surrounded, context: LaunchContext, undo: A
   let child: SpawnedProcess
   try {
     const spawned = await rootActs().launch({ argv: commandOf(prepared.plan), log: context.paths.stderr })
-    child = await insideOf(prepared.plan, spawned, context.signal)
+    child = await insideOf(prepared.plan, spawned)
   } catch (error) {
-    if (context.signal.aborted) throw context.signal.reason
     throw new LaunchFailure(
       { exitCode: null, signal: null, stderr: '', spawnError: errorCode(error) ?? 'unknown' },
       { cause: error },
