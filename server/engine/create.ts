@@ -49,6 +49,7 @@ import { watchGuests } from './guest-watch.ts'
 import { hostFacts } from './host-facts.ts'
 import { createImageUses } from './image-uses.ts'
 import { canSeeImage, createImageEngine, usersVisibleTo } from './images.ts'
+import { createJobs } from './jobs.ts'
 import { createJournal } from './journal.ts'
 import { createKeyedLock } from './keyed-lock.ts'
 import { createLabRoom } from './lab.ts'
@@ -620,11 +621,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     }
     return counts
   }
-  /** What somebody began stays theirs only while they reach what it is about. */
-  const reachesTarget = (caller: Caller, { target }: Pick<Job, 'target'>): boolean => {
-    const record = target?.type === 'vm' ? records.get(target.id) : null
-    return record === null || canSeeVm(caller, record)
-  }
+  const jobEngine = createJobs({ jobs, records, whose })
   const metrics = createMetrics(function* () {
     for (const { id, ownerId, spec } of records.all())
       yield { id, ownerId, name: spec.name, runtime: supervisor.runtime(id) }
@@ -683,22 +680,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
       deviceType: (_caller, type) => deps.host.deviceType(type),
       devices: (caller) => deps.host.devices({ details: may(caller, 'vm.host') }),
     },
-    jobs: {
-      list: async (caller) => ({ items: jobs.list(whose(caller)).filter((job) => reachesTarget(caller, job)) }),
-      async view(caller, id, until) {
-        const look = () => {
-          const job = jobs.view(id, whose(caller))
-          if (job === null || !reachesTarget(caller, job)) throw new EngineError('not_found', 'There is no such job.')
-          return job
-        }
-        const job = look()
-        if (until === undefined) return job
-        await jobs.whenOver(id, until)
-        // What the caller may see can have changed meanwhile.
-        return look()
-      },
-      cancel: async (caller, id) => jobs.cancel(id, whose(caller)),
-    },
+    jobs: jobEngine,
     events,
     ...createActivity({ records, store, journal }),
     redeemConsoleTicket: (ticket, vmId, kind) => deps.tickets.redeem(ticket, vmId, kind),

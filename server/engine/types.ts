@@ -394,7 +394,7 @@ interface HostEngine {
   devices(caller: Caller): Promise<Out<'hostDeviceList'>>
 }
 
-interface JobEngine {
+export interface JobEngine {
   list(caller: Caller): Promise<Out<'jobList'>>
   /** @param until the job's end is waited for until this is aborted; left out: the job as it is */
   view(caller: Caller, id: string, until?: AbortSignal): Promise<Out<'jobView'>>

@@ -34,10 +34,11 @@ const busy = 'while :; do :; done'
 // What it has started before is taken along.
 const parent = shell(`(${busy}) & wait`)
 const rivals = [parent, shell(busy)]
-await sleep(200)
+while (readFileSync(`/proc/${pidOf(parent)}/task/${pidOf(parent)}/children`, 'utf8') === '') await sleep(5)
 await light.enclose(pidOf(parent))
 await heavy.enclose(pidOf(rivals[1] ?? parent))
 const before = [cpuMs(0), cpuMs(1)]
+// Not to wait for something: this is how long it is measured, here and below.
 await sleep(1500)
 const weighed = [cpuMs(0) - (before[0] ?? 0), cpuMs(1) - (before[1] ?? 0)]
 const together = read(0, 'cgroup.procs').split('\n').length
