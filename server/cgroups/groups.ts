@@ -92,8 +92,8 @@ async function openAt(base: Base, warn: ControlGroupOptions['warn']): Promise<Co
   const v1 = v1Controllers(read('/proc/cgroups'))
   const available = new Set(read(join(mount, 'cgroup.controllers')).split(/\s+/))
   if (!named && !CONTROLLERS.some((controller) => available.has(controller))) {
-    const why = CONTROLLERS.map((controller) => whyMissing(controller, available, v1))
-    return unavailable([...new Set(why)].join(' '), 'With systemd boot with systemd.unified_cgroup_hierarchy=1.')
+    const why = whyMissing(CONTROLLERS, available, v1)
+    return unavailable(why, 'With systemd boot with systemd.unified_cgroup_hierarchy=1.')
   }
   try {
     await mkdir(guests, { recursive: true, mode: 0o755 })
@@ -103,12 +103,9 @@ async function openAt(base: Base, warn: ControlGroupOptions['warn']): Promise<Co
       'Give it to the dashboard’s user, or run the dashboard as root.',
     )
   }
-  const missing: string[] = []
   const controllers: Controller[] = []
-  for (const controller of CONTROLLERS) {
-    if (await enable(controller, mount, guests)) controllers.push(controller)
-    else missing.push(whyMissing(controller, available, v1))
-  }
+  for (const controller of CONTROLLERS) if (await enable(controller, mount, guests)) controllers.push(controller)
+  const missing = CONTROLLERS.filter((controller) => !controllers.includes(controller))
   if (controllers.includes('memory')) {
     await put(join(guests, 'memory.max'), String(guestsMemoryMax(totalmem()))).catch((error: unknown) =>
       warn('The memory of all guests together could not be limited', error),
@@ -119,9 +116,9 @@ async function openAt(base: Base, warn: ControlGroupOptions['warn']): Promise<Co
   const status: GroupsStatus = {
     state: missing.length === 0 ? 'ok' : controllers.length > 0 ? 'broken' : 'missing',
     controllers,
-    detail: [has, ...new Set(missing)].filter((text) => text !== '').join(' '),
+    detail: [has, whyMissing(missing, available, v1)].filter((text) => text !== '').join(' '),
   }
-  const reasons = new Map(CONTROLLERS.map((controller) => [controller, whyMissing(controller, available, v1)]))
+  const reasons = new Map(CONTROLLERS.map((controller) => [controller, whyMissing([controller], available, v1)]))
   return {
     status,
     guest: (vmId) => createGuestGroup(join(guests, vmId), new Set(controllers), reasons, warn),

@@ -63,8 +63,12 @@ test('a missing controller is told apart: in the old hierarchy, not in this kern
     '#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\nblkio\t7\t2\t1\npids\t0\t1\t1\n',
   )
   expect([...v1]).toEqual(['cpu', 'blkio'])
-  expect(whyMissing('cpu', new Set(), v1)).toContain('cgroup v1')
-  expect(whyMissing('io', new Set(), v1)).toContain('cgroup v1')
-  expect(whyMissing('pids', new Set(), v1)).toContain('gives no controller')
-  expect(whyMissing('memory', new Set(['memory']), v1)).toContain('could not be switched on')
+  expect(whyMissing(['cpu'], new Set(), v1)).toContain('cgroup v1')
+  expect(whyMissing(['io'], new Set(), v1)).toContain('cgroup v1')
+  expect(whyMissing(['pids'], new Set(), v1)).toContain('gives no controller')
+  expect(whyMissing(['memory'], new Set(['memory']), v1)).toContain('could not be switched on')
+  // One sentence for each reason, not for each controller.
+  expect(whyMissing(['cpu', 'memory', 'pids', 'io'], new Set(['memory']), v1)).toBe(
+    'On this host the controllers “cpu” and “io” are in cgroup v1. The controller “memory” could not be switched on for guests. This kernel or the group above gives no controller “pids”.',
+  )
 })

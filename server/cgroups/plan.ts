@@ -185,14 +185,26 @@ function findMount(mountinfo: string): string | null {
   return null
 }
 
-/** Why a controller is not there, as far as that can be told. */
-export function whyMissing(controller: Controller, available: ReadonlySet<string>, v1: ReadonlySet<string>): string {
-  if (available.has(controller)) return `The controller “${controller}” could not be switched on for guests.`
-  const old = v1.has(controller === 'io' ? 'blkio' : controller)
-  return old
-    ? `The controller “${controller}” is in the old hierarchy (cgroup v1) on this host.`
-    : `This kernel or the group above gives no controller “${controller}”.`
+/** Why controllers are not there, as far as that can be told: a sentence for each reason. */
+export function whyMissing(
+  controllers: readonly Controller[],
+  available: ReadonlySet<string>,
+  v1: ReadonlySet<string>,
+): string {
+  const reasonOf = (controller: Controller) => {
+    if (available.has(controller)) return 'closed'
+    return v1.has(controller === 'io' ? 'blkio' : controller) ? 'old' : 'absent'
+  }
+  return [...Map.groupBy(controllers, reasonOf)]
+    .map(([reason, names]) => {
+      const what = `controller${names.length > 1 ? 's' : ''} ${AND.format(names.map((name) => `“${name}”`))}`
+      if (reason === 'closed') return `The ${what} could not be switched on for guests.`
+      if (reason === 'old') return `On this host the ${what} ${names.length > 1 ? 'are' : 'is'} in cgroup v1.`
+      return `This kernel or the group above gives no ${what}.`
+    })
+    .join(' ')
 }
+const AND = new Intl.ListFormat('en')
 
 /** Names of /proc/cgroups that are bound to a v1 hierarchy. */
 export function v1Controllers(procCgroups: string): Set<string> {
