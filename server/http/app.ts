@@ -24,6 +24,7 @@ import {
   setSecurityHeaders,
 } from '#server/http/guard.ts'
 import { parseJsonBody } from '#server/http/json-body.ts'
+import { lingerAfter } from '#server/http/linger.ts'
 import { openApiText } from '#server/http/openapi.ts'
 import { registerErrors, sendError } from '#server/http/plugins/errors.ts'
 import { accountRoutes } from '#server/http/routes/account.ts'
@@ -78,6 +79,8 @@ export interface HttpOptions {
   readonly proxiesOnly?: boolean
   /** Check every answer against its schema: tests and development. */
   readonly validateAnswers: boolean
+  /** How long the rest of a request is read that was answered before it had come; left out: 10 s. */
+  readonly lingerMs?: number
   /** Takes everything that is not the API. Absent: 404. */
   readonly pages?: (request: IncomingMessage, response: ServerResponse) => void
   /** WebSocket endpoints beside the events, asked in order; true means taken. */
@@ -131,6 +134,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       noDelay: true,
     }
     const answer = (request: IncomingMessage, response: ServerResponse) => {
+      lingerAfter(request, response, options.lingerMs)
       const url = request.url ?? ''
       const api = options.pages === undefined || isApi(url)
       if (!passes(request, response, api)) return

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import { createSecureContext, createServer as createTlsServer } from 'node:tls'
 import { EngineError } from '#server/engine/errors.ts'
 import { answerRaw, checkRequestLine, type HostPolicy, setSecurityHeaders } from '#server/http/guard.ts'
+import { lingerAfter } from '#server/http/linger.ts'
 import type { CertificateSource, KeyPair } from '#server/tls/certificate.ts'
 
 /** First byte of a TLS record that begins a handshake. */
@@ -77,6 +78,7 @@ export function createTlsPort(
 
 /** A page is led to HTTPS; anything else would have sent its secrets in clear already, and is told so. */
 function redirect(request: IncomingMessage, response: ServerResponse, hosts: HostPolicy): void {
+  lingerAfter(request, response)
   setSecurityHeaders(response, 'api')
   try {
     checkRequestLine(request, hosts)

@@ -6,8 +6,6 @@ import type { IncomingMessage } from 'node:http'
 
 const WINDOW_MS = 60_000
 const MIN_BYTES_PER_WINDOW = 60 * 1024
-/** What is left of a refused upload is read and thrown away for so long, for the client to see the answer. */
-const DRAIN_MS = 10_000
 
 /** Returns the function that ends the watch. */
 export function watchUpload(
@@ -26,13 +24,5 @@ export function watchUpload(
     before = now
   }, windowMs)
   timer.unref()
-  return () => {
-    clearInterval(timer)
-    if (request.complete) return
-    const drain = setTimeout(() => {
-      if (!request.complete) socket.destroy()
-    }, DRAIN_MS)
-    drain.unref()
-    request.once('end', () => clearTimeout(drain))
-  }
+  return () => clearInterval(timer)
 }
