@@ -1,4 +1,4 @@
-import AxeBuilder from '@axe-core/playwright'
+import { violations } from './support/accessible.ts'
 import { EMPTY_MACHINE } from './support/api.ts'
 import { expect, test } from './support/fixtures.ts'
 
@@ -17,8 +17,7 @@ test('a VM is backed up, checked with a picture of its screen, restored as a new
   await page.getByRole('dialog').getByRole('button', { name: 'Back up' }).click()
   const rows = page.getByRole('table').getByRole('row')
   await expect(rows.filter({ hasText: 'full' })).toBeVisible({ timeout: 60_000 })
-  const { violations } = await new AxeBuilder({ page }).analyze()
-  expect(violations).toEqual([])
+  expect(await violations(page, { only: 'all' })).toEqual([])
 
   const choose = async (action: string) => {
     await page.getByRole('button', { name: /^Actions for the backup of/ }).click()

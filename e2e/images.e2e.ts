@@ -5,9 +5,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import AxeBuilder from '@axe-core/playwright'
 import type { Page } from '@playwright/test'
 import { ensureGuestIso } from '#e2e/guests/build.ts'
+import { violations } from './support/accessible.ts'
 import { test as base, expect } from './support/fixtures.ts'
 import { Dashboard } from './support/server.ts'
 
@@ -173,7 +173,7 @@ test('two files are dropped; one is paused, outlives a reload of the page, and g
     await page.reload()
     await expect(page.getByRole('button', { name: 'Details of lab disk' })).toBeVisible()
     await expect(page.getByRole('button', { name: 'Details of two.img' })).toBeHidden()
-    expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([])
+    expect(await violations(page, { only: 'all' })).toEqual([])
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
@@ -199,7 +199,7 @@ test('an image is looked at and downloaded by its address, over a connection tha
   await dialog.getByRole('button', { name: 'Look first' }).click()
   await expect(dialog.getByText(sha256(bytes))).toBeVisible()
   await expect(dialog.getByText('goes on where it ended')).toBeVisible()
-  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([])
+  expect(await violations(page, { only: 'all' })).toEqual([])
   await dialog.getByRole('button', { name: 'Download', exact: true }).click()
   await expect(dialog).toBeHidden()
   await expect(page.getByRole('button', { name: 'Details of far.img' })).toBeVisible({ timeout: 60_000 })
@@ -219,7 +219,7 @@ test('from an entry of the catalogue to a running guest in one sitting', async (
   await page.getByRole('button', { name: 'Catalogue' }).click({ timeout: 60_000 })
   const dialog = page.getByRole('dialog', { name: 'Catalogue' })
   await dialog.getByRole('searchbox', { name: 'Find a system' }).fill('alpine virtual')
-  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([])
+  expect(await violations(page, { only: 'all' })).toEqual([])
   await dialog.getByRole('button', { name: 'Get Alpine Linux, for virtual machines' }).click()
   await expect(dialog).toBeHidden()
   await expect(page.getByRole('radio', { name: 'alpine-virt.iso' })).toBeChecked({ timeout: 60_000 })

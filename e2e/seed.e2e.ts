@@ -1,24 +1,14 @@
-import AxeBuilder from '@axe-core/playwright'
 import type { Locator, Page } from '@playwright/test'
 import { canBuildCloudImage, ensureCloudImage } from '#e2e/guests/cloud-image.ts'
+import { DESKTOP, isAccessible } from './support/accessible.ts'
 import { EMPTY_MACHINE } from './support/api.ts'
 import { expect, test } from './support/fixtures.ts'
 import { GuestLine } from './support/guest-line.ts'
 
 const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF0000000000000000000000000000000000000000 ann@desk'
 const PASSWORD = 'never in clear'
-const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
 /** TCG on a busy machine with two processors. */
 const BOOT_MS = 300_000
-
-/** In both themes and at phone width. */
-async function isAccessible(page: Page): Promise<void> {
-  for (const colorScheme of ['dark', 'light'] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-    const { violations } = await new AxeBuilder({ page }).withTags(TAGS).analyze()
-    expect(violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 200)}`))).toEqual([])
-  }
-}
 
 /** Puts a text in the place of what the editor holds, as pasting does. */
 async function write(page: Page, editor: Locator, text: string): Promise<void> {
@@ -50,6 +40,7 @@ test('a cloud image gets its user, key and host name on the create page and show
   await section.getByText('Packages, commands, network and more').click()
   await section.getByLabel('Commands').fill('echo "seeded $(hostname)" > /dev/ttyS0')
   await isAccessible(page)
+  await page.setViewportSize(DESKTOP)
 
   // The form writes a text; the password in it is a hash.
   await section.getByRole('button', { name: 'Edit as text' }).click()
@@ -58,6 +49,7 @@ test('a cloud image gets its user, key and host name on the create page and show
   await expect(editor).not.toContainText(PASSWORD)
   await expect(editor).toContainText(KEY)
   await isAccessible(page)
+  await page.setViewportSize(DESKTOP)
   await section.getByRole('button', { name: 'Back to the form' }).click()
   await expect(section.getByLabel('User', { exact: true })).toHaveValue('ann')
   await expect(section.getByText('A password is set.')).toBeVisible()
@@ -89,6 +81,7 @@ test('a cloud image gets its user, key and host name on the create page and show
   await expect(card).toContainText('in the running guest')
   await expect(card).toContainText('ann: 1 key, with a password')
   await isAccessible(page)
+  await page.setViewportSize(DESKTOP)
   await card.getByRole('button', { name: 'Remove' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click()
   await expect(card).toContainText('Removed')
@@ -117,6 +110,7 @@ test('a text that is no YAML says where, and one the form cannot hold is not los
   await expect(dialog).toContainText('The text says more than the form can hold.')
   await expect(editor).toContainText('by-hand')
   await isAccessible(page)
+  await page.setViewportSize(DESKTOP)
   await dialog.getByRole('button', { name: 'Make the CD' }).click()
   await expect(dialog).toBeHidden()
   await expect(card).toContainText('Waits for the first start')
