@@ -8,8 +8,9 @@
  * It dies with the dashboard, and is asked to quit at the end: only then are dirty bitmaps written back to the disks.
  */
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { basename, dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EngineError } from '#server/engine/errors.ts'
 import { type ChildExit, type ChildUser, spawnWithSocket } from '#server/platform/child.ts'
@@ -58,6 +59,13 @@ export function jailArgs(readable: readonly string[], writable: readonly string[
   ]
 }
 
+/** A QEMU of the operator's own brings its files: `/opt/qemu/bin/qemu-system-x86_64` in `/opt/qemu`. */
+function homeOf(program: string): string[] {
+  const found = [program, realpathSync(program)].map(dirname)
+  const homes = found.map((dir) => (basename(dir) === 'bin' ? dirname(dir) : dir))
+  return homes.filter((home) => home !== '/' && !SYSTEM_DIRS.some((dir) => `${home}/`.startsWith(`${dir}/`)))
+}
+
 const InnerProcess = /"child-pid":\s*(\d+)/
 
 /** Kills the inner process, the init of its namespaces; bubblewrap then ends by itself (`server/storage/sandbox.ts`). */
@@ -76,7 +84,7 @@ export async function spawnJailed(
   const prlimit = findProgram('prlimit')
   const line = [
     ...(prlimit === null ? [] : [prlimit, '--core=0', '--nofile=256', '--']),
-    ...[bwrap, '--info-fd', '4', ...jailArgs(jail.readable, jail.writable), program, ...args],
+    ...[bwrap, '--info-fd', '4', ...jailArgs([...homeOf(program), ...jail.readable], jail.writable), program, ...args],
   ]
   const child = spawn(line[0] ?? bwrap, line.slice(1), {
     ...{ cwd: '/', env: TOOL_ENV },
