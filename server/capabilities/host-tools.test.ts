@@ -1,8 +1,14 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { findHostTools, findMicrovmFirmware, findVirtioWinIso, virtiofsdDialect } from './host-tools.ts'
+import {
+  createToolFinder,
+  findHostTools,
+  findMicrovmFirmware,
+  findVirtioWinIso,
+  virtiofsdDialect,
+} from './host-tools.ts'
 
 let dir: string
 beforeEach(() => {
@@ -37,6 +43,19 @@ test('a program that does not tell its version is there all the same', async () 
   const program = put('virtiofsd', '#!/bin/sh\nexit 1\n')
   chmodSync(program, 0o755)
   expect((await findHostTools([program])).virtiofsd).toMatchObject({ path: program, version: null })
+})
+
+test('a program is asked for its version again when its file has changed, and not before', async () => {
+  const program = put('virtiofsd', `#!/bin/sh\necho >>${join(dir, 'asked')}\necho virtiofsd 1.13.2\n`)
+  chmodSync(program, 0o755)
+  const find = createToolFinder([program])
+  const versions = async () => [(await find()).virtiofsd?.version, readFileSync(join(dir, 'asked'), 'utf8').length]
+  expect(await versions()).toEqual(['1.13.2', 1])
+  expect(await versions()).toEqual(['1.13.2', 1])
+  put('virtiofsd', `#!/bin/sh\necho >>${join(dir, 'asked')}\necho virtiofsd 1.14.0\n`)
+  expect(await versions()).toEqual(['1.14.0', 2])
+  rmSync(program)
+  expect((await find()).virtiofsd).toBeNull()
 })
 
 test('firmware of microvm is searched where QEMU searches, in its order', () => {

@@ -19,26 +19,47 @@ const VIRTIO_WIN_PLACES = [
 /** Where firmware lies when QEMU does not tell. */
 const DATA_DIRS = ['/usr/share/qemu', '/usr/share/seabios', '/usr/local/share/qemu']
 
+interface FoundProgram {
+  readonly path: string
+  readonly version: string | null
+  readonly text: string
+}
+/** What programs said of themselves, by their paths. */
+type ToldVersions = Map<string, { readonly stamp: string; readonly found: FoundProgram }>
+
+/** `findHostTools` for asking again and again: only programs whose files have changed are started. */
+export function createToolFinder(virtiofsdPlaces = VIRTIOFSD_PLACES): () => Promise<HostTools> {
+  const told: ToldVersions = new Map()
+  return () => findHostTools(virtiofsdPlaces, told)
+}
+
 /** @param virtiofsdPlaces absolute paths or names for PATH, most wanted first */
-export async function findHostTools(virtiofsdPlaces: readonly string[] = VIRTIOFSD_PLACES): Promise<HostTools> {
+export async function findHostTools(
+  virtiofsdPlaces: readonly string[] = VIRTIOFSD_PLACES,
+  told: ToldVersions = new Map(),
+): Promise<HostTools> {
   const [swtpm, swtpmSetup, virtiofsd, ip, tc, taskset] = await Promise.all([
-    findTool(['swtpm'], ['--version']),
-    findTool(['swtpm_setup'], ['--version']),
-    findVirtiofsd(virtiofsdPlaces),
-    findTool(['ip'], ['-V']),
-    findTool(['tc'], ['-V']),
-    findTool(['taskset'], ['--version']),
+    findTool(['swtpm'], ['--version'], told),
+    findTool(['swtpm_setup'], ['--version'], told),
+    findVirtiofsd(virtiofsdPlaces, told),
+    findTool(['ip'], ['-V'], told),
+    findTool(['tc'], ['-V'], told),
+    findTool(['taskset'], ['--version'], told),
   ])
   return { swtpm, swtpmSetup, virtiofsd, ip, tc, taskset }
 }
 
-async function findTool(places: readonly string[], versionArgs: readonly string[]): Promise<HostTool | null> {
-  const found = await findWithVersion(places, versionArgs)
+async function findTool(
+  places: readonly string[],
+  versionArgs: readonly string[],
+  told: ToldVersions,
+): Promise<HostTool | null> {
+  const found = await findWithVersion(places, versionArgs, told)
   return found === null ? null : { path: found.path, version: found.version }
 }
 
-async function findVirtiofsd(places: readonly string[]): Promise<HostTools['virtiofsd']> {
-  const found = await findWithVersion(places, ['--version'])
+async function findVirtiofsd(places: readonly string[], told: ToldVersions): Promise<HostTools['virtiofsd']> {
+  const found = await findWithVersion(places, ['--version'], told)
   if (found === null) return null
   return { path: found.path, version: found.version, dialect: virtiofsdDialect(found.text) }
 }
@@ -51,15 +72,27 @@ export function virtiofsdDialect(versionText: string): 'c' | 'rust' {
 async function findWithVersion(
   places: readonly string[],
   versionArgs: readonly string[],
-): Promise<{ path: string; version: string | null; text: string } | null> {
+  told: ToldVersions,
+): Promise<FoundProgram | null> {
   for (const place of places) {
     const path = findExecutable(place)
     if (path === null) continue
+    const stamp = stampOf(path)
+    const known = told.get(path)
+    if (known !== undefined && stamp !== null && known.stamp === stamp) return known.found
     const output = await captureOutput(path, versionArgs, { timeoutMs: VERSION_TIMEOUT_MS })
     const text = output === null ? '' : output.stdout || output.stderr
-    return { path, version: /\d+(?:\.\d+)+/.exec(text)?.[0] ?? null, text }
+    const found = { path, version: /\d+(?:\.\d+)+/.exec(text)?.[0] ?? null, text }
+    // One that did not tell may tell another time.
+    if (stamp !== null && found.version !== null) told.set(path, { stamp, found })
+    return found
   }
   return null
+}
+
+function stampOf(path: string): string | null {
+  const facts = statSync(path, { throwIfNoEntry: false, bigint: true })
+  return facts === undefined ? null : [facts.ino, facts.size, facts.mtimeNs, facts.ctimeNs].join()
 }
 
 /** Absolute path of the first that is there; null when none is. */

@@ -16,7 +16,7 @@ import { readBootId, replaceFile } from '#server/platform/fs.ts'
 import { askProperties, askQemu } from './ask.ts'
 import { assembleCapabilities, type BinaryCapabilities } from './assemble.ts'
 import { createFirmwareFinder, type FoundFirmware } from './firmware.ts'
-import { findHostTools, findMicrovmFirmware, findVirtioWinIso } from './host-tools.ts'
+import { createToolFinder, findMicrovmFirmware, findVirtioWinIso } from './host-tools.ts'
 import { readProperties } from './properties.ts'
 import type { DeviceProperty, HostTools, QemuCapabilities } from './types.ts'
 import { knownProperties } from './view.ts'
@@ -87,11 +87,13 @@ export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): Capa
     return capabilities
   }
 
+  const bootId = readBootId()
+
   const current = async (signal: AbortSignal | undefined): Promise<BinaryCapabilities> => {
     const binary = findExecutable(options.binary)
     if (binary === null) throw missingQemu(options.binary)
     const kvmOpens = options.kvmOpens?.() ?? false
-    const key = describeBinary(binary, kvmOpens)
+    const key = describeBinary(binary, kvmOpens, bootId)
     if (remembered?.key === key) return remembered.capabilities
     if (running?.key !== key) {
       const result = ask(binary, key, kvmOpens)
@@ -121,7 +123,7 @@ export function createCapabilitiesProbe(options: CapabilitiesProbeOptions): Capa
     return answer
   }
 
-  const tools = keepFor(options.toolsAgeMs ?? TOOLS_AGE_MS, options.findTools ?? findHostTools)
+  const tools = keepFor(options.toolsAgeMs ?? TOOLS_AGE_MS, options.findTools ?? createToolFinder())
 
   return {
     async get({ signal } = {}) {
@@ -226,13 +228,13 @@ function missingQemu(name: string): EngineError {
   )
 }
 
-function describeBinary(binary: string, kvmOpens: boolean): string {
+function describeBinary(binary: string, kvmOpens: boolean, bootId: string): string {
   const stamp = (path: string) => {
     const facts = statSync(path, { throwIfNoEntry: false, bigint: true })
     return facts === undefined ? null : `${facts.size}/${facts.mtimeNs}`
   }
   const modules = MODULE_DIRS.map((dir) => stamp(dir)).filter((found) => found !== null)
-  return JSON.stringify([CACHE_FORMAT, binary, stamp(binary), modules, kvmOpens, readBootId()])
+  return JSON.stringify([CACHE_FORMAT, binary, stamp(binary), modules, kvmOpens, bootId])
 }
 
 function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

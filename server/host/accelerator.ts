@@ -75,19 +75,20 @@ function readDevice(): AcceleratorFacts['device'] {
 
 /** Whether `/dev/kvm` opens for reading and writing for the user QEMU runs as (null: ours). */
 export function kvmOpensFor(user: ChildUser | null): boolean {
-  return whoOpens(user).ok
+  return openError(user) === null
 }
 
 function whoOpens(user: ChildUser | null): NonNullable<AcceleratorFacts['opens']> {
-  if (user === null) {
-    const error = tryAccess()
-    return { ok: error === null, user: userName(process.getuid?.() ?? 0), error }
-  }
+  const error = openError(user)
+  return { ok: error === null, user: userName(user?.uid ?? process.getuid?.() ?? 0), error }
+}
+
+function openError(user: ChildUser | null): string | null {
+  if (user === null) return tryAccess()
   const facts = statSync(KVM_DEVICE, { throwIfNoEntry: false })
-  const name = userName(user.uid)
-  if (facts === undefined) return { ok: false, user: name, error: 'there is no such device' }
+  if (facts === undefined) return 'there is no such device'
   const ok = mayReadWrite({ mode: facts.mode, uid: facts.uid, gid: facts.gid }, user)
-  return { ok, user: name, error: ok ? null : 'permission denied' }
+  return ok ? null : 'permission denied'
 }
 
 /** The kernel's rule for mode bits: the first class that fits decides. */

@@ -32,8 +32,10 @@ export function findExecutable(program: string, path: string = process.env.PATH 
 
 function isExecutable(path: string): boolean {
   try {
+    // First what throws nothing where there is nothing, as in most directories of PATH.
+    if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false
     accessSync(path, constants.X_OK)
-    return statSync(path).isFile()
+    return true
   } catch {
     return false
   }

@@ -9,7 +9,7 @@
  * removed on a guess: they may be all that is left after an old database was restored.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { VmId } from '#lib/schema/ids.ts'
 import { rootActs } from '#server/launcher/acts.ts'
 import { guestFile, guestPassage } from '#server/launcher/shapes.ts'
@@ -66,11 +66,10 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
       await rootActs().own({ path: dir, as: guestPassage(uid), sync: false })
     },
     async settle(vmId) {
-      await syncDir(data.vmDir(vmId))
-      await syncDir(data.vmsDir)
+      await Promise.all([syncDir(data.vmDir(vmId)), syncDir(data.vmsDir)])
     },
     async finish(vmId) {
-      await rm(mark(vmId), { force: true })
+      await unlink(mark(vmId)).catch(unlessGone)
     },
     async markUnfinished(vmId) {
       if (!existsSync(data.vmDir(vmId))) return
@@ -112,7 +111,13 @@ export function createVmFiles(data: DataPaths, qemuImg: QemuImg): VmFiles {
   }
 }
 
+const codeOf = (error: unknown) => (error instanceof Error && 'code' in error ? error.code : null)
+
 function unlessFull(error: unknown): void {
-  const code = error instanceof Error && 'code' in error ? error.code : null
+  const code = codeOf(error)
   if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
+}
+
+function unlessGone(error: unknown): void {
+  if (codeOf(error) !== 'ENOENT') throw error
 }

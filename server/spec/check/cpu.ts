@@ -146,6 +146,7 @@ export function checkCpuCapabilities(spec: VmSpec, capabilities: QemuCapabilitie
     )
   if (spec.cpuModel === 'host' && spec.accelerator === 'tcg')
     problems.push(bad('cpuModel', 'The model "host" needs KVM; choose "auto" or "max" for a guest on TCG.'))
+  if (spec.cpuFlags.length === 0) return problems
   const flags = knownFlags(capabilities)
   spec.cpuFlags.forEach(({ name }, n) => {
     const field = `cpuFlags.${n}.name`

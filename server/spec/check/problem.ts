@@ -13,9 +13,21 @@ export const bad = (field: string, message: string): SpecProblem => ({ code: 'ba
 /** A device type QEMU must have, with the field that asks for it. */
 export type NeededType = readonly [type: string, field: string]
 
+/** Many hundreds, asked for by every check of every definition. */
+const typeSets = new WeakMap<readonly string[], ReadonlySet<string>>()
+
+function typesOf({ types }: QemuCapabilities): ReadonlySet<string> {
+  const known = typeSets.get(types)
+  if (known !== undefined) return known
+  const set = new Set(types)
+  typeSets.set(types, set)
+  return set
+}
+
 /** The needed types this QEMU was built without. */
 export function missingTypes(needed: readonly NeededType[], capabilities: QemuCapabilities): SpecProblem[] {
-  const types = new Set(capabilities.types)
+  if (needed.length === 0) return []
+  const types = typesOf(capabilities)
   return needed
     .filter(([type]) => !types.has(type))
     .map(([type, field]) =>

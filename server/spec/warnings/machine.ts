@@ -79,9 +79,9 @@ function cpuWarnings({ spec, capabilities, accelerator, host }: CompileInput): s
         ? `This host's CPU lacks what the model ${model.name} promises: ${missing.join(', ')}. The guest will see the model without them.`
         : `TCG does not emulate what the model ${model.name} promises: ${missing.join(', ')}. The guest will see the model without them.`,
     )
-  const flags = new Map(capabilities.cpuFlags.map((flag) => [flag.name, flag]))
+  const flags = spec.cpuFlags.length === 0 ? null : new Map(capabilities.cpuFlags.map((flag) => [flag.name, flag]))
   const refused = spec.cpuFlags
-    .filter(({ name, enabled }) => enabled && (isKvm ? flags.get(name)?.kvm : flags.get(name)?.tcg) === false)
+    .filter(({ name, enabled }) => enabled && (isKvm ? flags?.get(name)?.kvm : flags?.get(name)?.tcg) === false)
     .map(({ name }) => name)
   if (refused.length > 0)
     warnings.push(
