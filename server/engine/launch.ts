@@ -61,6 +61,8 @@ export interface Launcher {
    * @throws EngineError bad_input naming the field that cannot be compiled
    */
   explain(subject: LaunchSubject, running: LaunchPlan | null): Promise<CommandLine>
+  /** Throws what `explain` would. */
+  assertCompiles(subject: LaunchSubject): Promise<void>
   /**
    * A compiler for one VM: the plan a definition would be started with, files and host as they are now.
    * @param accelerator what the running guest uses; null: as a start would choose
@@ -218,6 +220,21 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     warnings: [...plan.warnings],
   })
 
+  /** @throws EngineError bad_input naming the field that cannot be compiled */
+  const planNext = async (subject: LaunchSubject, running: LaunchPlan | null) => {
+    const { spec } = subject
+    const capabilities = await deps.capabilities.current()
+    const decision = await decide(spec.accelerator, subject.uid)
+    // What cannot run on this host is still worth explaining: compile for what was asked and say so.
+    const kind =
+      decision.kind ?? (spec.accelerator === 'kvm' && capabilities.accelerators.includes('kvm') ? 'kvm' : 'tcg')
+    const user = identity.launchUser(subject.uid, decision.kvmGid)
+    const accelerator = { kind, reason: decision.reason }
+    const result = compile(compileInput(subject, capabilities, accelerator, user, new Map(), startOf(running)))
+    if (!result.ok) throw problemError('bad_input', result.problems)
+    return { plan: result.plan, decision, qemuVersion: capabilities.version }
+  }
+
   return {
     async prepare(subject) {
       const { spec } = subject
@@ -243,31 +260,18 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       return { vmId: subject.id, spec, plan: result.plan, user, accelerator, files }
     },
     async explain(subject, running) {
-      const { spec } = subject
-      const capabilities = await deps.capabilities.current()
-      const decision = await decide(spec.accelerator, subject.uid)
-      // What cannot run on this host is still worth explaining: compile for what was asked and say so.
-      const kind =
-        decision.kind ?? (spec.accelerator === 'kvm' && capabilities.accelerators.includes('kvm') ? 'kvm' : 'tcg')
-      const user = identity.launchUser(subject.uid, decision.kvmGid)
-      const input = compileInput(
-        subject,
-        capabilities,
-        { kind, reason: decision.reason },
-        user,
-        new Map(),
-        startOf(running),
-      )
-      const result = compile(input)
-      if (!result.ok) throw problemError('bad_input', result.problems)
+      const { plan, decision, qemuVersion } = await planNext(subject, running)
       const accelerator: VmAccelerator = {
-        requested: spec.accelerator,
+        requested: subject.spec.accelerator,
         actual: decision.kind,
         observed: false,
         reason: decision.reason,
       }
-      const line = shown(result.plan, running, { applies: 'next', accelerator, qemuVersion: capabilities.version })
+      const line = shown(plan, running, { applies: 'next', accelerator, qemuVersion })
       return decision.kind === null ? { ...line, warnings: [decision.reason, ...line.warnings] } : line
+    },
+    async assertCompiles(subject) {
+      await planNext(subject, null)
     },
     async compiler(subject, accelerator, running = null) {
       const capabilities = await deps.capabilities.current()

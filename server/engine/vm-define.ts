@@ -153,7 +153,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       if (seed !== undefined && seedId !== null)
         await seeds.write(seed, seedId, subjectOf(claim.id, uid, spec), caller.name, undo)
       // A definition that cannot compile is refused now, not at its first start.
-      await launcher.explain(claim, null)
+      await launcher.assertCompiles(claim)
       await files.settle(claim.id)
       const record = records.insert(claim, now(), () => {
         if (projectId !== null) deps.place(claim.id, projectId)
@@ -193,7 +193,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
       await files.createDir(claim.id, claim.uid)
       undo.defer(() => files.remove(claim.id))
       // The files are made while the definition is compiled; whatever fails, both have ended before anything is undone.
-      const [filled, compiled] = await Promise.allSettled([request.fill(claim, undo), launcher.explain(claim, null)])
+      const [filled, compiled] = await Promise.allSettled([request.fill(claim, undo), launcher.assertCompiles(claim)])
       if (filled.status === 'rejected') throw filled.reason
       if (compiled.status === 'rejected') throw compiled.reason
       const alongside = filled.value
@@ -260,7 +260,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
         // A dashboard that ended in the middle of a change may have left files.
         await sweep(before)
         await createFiles(before, spec, present, undo, wishes, (diskId) => isInUse(id, diskId))
-        await launcher.explain({ ...before, spec }, null)
+        await launcher.assertCompiles({ ...before, spec })
         await files.settle(id)
         const isOpen = (diskId: string) => isInUse(id, diskId)
         // Those that nobody has open; the others grow with the live change, or at the next start.

@@ -40,6 +40,7 @@ export function mayOpen(path: string, user: LaunchUser | null): boolean {
 
 function poolOf(pageKiB: number): { total: number; free: number } | null {
   const dir = `${HUGE_PAGES}/hugepages-${pageKiB}kB`
+  if (!existsSync(dir)) return null
   const total = readText(`${dir}/nr_hugepages`)
   const free = readText(`${dir}/free_hugepages`)
   return total === null || free === null ? null : { total: Number(total), free: Number(free) }

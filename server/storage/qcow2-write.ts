@@ -77,8 +77,9 @@ export async function writeEmptyQcow2(
       handle.write(emptyQcow2Header(sizeBytes, backing), 0, undefined, 0),
       handle.write(table, 0, undefined, CLUSTER),
       handle.write(counts, 0, undefined, 2 * CLUSTER),
+      // No shorter than what is written, so it does not matter which is first.
+      handle.truncate(used * CLUSTER),
     ])
-    await handle.truncate(used * CLUSTER)
   } finally {
     await handle.close()
   }
