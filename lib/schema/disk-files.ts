@@ -2,15 +2,20 @@
 import * as z from 'zod'
 import { Instant } from './ids.ts'
 
-/** A partition of a disk, or all of it. */
+/** Logical volumes count from the next on; tables of partitions do not get so far. */
+export const VOLUMES_FROM = 200
+
+/** A partition of a disk, a logical volume, or all of it. */
 export const DiskPart = z
   .strictObject({
-    /** Number in the partition table; 0: the disk has none. */
+    /** Number in the partition table; 0: the disk has none. From 201 on: logical volumes, known when LVM was opened. */
     number: z.int(),
     /** Its file system as people call it; null: nothing that is known. */
     fileSystem: z.string().nullable(),
     label: z.string().nullable(),
     sizeBytes: z.number(),
+    /** Read by libguestfs's small system, which has to be started first; else in a moment. */
+    isHelped: z.boolean(),
     /** Why its files cannot be shown, and what to do; null: they can. */
     problem: z.string().nullable(),
   })
@@ -46,6 +51,8 @@ export const DiskFiles = z
     parts: z.array(DiskPart),
     /** The part whose directory this is; null: none was asked for, and there is not just one that can be read. */
     part: z.int().nullable(),
+    /** The small system that reads this part is being started: ask again in a second; whoever asks no more lets it end. Else null. */
+    preparing: z.strictObject({ step: z.enum(['making', 'starting']), startedAt: Instant }).nullable(),
     /** Steps from the top to this directory, itself last. */
     steps: z.array(z.strictObject({ name: z.string(), path: z.string() })),
     /** By name. */

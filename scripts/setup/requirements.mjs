@@ -124,6 +124,12 @@ const TEST = [
     packages: { apt: ['iproute2'], dnf: ['iproute', 'iproute-tc'], pacman: ['iproute2'], zypper: ['iproute2'] },
   },
   {
+    // Only where libguestfs is installed as well; it is too large to ask for.
+    what: 'mkfs.xfs, for disks to look into',
+    isPresent: command('mkfs.xfs'),
+    packages: { apt: ['xfsprogs'], dnf: ['xfsprogs'], pacman: ['xfsprogs'], zypper: ['xfsprogs'] },
+  },
+  {
     what: 'bindfs, for storage that hangs',
     isPresent: command('bindfs', 'fusermount'),
     packages: { apt: ['bindfs', 'fuse3'], dnf: ['bindfs', 'fuse'], pacman: ['bindfs'], zypper: ['bindfs'] },

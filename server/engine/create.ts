@@ -12,7 +12,6 @@ import { type Access, createAccess } from '#server/access/access.ts'
 import { placementKey } from '#server/access/documents.ts'
 import { createQuotas } from '#server/access/quotas.ts'
 import { createSteadyClock } from '#server/auth/steady-clock.ts'
-import { createAppliances } from '#server/clones/clean-up/appliance.ts'
 import { createCloneCleaner } from '#server/clones/clean-up/clean-up.ts'
 import { createLineage } from '#server/clones/lineage.ts'
 import type { TicketGrant } from '#server/console/types.ts'
@@ -24,6 +23,8 @@ import { createIntake } from '#server/images/intake.ts'
 import { createImageLibrary } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
+import { diskReadersDir } from '#server/paths.ts'
+import { createSmallSystems } from '#server/small-system/build.ts'
 import { createSeedFiles } from '#server/storage/seed-files.ts'
 import { createUsage } from '#server/storage/usage.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
@@ -41,6 +42,7 @@ import { createDiskPauses } from './disk-pauses.ts'
 import { autostart, legacyDisks, settleDeleted, settleOwnersOfBefore, watchDisks } from './engine-start.ts'
 import { createEventEngine } from './event-stream.ts'
 import { createFileBrowser } from './file-browser.ts'
+import { createFileHelpers } from './file-helpers.ts'
 import { createFileSources } from './file-sources.ts'
 import { createGuestLinks, type GuestLinks } from './guest-links.ts'
 import { watchGuests } from './guest-watch.ts'
@@ -398,15 +400,16 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     intake,
     door: { data, store, library, space, qemuImg, sandbox, inspector },
   })
-  const smallSystems = createAppliances({ ...{ data, sandbox, space }, readersGid: identity.readersGid })
+  const smallSystems = createSmallSystems({ ...{ data, sandbox, space }, readersGid: identity.readersGid })
   await smallSystems.open()
+  /** What a small system runs on. */
+  const accelerator = async (uid: number | null) => {
+    const { kind, kvmGid } = await decideFor(deps.accelerator, 'auto', uid)
+    return { kind: kind ?? 'tcg', kvmGid } as const
+  }
   const clones = createCloneEngine({
     cleaner: createCloneCleaner({
-      ...{ sandbox, appliances: smallSystems, disks: storage.diskServer },
-      async accelerator(uid) {
-        const { kind, kvmGid } = await decideFor(deps.accelerator, 'auto', uid)
-        return { kind: kind ?? 'tcg', kvmGid }
-      },
+      ...{ sandbox, appliances: smallSystems, disks: storage.diskServer, accelerator },
     }),
     context: { data, store, pools, volumes, qemuImg, readersGid: identity.readersGid, warn },
     ...{ lineage, records, views, supervisor, definer, journal, jobs, locks, busy },
@@ -491,6 +494,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   })
   const fileBrowser = createFileBrowser({
     disks: diskReader,
+    helpers: createFileHelpers({
+      ...{ sandbox, accelerator, systems: smallSystems, parent: diskReadersDir(config.runDir) },
+      ...deps.fileHelpers,
+    }),
     sources: createFileSources({
       ...{ library, volumes, records, supervisor, busy, locks: volumeLocks, snapshots: room.source },
       ...{ backups: backups.engine, readersGid: identity.readersGid },

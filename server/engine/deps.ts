@@ -12,6 +12,7 @@ import type { DataPaths } from '#server/paths.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import type { Store } from '#server/store/types.ts'
 import type { Supervisor } from '#server/vm/types.ts'
+import type { FileHelperDeps } from './file-helpers.ts'
 import type { LabTimes } from './lab.ts'
 import type { SeedTimes } from './seed-use.ts'
 
@@ -74,5 +75,7 @@ export interface EngineDeps {
   readonly labClock?: LabClock
   readonly labTimes?: LabTimes
   /** How often pools and files are looked at and how long a look at a pool may take, milliseconds; for tests. */
+  /** Another look at the host, and less patience, in tests. */
+  readonly fileHelpers?: Pick<FileHelperDeps, 'find' | 'giveUpMs'>
   readonly poolTimes?: { readonly everyMs?: number; readonly lookMs?: number; readonly refreshMs?: number }
 }

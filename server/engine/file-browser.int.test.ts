@@ -20,8 +20,12 @@ import {
   putFiles,
   scratch,
 } from '#server/filesystems/testing/forge.ts'
-import { ADMIN, ANN, BEN, create, data, now, until, upload } from './test-rig.ts'
+import { findFileTools } from '#server/small-system/tools.ts'
+import { ADMIN, ANN, BEN, create, data, now, options, until, upload } from './test-rig.ts'
 import type { FileSourceName } from './types.ts'
+
+// As on a host without it; with it: `files-by-libguestfs.int.test.ts`.
+options.fileHelpers = { find: () => findFileTools({ root: '/nothing' }) }
 
 const MARK = 'this is what the file held at first'
 const big = randomBytes(2 * 2 ** 20 + 7)
@@ -174,8 +178,8 @@ test('a disk, a snapshot and a backup each show their own time; a running guestâ
 test('a part that cannot be read is called what it is, with the reason and a way out', async () => {
   const dir = scratch()
   const kinds: readonly (readonly [name: string, at: number, mark: string | Buffer, says: string])[] = [
-    ['XFS', 0, 'XFSB', 'XFS is not read here'],
-    ['Btrfs', 65_600, '_BHRfS_M', 'Btrfs is not read here'],
+    ['XFS', 0, 'XFSB', 'XFS is not read here without libguestfs. libguestfs is not installed'],
+    ['Btrfs', 65_600, '_BHRfS_M', 'apt-get install guestfs-tools'],
     ['NTFS', 3, 'NTFS    ', 'NTFS is not read here'],
     ['LVM', 512, 'LABELONE', 'attach the disk to another VM'],
     ['LUKS', 0, Buffer.from('4c554b53babe0001', 'hex'), 'It is encrypted'],

@@ -2,31 +2,27 @@
  * Looking at files on disks that nobody uses. A disk is opened for a short while and kept for the next click; whatever
  * was read counts only when nobody has begun to write by then (`FileSource.check`).
  */
-import { Readable } from 'node:stream'
-import { type DiskFile, type DiskFiles, FILES_PAGE } from '#lib/schema/disk-files.ts'
+import { type DiskFile, FILES_PAGE, VOLUMES_FROM } from '#lib/schema/disk-files.ts'
 import { nameToStep, shownText, stepsOf } from '#server/filesystems/names.ts'
-import { type Part, readParts } from '#server/filesystems/parts.ts'
-import type { FsName } from '#server/filesystems/recognise.ts'
-import {
-  type Budgeted,
-  cached,
-  type FsEntry,
-  type FsNode,
-  type NodeType,
-  Unreadable,
-  within,
-} from '#server/filesystems/types.ts'
+import { readParts } from '#server/filesystems/parts.ts'
+import { type Budgeted, cached, type FsNode, Unreadable, within } from '#server/filesystems/types.ts'
+import type { FilesReader } from '#server/small-system/files/reader.ts'
+import { helpedRoot } from '#server/small-system/files/tree.ts'
 import type { DiskReader, OpenDisk } from '#server/storage/disk-reader.ts'
 import { EngineError } from './errors.ts'
+import type { FileHelper, FileHelpers } from './file-helpers.ts'
 import type { FileSource, FileSources } from './file-sources.ts'
+import { streamOf } from './file-stream.ts'
+import { type ShownPart, shownPart, shownVolume, viewEntry } from './file-views.ts'
 import type { Caller, FileEngine, FileSourceName } from './types.ts'
 
 export interface FileBrowserDeps {
   readonly disks: DiskReader
   readonly sources: FileSources
+  readonly helpers: FileHelpers
   /** Notes that somebody took a file. */
   readonly note: (caller: Caller, source: FileSource, name: FileSourceName, path: string) => void
-  readonly times?: { readonly keepMs?: number; readonly stallMs?: number }
+  readonly times?: { readonly keepMs?: number; readonly helpedKeepMs?: number; readonly stallMs?: number }
 }
 
 export interface FileBrowser extends FileEngine {
@@ -38,38 +34,25 @@ export interface FileBrowser extends FileEngine {
 /** Disks open at once, each a process. */
 const MAX_OPEN = 8
 const KEEP_MS = 20_000
+/** With a small system, which takes long to start. */
+const HELPED_KEEP_MS = 120_000
 /** A reader of a download who takes nothing for so long is gone. */
 const STALL_MS = 60_000
 const OPEN_MS = 60_000
 /** Of one question: a directory, not a file. */
 const MAX_READ_BYTES = 512 * 2 ** 20
 const MAX_READS = 100_000
-const PIECE_BYTES = 512 * 1024
 const MAX_FILE_BYTES = 64 * 2 ** 30
-const MAX_SHOWN_TARGET = 4096
-
-const NAMES: Readonly<Record<FsName, string>> = {
-  ext: 'ext',
-  fat: 'FAT',
-  iso9660: 'ISO 9660',
-  xfs: 'XFS',
-  btrfs: 'Btrfs',
-  ntfs: 'NTFS',
-  exfat: 'exFAT',
-  lvm: 'LVM',
-  luks: 'LUKS',
-  swap: 'swap',
-  squashfs: 'SquashFS',
-  ufs: 'UFS',
-  f2fs: 'F2FS',
-  bitlocker: 'BitLocker',
-}
 
 interface Session {
   readonly disk: OpenDisk
   /** What `parts` read from. */
   readonly bytes: Budgeted
-  readonly parts: readonly Part[]
+  readonly parts: readonly ShownPart[]
+  /** The small system for what we do not read ourselves; null: nobody has asked for it. */
+  helper: FileHelper | null
+  /** What it found in LVM; null: nobody has asked for it. */
+  volumes: readonly ShownPart[] | null
   users: number
   timer: NodeJS.Timeout | null
   /** Closed because somebody began to write: whoever reads on learns that, and not that the disk is gone. */
@@ -83,6 +66,7 @@ interface Opened {
 
 export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
   const keepMs = deps.times?.keepMs ?? KEEP_MS
+  const helpedKeepMs = deps.times?.helpedKeepMs ?? HELPED_KEEP_MS
   const stallMs = deps.times?.stallMs ?? STALL_MS
   const sessions = new Map<string, Opened>()
   /** Keys of what is open, by VM. */
@@ -96,6 +80,7 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
     if (session == null) return
     session.isEnded = true
     if (session.timer !== null) clearTimeout(session.timer)
+    await session.helper?.close()
     await session.disk.close()
   }
 
@@ -104,7 +89,9 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
     const disk = await deps.disks.open(source, signal)
     try {
       const bytes = within(cached(disk), { maxBytes: MAX_READ_BYTES, maxReads: MAX_READS }, signal)
-      return { disk, bytes, parts: await readParts(bytes), users: 0, timer: null, isEnded: false }
+      const obstacle = deps.helpers.obstacle()
+      const parts = (await readParts(bytes)).map((part) => shownPart(part, obstacle))
+      return { disk, bytes, parts, helper: null, volumes: null, users: 0, timer: null, isEnded: false }
     } catch (error) {
       await disk.close()
       throw error
@@ -137,21 +124,53 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
       opened.session.catch(() => sessions.delete(source.key))
     }
     const session = await opened.session
+    return { session, release: hold(source, session) }
+  }
+
+  /** @returns what gives it back */
+  const hold = (source: FileSource, session: Session): (() => void) => {
     session.users += 1
     if (session.timer !== null) clearTimeout(session.timer)
     session.timer = null
     let held = true
-    return {
-      session,
-      release() {
-        if (!held) return
-        held = false
-        session.users -= 1
-        if (session.users > 0) return
-        session.timer = setTimeout(() => void end(source.key), keepMs)
-        session.timer.unref()
-      },
+    return () => {
+      if (!held) return
+      held = false
+      session.users -= 1
+      if (session.users > 0 || session.isEnded) return
+      session.timer = setTimeout(() => void end(source.key), session.helper === null ? keepMs : helpedKeepMs)
+      session.timer.unref()
     }
+  }
+
+  /** The small system of a disk; it is started when there is none. @throws EngineError busy, unreadable */
+  const helperOf = async (source: FileSource, session: Session): Promise<FileHelper> => {
+    if (session.helper?.isOver() === true) {
+      const old = session.helper
+      session.helper = null
+      session.volumes = null
+      await old.close()
+    }
+    if (session.helper === null && deps.helpers.isFull())
+      for (const [key, opened] of sessions) {
+        const other = await opened.session.catch(() => null)
+        if (other === null || other.helper === null || other.users > 0) continue
+        await end(key)
+        break
+      }
+    assertOpen(session)
+    if (session.helper === null) {
+      session.helper = deps.helpers.start(session.disk.socket, source.disk.user ?? null)
+      // The disk stays open until it is there or was given up.
+      void session.helper.settled.then(hold(source, session))
+    }
+    return session.helper
+  }
+
+  const volumesOf = async (session: Session, reader: FilesReader): Promise<readonly ShownPart[]> => {
+    if (session.parts.every(({ isLvm }) => !isLvm)) return []
+    session.volumes ??= (await reader.volumes()).map(shownVolume)
+    return session.volumes
   }
 
   /**
@@ -187,16 +206,49 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
     }
   }
 
-  const nodeAt = async (session: Session, number: number, path: string): Promise<{ node: FsNode; steps: Buffer[] }> => {
-    const part = session.parts.find((one) => one.number === number)
+  /** The part that is meant, or the only one that can be read; null: none is, and there are several. */
+  const chosen = (parts: readonly ShownPart[], number: number | undefined): ShownPart | null => {
+    const readable = parts.filter(({ view }) => view.problem === null)
+    const part =
+      number === undefined ? readable.length === 1 && readable[0] : parts.find((one) => one.view.number === number)
+    if (part === false) return null
     if (part === undefined) throw new EngineError('not_found', 'There is no such part of this disk.')
-    if (part.fs === null) throw new EngineError('unreadable', problemOf(part) ?? 'This part cannot be read.')
+    if (part.view.problem !== null) throw new EngineError('unreadable', part.view.problem)
+    return part
+  }
+  /** Whether a part can be found, or be known not to exist, only by the small system. */
+  const needsHelp = (session: Session, number: number | undefined): boolean => {
+    const hasLvm = session.parts.some(({ isLvm }) => isLvm)
+    if (number !== undefined && number > VOLUMES_FROM && hasLvm) return true
+    return chosen(session.parts, number)?.helped != null
+  }
+  const helpedPart = async (session: Session, reader: FilesReader, number: number | undefined) => {
+    const volumes = await volumesOf(session, reader)
+    const all = [...session.parts, ...volumes]
+    const part = chosen(number === undefined || number <= VOLUMES_FROM ? session.parts : all, number)
+    if (part?.isLvm !== true) return { all, part }
+    if (volumes.length === 0)
+      throw new EngineError(
+        'unreadable',
+        'No logical volume in it is whole: there is none, or its group lies on other disks as well. Start the guest to read it.',
+      )
+    return { all, part: chosen(volumes, undefined) }
+  }
+  const rootOf = (part: ShownPart, reader: FilesReader | null): FsNode => {
+    if (part.root !== null) return part.root
+    if (part.helped === null || reader === null) throw new EngineError('unreadable', 'This part cannot be read.')
+    return helpedRoot(reader, part.helped.device, part.helped.type)
+  }
+
+  const nodeAt = async (root: FsNode, path: string): Promise<{ node: FsNode; steps: Buffer[] }> => {
     const steps = stepsOf(path)
-    let node: FsNode | null = steps === null ? null : part.fs.root
+    let node: FsNode | null = steps === null ? null : root
     for (const step of steps ?? []) {
       if (node?.type !== 'directory') throw noSuchFile()
-      const entry: FsEntry | undefined = (await node.list()).entries.find(({ name }) => name.equals(step))
-      if (entry === undefined) throw noSuchFile()
+      const entry = node.entry
+        ? await node.entry(step)
+        : (await node.list()).entries.find(({ name }) => name.equals(step))
+      if (entry == null) throw noSuchFile()
       node = await entry.open()
     }
     if (node === null || steps === null) throw noSuchFile()
@@ -208,17 +260,22 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
       const source = await deps.sources(caller, name, query.device)
       const { session, release } = await take(source)
       return ask(source, session, async () => {
-        const readable = session.parts.filter(({ fs }) => fs !== null)
-        const part = query.part ?? (readable.length === 1 ? (readable[0]?.number ?? null) : null)
-        const shown = {
-          title: source.title,
-          devices: [...source.devices],
-          device: source.device,
-          parts: session.parts.map(viewPart),
-          part,
+        const about = { title: source.title, devices: [...source.devices], device: source.device }
+        const viewsOf = (parts: readonly ShownPart[]) => parts.map(({ view }) => view)
+        const nothing = { steps: [], entries: [], offset: 0, total: 0, isCut: false }
+        const isHelped = needsHelp(session, query.part)
+        const got = isHelped ? await (await helperOf(source, session)).look() : null
+        if (got !== null && 'step' in got) {
+          const part = query.part ?? chosen(session.parts, undefined)?.view.number ?? null
+          return { ...about, parts: viewsOf(session.parts), part, preparing: got, ...nothing }
         }
-        if (part === null) return { ...shown, steps: [], entries: [], offset: 0, total: 0, isCut: false }
-        const { node, steps } = await nodeAt(session, part, query.path)
+        const { all, part } =
+          got === null
+            ? { all: session.parts, part: chosen(session.parts, query.part) }
+            : await helpedPart(session, got, query.part)
+        const shown = { ...about, parts: viewsOf(all), part: part?.view.number ?? null, preparing: null }
+        if (part === null) return { ...shown, ...nothing }
+        const { node, steps } = await nodeAt(rootOf(part, got), query.path)
         if (node.type !== 'directory') throw new EngineError('unreadable', 'This is no directory.')
         const { entries, isCut } = await node.list()
         const sorted = entries.toSorted((a, b) => a.name.compare(b.name))
@@ -239,11 +296,15 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
       const { session, release } = await take(source)
       try {
         const { node, steps } = await ask(source, session, async () => {
-          const readable = session.parts.filter(({ fs }) => fs !== null)
-          const part = query.part ?? (readable.length === 1 ? readable[0]?.number : undefined)
-          if (part === undefined)
+          const isHelped = needsHelp(session, query.part)
+          const reader = isHelped ? await (await helperOf(source, session)).wait() : null
+          const { part } =
+            reader === null
+              ? { part: chosen(session.parts, query.part) }
+              : await helpedPart(session, reader, query.part)
+          if (part === null)
             throw new EngineError('bad_input', 'Say which part of the disk it is on.', { field: 'part' })
-          return nodeAt(session, part, query.path)
+          return nodeAt(rootOf(part, reader), query.path)
         })
         if (node.type !== 'file')
           throw new EngineError(
@@ -297,120 +358,3 @@ function isStill(opened: Opened | undefined): boolean {
 
 const noSuchFile = () => new EngineError('not_found', 'There is no such file on this disk.')
 const pathOf = (steps: readonly Buffer[]): string => `/${steps.map(nameToStep).join('/')}`
-
-function viewPart(part: Part): DiskFiles['parts'][number] {
-  const kind = part.fs === null || part.fs.kind === 'fat' || part.fs.kind === 'iso9660' ? part.name : null
-  return {
-    number: part.number,
-    fileSystem: kind === null ? (part.fs?.kind ?? null) : NAMES[kind],
-    label: part.fs?.label == null ? null : shownText(part.fs.label, 64),
-    sizeBytes: part.bytes.sizeBytes,
-    problem: problemOf(part),
-  }
-}
-
-/** Why the files of a part cannot be shown, and what to do. */
-function problemOf({ fs, name, problem }: Part): string | null {
-  if (fs !== null) return null
-  if (problem !== null) return problem
-  switch (name) {
-    case null:
-      return 'Nothing on it is a file system that is known here.'
-    case 'swap':
-      return 'Swap holds no files.'
-    case 'luks':
-    case 'bitlocker':
-      return 'It is encrypted. Start the guest to read it.'
-    default:
-      return `${NAMES[name]} is not read here: ext2, ext3, ext4, FAT and ISO 9660 are. Start the guest, or attach the disk to another VM, to read it.`
-  }
-}
-
-async function viewEntry(entry: FsEntry, parent: string): Promise<DiskFile> {
-  const shown = { name: shownText(entry.name), path: `${parent === '/' ? '' : parent}/${nameToStep(entry.name)}` }
-  try {
-    const node = await entry.open()
-    const target = node.type === 'symlink' ? shownText(await node.target(), MAX_SHOWN_TARGET) : null
-    return {
-      ...shown,
-      type: node.type,
-      sizeBytes: node.type === 'file' ? node.sizeBytes : null,
-      modifiedAt: instantOf(node.modifiedMs),
-      mode: node.mode === null ? null : modeText(node.mode, node.type),
-      target,
-      problem: null,
-    }
-  } catch (error) {
-    if (!(error instanceof Unreadable || error instanceof RangeError)) throw error
-    const problem = error instanceof Unreadable ? error.message : 'It is damaged.'
-    return { ...shown, type: 'other', sizeBytes: null, modifiedAt: null, mode: null, target: null, problem }
-  }
-}
-
-const MAX_MS = 8.64e15
-const instantOf = (ms: number | null): string | null =>
-  ms === null || Math.abs(ms) > MAX_MS || ms < 0 ? null : new Date(ms).toISOString()
-
-/** `rwxr-sr-x`, as `ls` writes it. */
-function modeText(mode: number, type: NodeType): string {
-  const bit = (mask: number, letter: string) => ((mode & mask) !== 0 ? letter : '-')
-  const run = (mask: number, special: number, letter: string) =>
-    (mode & special) !== 0 ? ((mode & mask) !== 0 ? letter : letter.toUpperCase()) : bit(mask, 'x')
-  const kind = { file: '-', directory: 'd', symlink: 'l', other: '?' }[type]
-  return [
-    ...[kind, bit(0o400, 'r'), bit(0o200, 'w'), run(0o100, 0o4000, 's')],
-    ...[bit(0o40, 'r'), bit(0o20, 'w'), run(0o10, 0o2000, 's')],
-    ...[bit(0o4, 'r'), bit(0o2, 'w'), run(0o1, 0o1000, 't')],
-  ].join('')
-}
-
-interface StreamOptions {
-  /** Before each piece. */
-  readonly begin: () => void
-  /** After each piece. @throws when its bytes are not the file's */
-  readonly check: () => void
-  readonly stallMs: number
-  readonly release: () => void
-}
-
-/** Reads as the other side takes; nothing is read ahead of that. */
-function streamOf(node: FsNode, { begin, check, stallMs, release }: StreamOptions): Readable {
-  let at = 0
-  let stall: NodeJS.Timeout | null = null
-  const next = async (): Promise<Buffer | null> => {
-    if (at >= node.sizeBytes) return null
-    begin()
-    let piece: Buffer
-    try {
-      piece = await node.read(at, Math.min(PIECE_BYTES, node.sizeBytes - at))
-    } finally {
-      // Of a disk that was taken away because its guest starts, this is why the reading failed.
-      check()
-    }
-    if (piece.length === 0) throw new EngineError('unreadable', 'The file ends before its size.')
-    at += piece.length
-    return piece
-  }
-  return new Readable({
-    highWaterMark: PIECE_BYTES,
-    read() {
-      if (stall !== null) clearTimeout(stall)
-      stall = null
-      next().then(
-        (piece) => {
-          if (piece !== null) {
-            stall = setTimeout(() => this.destroy(new Error('nobody takes what was asked for')), stallMs)
-            stall.unref()
-          }
-          this.push(piece)
-        },
-        (error: unknown) => void this.destroy(error instanceof Error ? error : new Error(String(error))),
-      )
-    },
-    destroy(error, done) {
-      if (stall !== null) clearTimeout(stall)
-      release()
-      done(error)
-    },
-  })
-}

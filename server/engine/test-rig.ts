@@ -87,6 +87,7 @@ export const EYE = caller(4, 'eye', 'viewer')
 export const options: {
   seedTimes?: SeedTimes
   poolTimes?: NonNullable<EngineDeps['poolTimes']>
+  fileHelpers?: NonNullable<EngineDeps['fileHelpers']>
   labClock?: LabClock
   labTimes?: LabTimes
   hostDevices?: HostDevices
@@ -149,6 +150,7 @@ async function run(): Promise<Run> {
       devices: async () => options.hostDevices ?? NO_HOST_DEVICES,
     },
     identity: guestIdentity(isRoot),
+    ...(options.fileHelpers && { fileHelpers: options.fileHelpers }),
     ...(options.labClock && { labClock: options.labClock }),
     ...(options.labTimes && { labTimes: options.labTimes }),
     ...(options.seedTimes && { seedTimes: options.seedTimes }),

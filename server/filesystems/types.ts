@@ -31,6 +31,8 @@ export interface FsNode {
   readonly mode: number | null
   /** Of a directory, without `.` and `..`, in the order of the disk. @throws Unreadable */
   list(): Promise<Listing>
+  /** Of a directory, where one can be asked for without the others; null: there is none of that name. @throws Unreadable */
+  entry?(name: Buffer): Promise<FsEntry | null>
   /** Of a file: bytes from `offset`, fewer at its end. @throws Unreadable */
   read(offset: number, length: number): Promise<Buffer>
   /** Of a link: where it points, as it is written there; nobody follows it. @throws Unreadable */

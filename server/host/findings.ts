@@ -2,9 +2,9 @@
 import { findUefiFirmware, KNOWN_FIRMWARE } from '#server/capabilities/firmware.ts'
 import { findHostTools } from '#server/capabilities/host-tools.ts'
 import type { HostTool, QemuCapabilities } from '#server/capabilities/types.ts'
-import { findCleanUpTools } from '#server/clones/clean-up/tools.ts'
 import { captureOutput, findExecutable } from '#server/platform/child.ts'
 import { fileFacts } from '#server/platform/fs.ts'
+import { findCleanUpTools, findFileTools } from '#server/small-system/tools.ts'
 import type { Finding, ReadinessFacts } from './readiness.ts'
 
 const VERSION_TIMEOUT_MS = 3_000
@@ -59,7 +59,8 @@ function describeTool(tool: HostTool | null, name: string): Finding {
 }
 
 async function describeGuestfs(): Promise<ReadinessFacts['guestfs']> {
-  const found = findCleanUpTools()
+  const cleanUp = findCleanUpTools()
+  const found = cleanUp.tools === null ? cleanUp : findFileTools()
   if (found.tools === null)
     return { state: found.isMissing ? 'missing' : 'broken', detail: found.problem, command: found.command }
   return findProgram('virt-sysprep', ['--version'])

@@ -54,7 +54,7 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     'virtio-win': ['virtio-win'],
     iproute: ['iproute'],
     tc: ['iproute-tc'],
-    guestfs: ['guestfs-tools'],
+    guestfs: ['guestfs-tools', 'perl-Sys-Guestfs'],
   },
   pacman: {
     qemu: ['qemu-system-x86'],
@@ -82,7 +82,7 @@ const PACKAGES: { readonly [M in PackageManager]: { readonly [N in Need]: readon
     'virtio-win': [],
     iproute: ['iproute2'],
     tc: ['iproute2'],
-    guestfs: ['guestfs-tools'],
+    guestfs: ['guestfs-tools', 'perl-Sys-Guestfs'],
   },
 }
 

@@ -108,8 +108,9 @@ function programLines(facts: ReadinessFacts): readonly Line[] {
     },
     {
       id: 'guestfs',
-      title: 'libguestfs (virt-sysprep)',
-      purpose: 'Cleans up inside the disks of clones: machine ID, SSH host keys, host name.',
+      title: 'libguestfs',
+      purpose:
+        'Cleans up inside the disks of clones (machine ID, SSH host keys, host name), and opens XFS, Btrfs, NTFS and LVM where files of disks are looked at.',
       need: 'optional',
       finding: facts.guestfs,
       // What it needs besides comes with no package that is sure to be the right one: the host may be a container.

@@ -9,12 +9,13 @@
  */
 import type { CleanUpInput } from '#lib/schema/clone.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import type { SmallSystems } from '#server/small-system/build.ts'
+import { inSmallSystem } from '#server/small-system/run.ts'
+import { type CleanUpTools, findCleanUpTools } from '#server/small-system/tools.ts'
 import type { ChainFile } from '#server/storage/chain-node.ts'
 import type { DiskServer, LentDisk } from '#server/storage/disk-server.ts'
 import type { ToolSandbox, ToolUser } from '#server/storage/sandbox.ts'
-import type { Appliances } from './appliance.ts'
 import { failureOf, stepOf, sysprepArgs } from './sysprep.ts'
-import { type CleanUpTools, findCleanUpTools } from './tools.ts'
 
 export interface CleanUpDisks {
   /** Chains, top first; of each the first file is the clone's own. In the order the guest has them. */
@@ -38,7 +39,7 @@ export interface CloneCleaner {
 export interface CleanUpDeps {
   readonly sandbox: ToolSandbox
   readonly disks: DiskServer
-  readonly appliances: Appliances
+  readonly appliances: SmallSystems
   /** What its small system runs on for this user. */
   readonly accelerator: (
     uid: number | null,
@@ -50,8 +51,6 @@ export interface CleanUpDeps {
 /** Without KVM a large SELinux guest is labelled anew at some thousand files a second. */
 const DEADLINE_MS = 60 * 60_000
 const MEMORY_MIB = 1024
-/** What its small system writes for itself while it runs. */
-const SCRATCH_BYTES = 2 * 2 ** 30
 
 export function createCloneCleaner(deps: CleanUpDeps): CloneCleaner {
   const { sandbox, disks, appliances } = deps
@@ -85,22 +84,8 @@ export function createCloneCleaner(deps: CleanUpDeps): CloneCleaner {
           wish,
           hostName,
         ),
-        env: {
-          LIBGUESTFS_BACKEND: 'direct',
-          ...(kind === 'tcg' && { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg' }),
-          LIBGUESTFS_PATH: appliance,
-          LIBGUESTFS_MEMSIZE: String(MEMORY_MIB),
-          LIBGUESTFS_CACHEDIR: '/tmp',
-          LIBGUESTFS_TMPDIR: '/tmp',
-          TMPDIR: '/tmp',
-          HOME: '/tmp',
-        },
+        ...inSmallSystem({ appliance, kind, memoryMiB: MEMORY_MIB, lifeMs: DEADLINE_MS }),
         readable: [appliance, ...lent.map(({ dir }) => dir)],
-        writable: [],
-        devices: kind === 'kvm' ? ['/dev/kvm'] : [],
-        timeoutMs: DEADLINE_MS,
-        maxFileBytes: SCRATCH_BYTES,
-        limits: { memoryBytes: 8 * 2 ** 30, openFiles: 1024, cpuSeconds: (4 * DEADLINE_MS) / 1000 },
         user: runUser,
         signal,
         onStdout(text) {

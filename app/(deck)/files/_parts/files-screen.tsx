@@ -1,6 +1,7 @@
 'use client'
 import { keepPreviousData, queryOptions, useQuery } from '@tanstack/react-query'
 import { useRouter } from 'next/navigation'
+import { useState } from 'react'
 import { Breadcrumbs } from '#components/nav/breadcrumbs.tsx'
 import { ButtonLink } from '#components/nav/link.tsx'
 import { LoadError } from '#components/nav/load-error.tsx'
@@ -13,9 +14,12 @@ import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { formatBytes } from '#lib/i18n/format.ts'
 import { files as messages } from '#lib/i18n/messages/en/files.ts'
 import { paths } from '#lib/paths.ts'
-import type { DiskFiles, DiskPart } from '#lib/schema/disk-files.ts'
+import { type DiskFiles, type DiskPart, VOLUMES_FROM } from '#lib/schema/disk-files.ts'
 import { Folder } from './folder.tsx'
+import { Preparing, Stopped } from './preparing.tsx'
 import { type FilesOf, type FilesState, useFilesState } from './use-files-state.ts'
+
+const ASK_MS = 1_000
 
 type Query = Record<string, string | number>
 
@@ -55,6 +59,9 @@ const filesQuery = (of: FilesOf, state: FilesState) =>
     retry: false,
     // A disk may be changed at any time.
     staleTime: 0,
+    // Whoever asks no more lets the small system end, also while it starts.
+    refetchInterval: ({ state: { data } }) => (data?.preparing ? ASK_MS : false),
+    refetchIntervalInBackground: true,
   })
 
 function contentUrl(of: FilesOf, query: Query): string {
@@ -108,8 +115,12 @@ function Files({
 }) {
   const t = useT(messages)
   const router = useRouter()
+  const [stopped, setStopped] = useState<string | null>(null)
+  const place = JSON.stringify([of, state.device, state.part])
+  const isStopped = stopped === place
   const { data, error, refetch, isPlaceholderData, isPending } = useQuery({
     ...filesQuery(of, state),
+    enabled: !isStopped,
     placeholderData: keepPreviousData,
   })
   const failed = error !== null && !isPlaceholderData
@@ -144,6 +155,10 @@ function Files({
             </div>
           ))}
         </div>
+      ) : isStopped ? (
+        <Stopped onOpen={() => setStopped(null)} />
+      ) : data.preparing && !isPlaceholderData ? (
+        <Preparing preparing={data.preparing} onCancel={() => setStopped(place)} />
       ) : data.part === null ? (
         data.parts.some(({ problem }) => problem === null) && <Banner tone="info">{t('partChoose')}</Banner>
       ) : (
@@ -177,6 +192,12 @@ function Parts({
 }) {
   const t = useT(messages)
   const locale = useLocale()
+  const nameOf = (number: number) =>
+    number > VOLUMES_FROM
+      ? t('volume', { number: number - VOLUMES_FROM })
+      : number === 0
+        ? t('wholeDisk')
+        : t('part', { number })
   return (
     <RadioCards
       legend={t('parts')}
@@ -185,8 +206,15 @@ function Parts({
       onValue={(part) => onChoose(Number(part))}
       options={parts.map((part) => ({
         value: String(part.number),
-        label: part.number === 0 ? t('wholeDisk') : t('part', { number: part.number }),
-        description: [part.fileSystem, part.label, formatBytes(part.sizeBytes, locale)].filter(Boolean).join(' · '),
+        label: nameOf(part.number),
+        description: [
+          part.fileSystem,
+          part.label,
+          formatBytes(part.sizeBytes, locale),
+          part.isHelped && part.problem === null && t('helped'),
+        ]
+          .filter(Boolean)
+          .join(' · '),
         disabledReason: part.problem,
       }))}
     />

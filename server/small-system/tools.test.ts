@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { findCleanUpTools } from './tools.ts'
+import { findCleanUpTools, findFileTools } from './tools.ts'
 
 const roots: string[] = []
 afterEach(() => {
@@ -53,6 +53,18 @@ test('a kernel without modules is none, and no package is offered for it', () =>
       ...{ tools: null, isMissing: false, command: null },
       problem: expect.stringContaining('there is none'),
     })
+})
+
+test.each([
+  ['Debian', 'usr/lib/x86_64-linux-gnu/perl5/5.36/Sys/Guestfs.pm'],
+  ['Fedora', 'usr/lib64/perl5/vendor_perl/Sys/Guestfs.pm'],
+  ['Arch', 'usr/lib/perl5/5.40/vendor_perl/Sys/Guestfs.pm'],
+])('files are read with the binding for Perl, wherever the system keeps it: %s', (_, binding) => {
+  const rest = ['usr/bin/perl', 'usr/bin/supermin', RECIPE, MODULES, 'boot/vmlinuz-6.1.0-1']
+  const root = host(...rest, binding)
+  expect(findFileTools({ root })).toMatchObject({ problem: null, tools: { perl: join(root, 'usr/bin/perl') } })
+  expect(findFileTools({ root: host(...rest) })).toMatchObject({ isMissing: true, problem: /Sys::Guestfs/ })
+  expect(findFileTools({ root: host(binding) })).toMatchObject({ isMissing: true })
 })
 
 // Root may read everything.

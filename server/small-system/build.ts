@@ -13,9 +13,9 @@ import type { DataPaths } from '#server/paths.ts'
 import { syncDir } from '#server/storage/dirs.ts'
 import type { ToolSandbox } from '#server/storage/sandbox.ts'
 import type { SpaceLedger } from '#server/storage/space.ts'
-import type { CleanUpTools } from './tools.ts'
+import type { SystemRecipe } from './tools.ts'
 
-export interface ApplianceDeps {
+export interface SmallSystemDeps {
   readonly data: Pick<DataPaths, 'appliancesDir' | 'appliance'>
   readonly sandbox: ToolSandbox
   readonly space: SpaceLedger
@@ -23,11 +23,11 @@ export interface ApplianceDeps {
   readonly readersGid: number | null
 }
 
-export interface Appliances {
+export interface SmallSystems {
   /** Removes what a dashboard that was killed left half made. */
   open(): Promise<void>
   /** Makes it when there is none yet. @returns its directory @throws EngineError no_space, internal; the signal's reason */
-  ready(tools: CleanUpTools, signal: AbortSignal): Promise<string>
+  ready(recipe: SystemRecipe, signal: AbortSignal): Promise<string>
 }
 
 const BUILD_MS = 10 * 60_000
@@ -37,15 +37,15 @@ const FILES = ['kernel', 'initrd', 'root'] as const
 /** What the recipe takes of the host: its packages' lists and what lies in /etc of them, and a kernel. */
 const SOURCES = ['/etc', '/boot', '/var/lib/dpkg', '/var/lib/rpm', '/var/lib/pacman']
 
-export function createAppliances({ data, sandbox, space, readersGid }: ApplianceDeps): Appliances {
+export function createSmallSystems({ data, sandbox, space, readersGid }: SmallSystemDeps): SmallSystems {
   let building: Promise<string> | null = null
 
-  const build = async (key: string, tools: CleanUpTools, signal: AbortSignal): Promise<string> => {
+  const build = async (key: string, tools: SystemRecipe, signal: AbortSignal): Promise<string> => {
     const dir = data.appliance(key)
     await mkdir(data.appliancesDir, { recursive: true, mode: 0o700 })
     // Another kernel's.
     for (const name of await readdir(data.appliancesDir)) await remove(data.appliance(name))
-    const room = await space.reserve(BUILD_BYTES, 'The small system that cleans up clones')
+    const room = await space.reserve(BUILD_BYTES, 'The small system that opens disks')
     const part = `${dir}.part`
     try {
       await mkdir(part, { mode: 0o700 })
@@ -76,7 +76,7 @@ export function createAppliances({ data, sandbox, space, readersGid }: Appliance
       if (exitCode !== 0)
         throw new EngineError(
           'internal',
-          'libguestfs could not make its small system of this host’s packages; the server’s log has what it said. Nothing was cloned.',
+          'libguestfs could not make its small system of this host’s packages; the server’s log has what it said.',
           { cause: new Error(`supermin: exit ${exitCode ?? killed}: ${stderr.trim().slice(-2000)}`) },
         )
       // By this name libguestfs knows that it is whole, and makes none itself.
@@ -100,15 +100,15 @@ export function createAppliances({ data, sandbox, space, readersGid }: Appliance
       const names = await readdir(data.appliancesDir).catch(() => [])
       for (const name of names) if (name.endsWith('.part')) await remove(data.appliance(name))
     },
-    async ready(tools, signal) {
-      const key = await keyOf(tools)
+    async ready(recipe, signal) {
+      const key = await keyOf(recipe)
       const dir = data.appliance(key)
       // A build of others may be given up by them, and then it is ours to make.
       while (building !== null) {
         await building.catch(() => {})
         signal.throwIfAborted()
       }
-      building = isWhole(dir).then((whole) => (whole ? dir : build(key, tools, signal)))
+      building = isWhole(dir).then((whole) => (whole ? dir : build(key, recipe, signal)))
       return building.finally(() => {
         building = null
       })
@@ -116,9 +116,9 @@ export function createAppliances({ data, sandbox, space, readersGid }: Appliance
   }
 }
 
-/** Kernel and recipe by place, size and date; the version of the tool goes with its package's date. */
-async function keyOf({ kernel, kernelVersion, recipe, sysprep }: CleanUpTools): Promise<string> {
-  const facts = await Promise.all([kernel, recipe, join(recipe, 'packages'), sysprep].map((path) => stat(path)))
+/** Kernel and recipe by place, size and date; libguestfs's own version goes with its recipe's date. */
+async function keyOf({ kernel, kernelVersion, recipe, supermin }: SystemRecipe): Promise<string> {
+  const facts = await Promise.all([kernel, recipe, join(recipe, 'packages'), supermin].map((path) => stat(path)))
   const text = JSON.stringify([kernel, kernelVersion, recipe, facts.map(({ size, mtimeMs }) => [size, mtimeMs])])
   return createHash('sha256').update(text).digest('hex').slice(0, 16)
 }
