@@ -2,7 +2,7 @@
  * Looking at files on disks that nobody uses. A disk is opened for a short while and kept for the next click; whatever
  * was read counts only when nobody has begun to write by then (`FileSource.check`).
  */
-import { type DiskFile, FILES_PAGE, VOLUMES_FROM } from '#lib/schema/disk-files.ts'
+import { type DiskFile, FILES_PAGE, type FilesQuery, VOLUMES_FROM } from '#lib/schema/disk-files.ts'
 import { nameToStep, shownText, stepsOf } from '#server/filesystems/names.ts'
 import { readParts } from '#server/filesystems/parts.ts'
 import { type Budgeted, cached, type FsNode, Unreadable, within } from '#server/filesystems/types.ts'
@@ -39,6 +39,8 @@ const HELPED_KEEP_MS = 120_000
 /** A reader of a download who takes nothing for so long is gone. */
 const STALL_MS = 60_000
 const OPEN_MS = 60_000
+/** What was deleted or is used again does not stay open until somebody asks. */
+const WATCH_MS = 5_000
 /** Of one question: a directory, not a file. */
 const MAX_READ_BYTES = 512 * 2 ** 20
 const MAX_READS = 100_000
@@ -72,6 +74,10 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
   /** Keys of what is open, by VM. */
   const ofVm = new Map<string, Set<string>>()
   const closing = new AbortController()
+  const watch = setInterval(() => {
+    for (const [key, opened] of sessions) if (!isStill(opened)) void end(key)
+  }, WATCH_MS)
+  watch.unref()
 
   const end = async (key: string): Promise<void> => {
     const opened = sessions.get(key)
@@ -255,6 +261,19 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
     return { node, steps }
   }
 
+  const folderAt = async (root: FsNode, { path, offset }: FilesQuery) => {
+    const { node, steps } = await nodeAt(root, path)
+    if (node.type !== 'directory') throw new EngineError('unreadable', 'This is no directory.')
+    const { entries, isCut } = await node.list()
+    const sorted = entries.toSorted((a, b) => a.name.compare(b.name))
+    const page: DiskFile[] = []
+    for (const entry of sorted.slice(offset, offset + FILES_PAGE)) page.push(await viewEntry(entry, pathOf(steps)))
+    return {
+      steps: steps.map((step, index) => ({ name: shownText(step), path: pathOf(steps.slice(0, index + 1)) })),
+      ...{ entries: page, offset, total: entries.length, isCut },
+    }
+  }
+
   return {
     async list(caller, name, query) {
       const source = await deps.sources(caller, name, query.device)
@@ -275,19 +294,7 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
             : await helpedPart(session, got, query.part)
         const shown = { ...about, parts: viewsOf(all), part: part?.view.number ?? null, preparing: null }
         if (part === null) return { ...shown, ...nothing }
-        const { node, steps } = await nodeAt(rootOf(part, got), query.path)
-        if (node.type !== 'directory') throw new EngineError('unreadable', 'This is no directory.')
-        const { entries, isCut } = await node.list()
-        const sorted = entries.toSorted((a, b) => a.name.compare(b.name))
-        const path = pathOf(steps)
-        const page: DiskFile[] = []
-        for (const entry of sorted.slice(query.offset, query.offset + FILES_PAGE))
-          page.push(await viewEntry(entry, path))
-        return {
-          ...shown,
-          steps: steps.map((step, index) => ({ name: shownText(step), path: pathOf(steps.slice(0, index + 1)) })),
-          ...{ entries: page, offset: query.offset, total: entries.length, isCut },
-        }
+        return { ...shown, ...(await inTime(folderAt(rootOf(part, got), query))) }
       }).finally(release)
     },
 
@@ -341,10 +348,21 @@ export function createFileBrowser(deps: FileBrowserDeps): FileBrowser {
     },
 
     async close() {
+      clearInterval(watch)
       closing.abort(new Error('closing'))
       await Promise.all([...sessions.keys()].map(end))
     },
   }
+}
+
+/** However slowly each of its many parts is answered. @throws EngineError unreadable */
+async function inTime<T>(answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const error = new EngineError('unreadable', 'Finding out what is there takes longer than is allowed.')
+    timer = setTimeout(() => reject(error), OPEN_MS)
+  })
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer))
 }
 
 function isStill(opened: Opened | undefined): boolean {

@@ -75,6 +75,15 @@ const guid = (text: string): Buffer => {
   return Buffer.concat([...swapped, Buffer.from(d + e, 'hex')])
 }
 
+const ZEROES = Buffer.alloc(2 ** 20)
+
+function writeSparse(file: number, content: Buffer, at: number): void {
+  for (let done = 0; done < content.length; done += ZEROES.length) {
+    const piece = content.subarray(done, done + ZEROES.length)
+    if (!piece.equals(ZEROES.subarray(0, piece.length))) writeSync(file, piece, 0, piece.length, at + done)
+  }
+}
+
 /** A disk with a GPT and these partitions, 1 MiB apart. */
 export function makeGptDisk(path: string, parts: readonly { type: string; file: string | null }[]): string {
   const contents = parts.map(({ file }) => (file === null ? Buffer.alloc(2 ** 20) : readFileSync(file)))
@@ -108,8 +117,7 @@ export function makeGptDisk(path: string, parts: readonly { type: string; file: 
     writeSync(disk, mbr, 0, SECTOR, 0)
     writeSync(disk, header, 0, SECTOR, SECTOR)
     writeSync(disk, table, 0, table.length, 2 * SECTOR)
-    for (const [index, content] of contents.entries())
-      writeSync(disk, content, 0, content.length, (places[index] ?? 0) * SECTOR)
+    for (const [index, content] of contents.entries()) writeSparse(disk, content, (places[index] ?? 0) * SECTOR)
   } finally {
     closeSync(disk)
   }

@@ -129,10 +129,11 @@ while (1) {
         $do->(@arguments);
     };
     if ($@) {
-        my $words = substr $@, 0, 1000;
+        # Of the last call: before any other.
+        my ($errno, $words) = ($g->last_errno(), substr $@, 0, 1000);
         # Ended or stuck: there is nothing to go on with.
         exit 1 unless $g->is_ready();
-        answer($state, $g->last_errno(), $words);
+        answer($state, $errno, $words);
     }
     else {
         answer('ok', @fields);

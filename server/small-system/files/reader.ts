@@ -259,7 +259,8 @@ function readerOf(line: Line, close: () => Promise<void>): FilesReader {
     }
   }
   const on = (verb: string, device: string, path: Buffer, ...more: string[]): Promise<Buffer[]> => {
-    if (path.length > MAX_PATH_BYTES || path.includes(0)) throw new Unreadable('Its path is too long to be read.')
+    if (path.includes(0)) throw new Absent('There is no such file on this disk.')
+    if (path.length > MAX_PATH_BYTES) throw new Unreadable('Its path is too long to be read.')
     return ask([verb, device, path, ...more])
   }
   return {
