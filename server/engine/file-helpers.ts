@@ -118,7 +118,7 @@ export function createFileHelpers(deps: FileHelperDeps): FileHelpers {
           asked()
         }
       },
-      isOver: () => hasFailed || reader?.isOver() === true,
+      isOver: () => hasFailed || giving.signal.aborted || reader?.isOver() === true,
       settled,
       async close() {
         giving.abort(new EngineError('wrong_state', 'The disk was worked on meanwhile. Look again.'))

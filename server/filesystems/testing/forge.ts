@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { afterAll } from 'vitest'
 
 const SECTOR = 512
@@ -107,10 +108,17 @@ export function makeGptDisk(path: string, parts: readonly { type: string; file: 
   header.writeBigUInt64LE(2n, 72)
   header.writeUInt32LE(128, 80)
   header.writeUInt32LE(128, 84)
+  // What a kernel asks for, and our own reader does not.
+  header.writeBigUInt64LE(1n, 24)
+  header.writeBigUInt64LE(34n, 40)
+  header.writeBigUInt64LE(BigInt(next), 48)
+  header.writeUInt32LE(crc32(table), 88)
+  header.writeUInt32LE(crc32(header.subarray(0, 92)), 16)
   const mbr = Buffer.alloc(SECTOR)
   mbr.writeUInt8(0xee, 450)
   mbr.writeUInt32LE(1, 454)
   mbr.writeUInt32LE(0xffffffff, 458)
+  mbr.writeUInt16LE(0xaa55, 510)
   mbr.writeUInt16LE(0xaa55, 510)
   const disk = openSync(path, 'w')
   try {
