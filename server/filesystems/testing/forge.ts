@@ -119,7 +119,6 @@ export function makeGptDisk(path: string, parts: readonly { type: string; file: 
   mbr.writeUInt32LE(1, 454)
   mbr.writeUInt32LE(0xffffffff, 458)
   mbr.writeUInt16LE(0xaa55, 510)
-  mbr.writeUInt16LE(0xaa55, 510)
   const disk = openSync(path, 'w')
   try {
     writeSync(disk, mbr, 0, SECTOR, 0)
