@@ -90,7 +90,8 @@ my %verbs = (
     },
     stat => sub {
         my ($path) = @_;
-        return facts(scalar $g->lstatns($path));
+        my %stat = $g->lstatns($path);
+        return facts(\%stat);
     },
     list => sub {
         my ($path) = @_;
