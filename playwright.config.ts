@@ -3,14 +3,15 @@ import { defineConfig, devices } from '@playwright/test'
 const report = process.env.GUESTDECK_E2E_REPORT
 
 /**
- * A real browser against the real server and real guests. One worker: guests under TCG take a whole processor each.
+ * A real browser against the real server and real guests. Two workers, each with a dashboard and a browser of its own:
+ * while one waits for a guest or a clock the other goes on. No more, as guests under TCG take a whole processor each.
  * `GUESTDECK_CHROMIUM` names the browser; `GUESTDECK_E2E_REPORT` where the counts for `npm test` go.
  */
 export default defineConfig({
   testDir: 'e2e',
   testMatch: '**/*.e2e.ts',
   outputDir: 'test-results',
-  workers: 1,
+  workers: 2,
   fullyParallel: false,
   forbidOnly: process.env.CI !== undefined,
   // `npm test` names what passed only on its second attempt.
