@@ -171,11 +171,7 @@ function Limits({ project }: { readonly project: Project }) {
       title={t('limits.title')}
       note={t('limits.note')}
       actions={
-        <Button
-          size="sm"
-          disabledReason={maySet ? null : tQuota('edit.mayNot')}
-          onClick={() => holder && setEditing(true)}
-        >
+        <Button size="sm" disabledReason={maySet ? null : tQuota('edit.mayNot')} onClick={() => setEditing(true)}>
           {tQuota('edit.action')}
         </Button>
       }
