@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Job } from '#lib/schema/job.ts'
 import type { Pool, Volume } from '#lib/schema/storage.ts'
 import { isAccessible } from './support/accessible.ts'
 import { EMPTY_MACHINE } from './support/api.ts'
@@ -29,7 +30,10 @@ test('a snapshot is taken, stands in the tree, is gone back to, and is deleted',
   await dialog.getByRole('button', { name: 'Go back' }).click()
   await expect(dialog).toBeHidden(LONG)
   await expect(page.getByText('Work on the snapshots of this VM')).toBeHidden(LONG)
-  await details.getByRole('button', { name: 'Delete' }).click()
+  // The page may not have shown yet that there is work: the host knows.
+  const isAtWork = async () => (await api.call<{ items: Job[] }>('GET', '/jobs')).items.some((job) => !job.endedAt)
+  await expect.poll(isAtWork, LONG).toBe(false)
+  await details.getByRole('button', { name: 'Delete' }).click(LONG)
   await dialog.getByRole('button', { name: 'Delete' }).click()
   await expect(page.getByText('No snapshots yet')).toBeVisible(LONG)
   expect((await api.vms()).find(({ name }) => name === 'kept')?.state).toBe('off')
