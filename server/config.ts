@@ -22,6 +22,8 @@ export interface Config {
   readonly cgroup: string
   /** Lock QEMU in with bubblewrap where guests have no users of their own. */
   readonly confine: 'auto' | 'off'
+  /** `off`: a dashboard that root has started stays root. */
+  readonly launcher: 'auto' | 'off'
   readonly dev: boolean
   /** Serve the API alone, without pages: for benches and tests. */
   readonly apiOnly: boolean
@@ -76,6 +78,7 @@ const Environment = z.object({
   GUESTDECK_CGROUP: z
     .union([z.enum(['auto', 'off']), z.string().regex(/^(\/(?!\.\.?(\/|$))[A-Za-z0-9_.@:-]+)+$/)])
     .default('auto'),
+  GUESTDECK_LAUNCHER: z.enum(['auto', 'off']).default('auto'),
   GUESTDECK_CONFINE: z.enum(['auto', 'off']).default('auto'),
   GUESTDECK_IMAGE_DIRS: z.string().default(''),
   GUESTDECK_SHARE_DIRS: z.string().default(''),
@@ -209,6 +212,7 @@ export function readConfig(env: NodeJS.ProcessEnv, flags: Flags, isRoot: boolean
     qemu: e.GUESTDECK_QEMU,
     accel: e.GUESTDECK_ACCEL,
     cgroup: e.GUESTDECK_CGROUP,
+    launcher: e.GUESTDECK_LAUNCHER,
     confine: e.GUESTDECK_CONFINE,
     dev: flags.dev === true,
     apiOnly: flags.apiOnly === true,

@@ -1,7 +1,7 @@
 /** Composition root: reads the configuration, puts the parts together, starts and stops them. Nothing imports it. */
+import { once } from 'node:events'
 import { mkdirSync, readFileSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
-import { isIP } from 'node:net'
+import { type AddressInfo, createServer, isIP, type Server } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
@@ -69,6 +69,17 @@ function listenError(error: unknown, host: string, port: number): unknown {
   return error
 }
 
+/** Takes the port; whoever connects before the pages are there is turned away, as if it were not taken. @throws StartError */
+async function listenEarly(host: string, port: number): Promise<Server> {
+  const server = createServer((socket) => socket.destroy())
+  try {
+    await once(server.listen({ host, port, exclusive: true }), 'listening')
+  } catch (error) {
+    throw listenError(error, host, port)
+  }
+  return server
+}
+
 async function main(): Promise<void> {
   const flags = readFlags()
   if (flags.help) return void process.stdout.write(HELP)
@@ -85,6 +96,9 @@ async function main(): Promise<void> {
     { openStore },
     { openCertificate, describeConnection },
     { openControlGroups },
+    { askActsOf, rootActs },
+    { dashboardIds, giveUpRoot, whyStayRoot },
+    { startedAsRoot },
   ] = await Promise.all([
     import('pino'),
     import('#server/config.ts'),
@@ -95,9 +109,12 @@ async function main(): Promise<void> {
     import('#server/store/sqlite.ts'),
     import('#server/tls/open.ts'),
     import('#server/cgroups/groups.ts'),
+    import('#server/launcher/acts.ts'),
+    import('#server/launcher/give-up-root.ts'),
+    import('#server/platform/privileges.ts'),
   ])
 
-  const isRoot = process.getuid?.() === 0
+  const isRoot = startedAsRoot
   const config = readConfig(
     process.env,
     {
@@ -151,6 +168,54 @@ async function main(): Promise<void> {
     info: (message) => log.info(message),
     warn: (message) => log.warn(message),
   })
+  const warn = (message: string, error?: unknown) => log.warn(error === undefined ? {} : { err: error }, message)
+  let webhookSecret: string | null = null
+  try {
+    if (config.auditWebhookSecretFile !== null)
+      webhookSecret = readFileSync(config.auditWebhookSecretFile, 'utf8').trim()
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    throw new StartError(`The file of GUESTDECK_AUDIT_WEBHOOK_SECRET_FILE cannot be read (${code}).`)
+  }
+  const groups = await openControlGroups({ setting: config.cgroup, warn })
+  const { tlsCert, tlsKey } = config
+  const who = await asDashboard({
+    isRoot,
+    staysRoot:
+      config.launcher === 'off' ? 'GUESTDECK_LAUNCHER=off' : config.dev ? 'pages are rebuilt as they change' : null,
+  })
+
+  /** From here on without root, where that can be. */
+  async function asDashboard({ isRoot, staysRoot }: { isRoot: boolean; staysRoot: string | null }) {
+    if (!isRoot) return { summary: '', early: null }
+    const ids = dashboardIds(identity)
+    const files = [config.catalogueFile, config.acmeCaFile].filter((file) => file !== null)
+    const reason = staysRoot ?? (await whyStayRoot(ids, root, files))
+    if (ids === null || reason !== null) return { summary: ` The dashboard itself is root: ${reason}.`, early: null }
+    for (const dir of [data.root, config.runDir]) {
+      const notes = await rootActs().openPath({ dir, readersGid: ids.readersGid })
+      for (const note of notes) log.info({}, note)
+    }
+    // A user without privileges gets no low port.
+    const early = config.port > 0 && config.port < 1024 ? await listenEarly(config.host, config.port) : null
+    const launcher = giveUpRoot(ids, {
+      dataDir: data.root,
+      runDir: config.runDir,
+      poolDirs: [...config.poolDirs],
+      certificate: tlsCert === null || tlsKey === null ? null : { cert: tlsCert, key: tlsKey },
+      groups: groups.dir,
+    })
+    askActsOf(launcher.acts)
+    void launcher.ended.then(() => {
+      log.fatal('the launcher has ended; guests keep running')
+      process.exit(1)
+    })
+    log.info({ user: ids.id, launcher: launcher.pid }, 'gave up root; the launcher keeps it')
+    return {
+      summary: ` The dashboard runs as user ${ids.id} without any; a small launcher stays root for what has to be done as root.`,
+      early,
+    }
+  }
   const store = openStore(data)
 
   const [
@@ -190,14 +255,6 @@ async function main(): Promise<void> {
   // One for both, so that open connections are judged by what has just changed.
   const access = createAccess(store, (message, error) => log.warn(error === undefined ? {} : { err: error }, message))
   const auth = createAuth(store, openSealer(data.sealKey), { access })
-  let webhookSecret: string | null = null
-  try {
-    if (config.auditWebhookSecretFile !== null)
-      webhookSecret = readFileSync(config.auditWebhookSecretFile, 'utf8').trim()
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
-    throw new StartError(`The file of GUESTDECK_AUDIT_WEBHOOK_SECRET_FILE cannot be read (${code}).`)
-  }
   const shipper = startShipper(
     store,
     [
@@ -216,10 +273,6 @@ async function main(): Promise<void> {
     cacheFile: data.capabilitiesCache,
     user: probeUser,
     kvmOpens: () => kvmOpensFor(probeUser),
-  })
-  const groups = await openControlGroups({
-    setting: config.cgroup,
-    warn: (message, error) => log.warn(error === undefined ? {} : { err: error }, message),
   })
   const host = createHostService({
     capabilities: probe,
@@ -271,7 +324,7 @@ async function main(): Promise<void> {
     capabilities: { current: () => probe.get() },
     accelerator: host,
     host,
-    identity,
+    identity: { ...identity, summary: identity.summary + who.summary },
     log,
   })
   const { adopted, ended, unmanageable, strangers } = engine.adopted
@@ -304,7 +357,11 @@ async function main(): Promise<void> {
     ...(pages && { pages: pages.handle }),
   })
   try {
-    await http.app.listen({ host: config.host, port: config.port })
+    if (who.early === null) await http.app.listen({ host: config.host, port: config.port })
+    else {
+      await http.app.ready()
+      http.app.server.listen(who.early)
+    }
   } catch (error) {
     throw listenError(error, config.host, config.port)
   }

@@ -1,11 +1,13 @@
 /**
  * Accounts of the host, through PAM (`server/launcher/pam.ts`). Root itself is never let in.
  */
+
 import type { HostSettings } from '#lib/schema/sign-in.ts'
 import { UserName } from '#lib/schema/user.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { rootActs } from '#server/launcher/acts.ts'
 import { captureOutput, findExecutable } from '#server/platform/child.ts'
+import { startedAsRoot } from '#server/platform/privileges.ts'
 
 const LOOK_MS = 3000
 const AT_ONCE = 2
@@ -18,7 +20,7 @@ export interface HostPerson {
 
 /** Why the host's accounts cannot be used; null where they can. */
 export function hostAccountsUnavailable(): string | null {
-  if (process.getuid?.() !== 0) return 'Only a dashboard that runs as root can ask PAM.'
+  if (!startedAsRoot) return 'Only a dashboard that root has started can ask PAM.'
   return findExecutable('pamtester') === null ? 'The program pamtester is not installed.' : null
 }
 

@@ -117,10 +117,9 @@ async function estimate(parts: readonly OpenPart[], plan: BackupPlan): Promise<n
 
 /** The folder while it is written: the guest's user may pass through, and finds nothing but its own files there. */
 async function makeFolder(poolRoot: string, vmId: string, part: string, source: OpenSource): Promise<void> {
-  const isRoot = process.getuid?.() === 0
   try {
     await mkdir(vmBackupsDir(poolRoot, vmId), { recursive: true, mode: 0o711 })
-    if (isRoot)
+    if (source.writer !== null)
       for (const dir of [join(vmBackupsDir(poolRoot, vmId), '..'), vmBackupsDir(poolRoot, vmId)])
         await chmod(dir, 0o711)
     await mkdir(part, { mode: 0o700 })

@@ -13,8 +13,10 @@ import { totalmem } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LimitsHeld } from '#lib/schema/limits.ts'
+import { rootActs } from '#server/launcher/acts.ts'
 import { within } from '#server/platform/clock.ts'
 import { errorCode } from '#server/platform/fs.ts'
+import { startedAsRoot } from '#server/platform/privileges.ts'
 import {
   type Base,
   CONTROLLERS,
@@ -55,6 +57,8 @@ export interface GuestGroup {
 
 export interface ControlGroups {
   readonly status: GroupsStatus
+  /** Directory of the guests' groups; null: there are none. */
+  readonly dir: string | null
   guest(vmId: string): GuestGroup
   /** Removes empty groups of guests that are not among `running`. Never throws. */
   sweep(running: ReadonlySet<string>): Promise<void>
@@ -79,7 +83,7 @@ export async function openControlGroups({ setting, warn }: ControlGroupOptions):
   const base = chooseBase({
     mountinfo: read('/proc/self/mountinfo'),
     own: read('/proc/self/cgroup'),
-    isRoot: process.getuid?.() === 0,
+    isRoot: startedAsRoot,
     hasSystemd: existsSync('/run/systemd/system'),
     setting,
   })
@@ -121,6 +125,7 @@ async function openAt(base: Base, warn: ControlGroupOptions['warn']): Promise<Co
   const reasons = new Map(CONTROLLERS.map((controller) => [controller, whyMissing([controller], available, v1)]))
   return {
     status,
+    dir: guests,
     guest: (vmId) => createGuestGroup(join(guests, vmId), new Set(controllers), reasons, warn),
     async sweep(running) {
       const names = await readdir(guests).catch(() => [])
@@ -137,6 +142,7 @@ export function unavailable(reason: string, advice = ''): ControlGroups {
   const detail = [reason, advice].filter((text) => text !== '').join(' ')
   return {
     status: { state: 'missing', controllers: [], detail },
+    dir: null,
     guest: () => ({
       set: async () => ({ reason, limits: [] }),
       enclose: async () => false,
@@ -171,6 +177,15 @@ async function put(path: string, value: string): Promise<void> {
     false,
   )
   if (!done) throw Object.assign(new Error(`${path} was not written in time`), { code: 'ETIMEDOUT' })
+}
+
+/** @throws Error with `code`; ETIMEDOUT */
+async function move(dir: string, pid: number): Promise<void> {
+  const moved = rootActs()
+    .enclose({ dir, pid })
+    .then(() => true)
+  if (!(await within(moved, WRITE_MS, false)))
+    throw Object.assign(new Error('it was not moved in time'), { code: 'ETIMEDOUT' })
 }
 
 function createGuestGroup(
@@ -216,7 +231,7 @@ function createGuestGroup(
           const outside = familyOf(pid).filter((one) => !inside.has(String(one)))
           if (outside.length === 0) return true
           for (const one of outside) {
-            await put(join(dir, 'cgroup.procs'), String(one)).catch((error: unknown) => {
+            await move(dir, one).catch((error: unknown) => {
               // It has ended meanwhile.
               if (errorCode(error) !== 'ESRCH') throw error
             })

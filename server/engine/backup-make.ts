@@ -154,7 +154,7 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
     context.step('Looking at the target')
     await catalog.refresh(pool.id)
     await rootActs()
-      .openPath(poolRoot, identity.readersGid)
+      .openPath({ dir: poolRoot, readersGid: identity.readersGid })
       .catch((error: unknown) => {
         throw new EngineError(
           'pool_unavailable',

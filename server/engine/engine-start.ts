@@ -1,9 +1,10 @@
 /** Steps of the engine's start: what a crash left, disks older than volumes, VMs that start by themselves. */
 import { readFile } from 'node:fs/promises'
+import { rootActs } from '#server/launcher/acts.ts'
 import type { DataPaths } from '#server/paths.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
 import { settleOldOwners, settleOldOwnersInPool } from '#server/storage/old-owners.ts'
-import type { PoolHealth } from '#server/storage/pool-health.ts'
+import { MARK, type PoolHealth } from '#server/storage/pool-health.ts'
 import { LOCAL_POOL_ID, type Pools } from '#server/storage/pools.ts'
 import type { LegacyDisk, Volumes } from '#server/storage/volume-types.ts'
 import type { Store } from '#server/store/types.ts'
@@ -75,12 +76,17 @@ export async function settleOwnersOfBefore(room: OwnersRoom, isLeftOut: (vmId: s
   const { data, identity, pools, volumes, health, log, warn } = room
   const count = await settleOldOwners(data, identity, isLeftOut, warn)
   if (count > 0) log.info({ count }, 'files of guests got the group of the dashboard')
-  for (const { id, name } of pools.all()) {
+  for (const pool of pools.all()) {
+    const { id, name } = pool
     if (id === LOCAL_POOL_ID) continue
     const paths = volumes.layers().flatMap((layer) => (layer.poolId === id ? [volumes.pathOf(layer)] : []))
-    settleOldOwnersInPool(health.childOf(id), paths, identity).catch((error: unknown) =>
-      warn(`The groups of files in the pool ${name} are looked at again at the next start.`, error),
-    )
+    const child = health.childOf(id)
+    rootActs()
+      .openPool({ path: pools.rootOf(pool), mark: MARK }, child)
+      .then(() => settleOldOwnersInPool(child, paths, identity))
+      .catch((error: unknown) =>
+        warn(`The groups of files in the pool ${name} are looked at again at the next start.`, error),
+      )
   }
 }
 

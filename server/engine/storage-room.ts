@@ -1,7 +1,9 @@
 /** Where files lie and what works on them: directories, pools, their health, volumes, helper tools in their sandbox. */
+
 import { mkdir, rm } from 'node:fs/promises'
 import { rootActs } from '#server/launcher/acts.ts'
 import { diskReadersDir } from '#server/paths.ts'
+import { startedAsRoot } from '#server/platform/privileges.ts'
 import { prepareDataDirs } from '#server/storage/dirs.ts'
 import { createDiskReader } from '#server/storage/disk-reader.ts'
 import { createDiskServer } from '#server/storage/disk-server.ts'
@@ -34,7 +36,8 @@ export async function createStorageRoom(
   const { config, data, store, identity, log } = deps
   for (const note of await prepareDataDirs(data, identity.readersGid)) log.info({}, note)
   await mkdir(config.runDir, { recursive: true, mode: identity.readersGid === null ? 0o700 : 0o711 })
-  for (const note of await rootActs().openPath(config.runDir, identity.readersGid)) log.info({}, note)
+  const opened = await rootActs().openPath({ dir: config.runDir, readersGid: identity.readersGid })
+  for (const note of opened) log.info({}, note)
 
   const sandbox = await createToolSandbox()
   if (sandbox.level !== 'full') {
@@ -67,7 +70,7 @@ export async function createStorageRoom(
     files: layerFiles,
   })
   // Where guests have users of their own, those stand between them.
-  const confine = process.getuid?.() === 0 ? null : createConfine({ ...{ config, data, sandbox, pools, volumes } })
+  const confine = startedAsRoot ? null : createConfine({ ...{ config, data, sandbox, pools, volumes } })
   return {
     confine,
     diskReader: createDiskReader(sandbox, readersDir),

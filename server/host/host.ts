@@ -4,6 +4,7 @@
  * The verdict is found once after the start, and again on demand or when QEMU changed. One that came of a timeout is not
  * believed for long: a busy host can be too slow for the probe and be fine a minute later.
  */
+
 import type { AcceleratorVerdict, CapabilitiesView, Capacity, Connection, DeviceType, Host } from '#lib/schema/host.ts'
 import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { CapabilitiesProbe } from '#server/capabilities/probe.ts'
@@ -12,6 +13,7 @@ import { viewCapabilities, viewDeviceType } from '#server/capabilities/view.ts'
 import type { GroupsStatus } from '#server/cgroups/groups.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { ChildUser } from '#server/platform/child.ts'
+import { startedAsRoot } from '#server/platform/privileges.ts'
 import { checkAccelerator } from './accelerator.ts'
 import { readIommu } from './devices/iommu.ts'
 import { readKernelDevices } from './devices/kernel.ts'
@@ -210,8 +212,7 @@ export function createHostService(options: HostServiceOptions): HostService {
 /** A few small files; what is loaded can change at any time. */
 function readKernelFacts(user: ChildUser | null) {
   const tree = new Tree()
-  const isRoot = process.getuid?.() === 0
-  return { isRoot, kernel: readKernelDevices(tree, user, isRoot), iommu: readIommu(tree) }
+  return { isRoot: startedAsRoot, kernel: readKernelDevices(tree, user, startedAsRoot), iommu: readIommu(tree) }
 }
 
 function readOfferFacts(user: ChildUser | null): OfferFacts {

@@ -2,6 +2,15 @@
 import { inProcessActs } from './in-process.ts'
 import type { RootActs } from './verbs.ts'
 
-const acts = inProcessActs()
+let acts: RootActs | null = null
 
-export const rootActs = (): RootActs => acts
+/** This process itself, until a launcher was named. */
+export function rootActs(): RootActs {
+  acts ??= inProcessActs()
+  return acts
+}
+
+/** From now on they are asked for: this process is about to give up root. */
+export function askActsOf(launcher: RootActs): void {
+  acts = launcher
+}

@@ -1,32 +1,38 @@
 /** The verbs, done by the process that asks for them. */
 
-import { closeSync } from 'node:fs'
-import { access, constants } from 'node:fs/promises'
+import { closeSync, fstatSync } from 'node:fs'
+import { access, constants, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setRateLimit } from '#server/network/rate-limit.ts'
 import { makeTap, removeTap } from '#server/network/taps.ts'
 import { captureOutput, findExecutable } from '#server/platform/child.ts'
 import { readAllowedCpus } from '#server/platform/cpus.ts'
-import { ensureSharedDir, openForAppending } from '#server/platform/fs.ts'
+import { ensureSharedDir, openForAppending, UnsafeFileError } from '#server/platform/fs.ts'
 import { spawnDetached } from '#server/platform/process.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
 import { isHelper } from '#server/vm/helpers/identity.ts'
 import { isQemuOf } from '#server/vm/identity.ts'
 import { openPathForGuests } from './open-path.ts'
-import { GIVE_SCRIPT, give, giveArgs } from './own.ts'
+import { FOREIGN, GIVE_SCRIPT, give, giveArgs, isAmong } from './own.ts'
 import { askPam } from './pam.ts'
+import { ADOPT_SCRIPT, adoptArgs } from './pools.ts'
 import { canGuestsRead } from './readable.ts'
 import { permissionsOf } from './shapes.ts'
 import {
+  CertificateRequest,
+  EncloseRequest,
   LaunchRequest,
+  OpenPathRequest,
   OwnRequest,
   PamRequest,
   PinRequest,
-  PlainPath,
   PoolActError,
+  PoolRequest,
   ReadRequest,
   type RootActs,
   SignalRequest,
   TapLimitRequest,
+  TapNameRequest,
   TapRequest,
 } from './verbs.ts'
 
@@ -35,6 +41,15 @@ const VIRTIOFSD_LOCKS = '/run/virtiofsd'
 const TASKSET_MS = 5000
 /** Writing back what the kernel still holds of a large file takes its time. */
 const SYNC_MS = 600_000
+/** Thousands of files may have to change hands. */
+const ADOPT_MS = 60_000
+
+export interface ActsFor {
+  /** The dashboard's user, where that is not ours. */
+  readonly dashboard?: { readonly uid: number; readonly gid: number }
+  /** Whose files may be handed over (`GiveOptions.owners`). */
+  readonly owners?: readonly [number, number]
+}
 
 function isStill({ pid, startTime, target }: SignalRequest): boolean {
   const identity = { pid, startTime }
@@ -42,27 +57,42 @@ function isStill({ pid, startTime, target }: SignalRequest): boolean {
   return isHelper(identity, { socket: target.socket, option: { argv: target.argv } })
 }
 
-export function inProcessActs(): RootActs {
+export function inProcessActs(options: ActsFor = {}): RootActs {
   const uid = process.getuid?.() ?? 0
-  const dashboard = { uid, gid: guestIdentity(uid === 0).dashboardGid ?? process.getgid?.() ?? 0 }
   const mayGive = uid === 0
+  const dashboard = options.dashboard ?? {
+    uid,
+    gid: guestIdentity(mayGive).dashboardGid ?? process.getgid?.() ?? 0,
+  }
+  const owners = options.owners ?? null
   return {
     async own(request) {
       const { path, as, sync } = OwnRequest.parse(request)
-      await give(path, permissionsOf(as, dashboard), { mayGive, sync })
+      await give(path, permissionsOf(as, dashboard), { mayGive, sync, owners })
     },
     async ownInPool(request, child) {
       const { path, as, sync } = OwnRequest.parse(request)
-      const args = giveArgs(path, permissionsOf(as, dashboard), { mayGive, sync })
+      const args = giveArgs(path, permissionsOf(as, dashboard), { mayGive, sync, owners })
       const { code, stderr } = await child.run(GIVE_SCRIPT, args, sync ? { timeoutMs: SYNC_MS } : {})
       if (code !== 0) throw new PoolActError(`exit ${code}: ${stderr.trim()}`)
     },
-    openPath: (dir, readersGid) => openPathForGuests(PlainPath.parse(dir), readersGid),
+    async openPath(request) {
+      const { dir, readersGid } = OpenPathRequest.parse(request)
+      return await openPathForGuests(dir, readersGid, dashboard.uid)
+    },
+    async openPool(request, child) {
+      const { path, mark } = PoolRequest.parse(request)
+      // As root we can write to it as it is.
+      if (!mayGive || dashboard.uid === uid) return
+      await child.run(ADOPT_SCRIPT, adoptArgs(path, mark, dashboard), { timeoutMs: ADOPT_MS })
+    },
     async launch(request) {
       const { argv, log } = LaunchRequest.parse(request)
       const [program = '', ...args] = argv
       const stderr = openForAppending(log)
       try {
+        // Judged on what was opened: the name may lead elsewhere by now.
+        if (owners !== null && !isAmong(owners, fstatSync(stderr).uid)) throw new UnsafeFileError(FOREIGN)
         return await spawnDetached(program, args, stderr)
       } finally {
         // The program has its own copy.
@@ -95,13 +125,23 @@ export function inProcessActs(): RootActs {
       const { tap, user } = TapRequest.parse(request)
       await makeTap(tap, user)
     },
-    removeTap,
+    async removeTap(request) {
+      await removeTap(TapNameRequest.parse(request).name)
+    },
     async limitTap(request) {
       const { name, limit } = TapLimitRequest.parse(request)
       await setRateLimit(name, limit)
     },
     async makeVirtiofsdLocks() {
       if (mayGive) ensureSharedDir(VIRTIOFSD_LOCKS)
+    },
+    async enclose(request) {
+      const { dir, pid } = EncloseRequest.parse(request)
+      await writeFile(join(dir, 'cgroup.procs'), String(pid), { flag: 'r+' })
+    },
+    async readCertificate(request) {
+      const { cert, key } = CertificateRequest.parse(request)
+      return { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') }
     },
     async canGuestsRead(request) {
       const { path, readersGid } = ReadRequest.parse(request)

@@ -5,11 +5,15 @@ import { ConfigError } from '#server/config.ts'
 
 /**
  * Guests run as users of their own, so `dir` and every directory above it must let them through. One that is root's and closed
- * to everybody (as `mktemp -d` makes them) is opened for the guests' group alone; somebody's home is not touched.
+ * or the dashboard's and closed to everybody (as `mktemp -d` makes them) is opened for the guests' group alone; somebody's home is not touched.
  * @returns what was changed, as sentences
  * @throws ConfigError naming the directory at fault
  */
-export async function openPathForGuests(dir: string, readersGid: number | null): Promise<string[]> {
+export async function openPathForGuests(
+  dir: string,
+  readersGid: number | null,
+  dashboardUid: number,
+): Promise<string[]> {
   if (readersGid === null) return []
   const notes: string[] = []
   const homes = await homeDirs()
@@ -17,15 +21,17 @@ export async function openPathForGuests(dir: string, readersGid: number | null):
     const facts = await stat(parent)
     const passable = (facts.mode & 0o001) !== 0 || (facts.gid === readersGid && (facts.mode & 0o010) !== 0)
     if (!passable) {
-      const closedToAll = facts.uid === 0 && (facts.mode & 0o077) === 0
+      const closedToAll = (facts.uid === 0 || facts.uid === dashboardUid) && (facts.mode & 0o077) === 0
       if (!closedToAll || homes.has(parent)) {
         throw new ConfigError(
           `Guests run as users of their own and cannot enter ${parent}, so they could not reach ${dir}. Choose another directory, or run: chmod o+x ${parent}`,
         )
       }
-      await chown(parent, 0, readersGid)
+      await chown(parent, facts.uid, readersGid)
       await chmod(parent, 0o710)
-      notes.push(`${parent} was closed to everybody but root; it now lets the guests' group (${readersGid}) through.`)
+      notes.push(
+        `${parent} was closed to everybody but its owner; it now lets the guests' group (${readersGid}) through.`,
+      )
     }
     if (parent === '/') return notes
   }

@@ -86,6 +86,29 @@ export type TapRequest = z.output<typeof TapRequest>
 export const TapLimitRequest = z.object({ name: TapName, limit: Limit.nullable() })
 export type TapLimitRequest = z.output<typeof TapLimitRequest>
 
+export const TapNameRequest = z.object({ name: TapName })
+export type TapNameRequest = z.output<typeof TapNameRequest>
+
+export const OpenPathRequest = z.object({ dir: PlainPath, readersGid: Id.nullable() })
+export type OpenPathRequest = z.output<typeof OpenPathRequest>
+
+export const PoolRequest = z.object({
+  path: PlainPath,
+  /** File that says that a directory is a pool. */
+  mark: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/),
+})
+export type PoolRequest = z.output<typeof PoolRequest>
+
+export const EncloseRequest = z.object({
+  /** Control group of one guest. */
+  dir: PlainPath,
+  pid: Pid,
+})
+export type EncloseRequest = z.output<typeof EncloseRequest>
+
+export const CertificateRequest = z.object({ cert: z.string().max(4096), key: z.string().max(4096) })
+export type CertificateRequest = z.output<typeof CertificateRequest>
+
 export const ReadRequest = z.object({ path: PlainPath, readersGid: Id })
 export type ReadRequest = z.output<typeof ReadRequest>
 
@@ -115,7 +138,13 @@ export interface RootActs {
    * Lets guests through to a directory of ours, by opening those above it that are root's and closed to everybody.
    * @returns what was changed, as sentences @throws ConfigError naming the directory at fault
    */
-  openPath(dir: string, readersGid: number | null): Promise<string[]>
+  openPath(request: OpenPathRequest): Promise<string[]>
+  /**
+   * Makes a directory of root's that is to be a pool the dashboard's: an empty one, or one that was a pool while the dashboard
+   * itself was root, with what it had in there. Any other is left as it is.
+   * @throws EngineError pool_unavailable
+   */
+  openPool(request: PoolRequest, child: PoolChild): Promise<void>
   /** Starts a program that outlives us. @throws Error with `code` ENOENT, EACCES, EAGAIN … */
   launch(request: LaunchRequest): Promise<SpawnedProcess>
   /** Signals that very process, as far as it is still whose it must be. False: it was not. */
@@ -125,11 +154,15 @@ export interface RootActs {
   /** @throws NetworkFault */
   makeTap(request: TapRequest): Promise<void>
   /** Idempotent. @throws NetworkFault */
-  removeTap(name: string): Promise<void>
+  removeTap(request: TapNameRequest): Promise<void>
   /** @throws NetworkFault */
   limitTap(request: TapLimitRequest): Promise<void>
   /** The directory in which the C virtiofsd keeps its locks, whoever it runs as. @throws Error EACCES … */
   makeVirtiofsdLocks(): Promise<void>
+  /** Moves a process into the control group of its guest. @throws Error with `code` ESRCH, EACCES … */
+  enclose(request: EncloseRequest): Promise<void>
+  /** Text of the files the operator keeps the certificate in. @throws Error with `code` */
+  readCertificate(request: CertificateRequest): Promise<{ cert: string; key: string }>
   /** Whether a guest's user could read the file; asked of the kernel. */
   canGuestsRead(request: ReadRequest): Promise<boolean>
   /** Whether PAM knows this person by this password. */

@@ -2,10 +2,12 @@
  * Short-lived children that are waited for: version queries and throw-away QEMUs.
  * They never outlive their purpose: killed at the deadline, and by the kernel when the dashboard dies (`setpriv --pdeathsig`).
  */
+
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { delimiter, isAbsolute, join } from 'node:path'
+import { ownUid } from './privileges.ts'
 import { identityArgs, NO_CAPABILITIES, type RunUser } from './setpriv.ts'
 
 const STDERR_KEEP_BYTES = 16 * 1024
@@ -63,7 +65,8 @@ export interface ChildWithSocket {
 
 /**
  * Starts a program with one end of a connected unix stream pair as descriptor 3: no socket file, nothing to clean up.
- * Runs as `user` where given (needs root), without new privileges.
+ * Runs as `user` where given and we are root, else as ourselves, who then have the group of what is the guest's; without new
+ * privileges.
  * @throws the system error when it cannot be started
  */
 export async function spawnWithSocket(
@@ -71,7 +74,7 @@ export async function spawnWithSocket(
   args: readonly string[],
   options: { user?: ChildUser | null } = {},
 ): Promise<ChildWithSocket> {
-  const user = options.user ?? null
+  const user = ownUid() === 0 ? (options.user ?? null) : null
   const setpriv = findExecutable('setpriv')
   const prlimit = findExecutable('prlimit')
   const [file = program, ...argv] = [
@@ -122,7 +125,7 @@ export async function spawnWithSocket(
 function setprivArgs(user: ChildUser | null): string[] {
   const identity = user === null ? [] : identityArgs(user)
   // Root without capabilities is still the owner of its files, and no more.
-  const capabilities = process.getuid?.() === 0 ? NO_CAPABILITIES : []
+  const capabilities = ownUid() === 0 ? NO_CAPABILITIES : []
   return [...identity, ...capabilities, '--no-new-privs', '--pdeathsig=KILL', '--']
 }
 

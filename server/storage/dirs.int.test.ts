@@ -46,8 +46,8 @@ describe.runIf(isRoot)('with users of their own', () => {
     chmodSync(parent, 0o750)
     mkdirSync(join(parent, 'd'))
     chmodSync(join(parent, 'd'), 0o711)
-    await expect(openPathForGuests(join(parent, 'd'), gid)).rejects.toThrow(ConfigError)
-    await expect(openPathForGuests(join(parent, 'd'), gid)).rejects.toThrow(`chmod o+x ${parent}`)
+    await expect(openPathForGuests(join(parent, 'd'), gid, 0)).rejects.toThrow(ConfigError)
+    await expect(openPathForGuests(join(parent, 'd'), gid, 0)).rejects.toThrow(`chmod o+x ${parent}`)
     expect(modeOf(parent)).toBe('750')
   })
 

@@ -32,7 +32,7 @@ async function ensureDir(dir: string, readersGid: number | null): Promise<void> 
  */
 export async function prepareDataDirs(data: DataPaths, readersGid: number | null): Promise<string[]> {
   await mkdir(data.root, { recursive: true, mode: readersGid === null ? 0o700 : 0o711 })
-  const notes = await rootActs().openPath(data.root, readersGid)
+  const notes = await rootActs().openPath({ dir: data.root, readersGid })
   await ensureDir(data.imagesDir, readersGid)
   await ensureDir(data.vmsDir, readersGid)
   await ensureDir(data.sharedDir, readersGid)

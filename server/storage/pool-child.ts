@@ -18,6 +18,8 @@ export interface ChildAnswer {
 export interface PoolChild {
   /** Whether a child is still stuck in the storage. */
   readonly stuck: boolean
+  /** What `run` throws when the storage does not answer. */
+  hangs(): EngineError
   /**
    * Runs a `/bin/sh` script; `$1`, `$2` … are `args`, never part of the script.
    * @throws EngineError pool_unavailable when it does not end in time, or while another is stuck
@@ -41,6 +43,7 @@ export function createPoolChild(name: () => string, shell = '/bin/sh'): PoolChil
     get stuck() {
       return stuck.size > 0
     },
+    hangs,
     run(script, args, { timeoutMs = LOOK_MS, input } = {}) {
       if (stuck.size > 0) return Promise.reject(hangs())
       return new Promise((resolve, reject) => {

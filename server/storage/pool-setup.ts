@@ -1,10 +1,13 @@
 /** Making a directory of the host a pool: what it must be like, and the mark that says it is one. */
+
 import { randomUUID } from 'node:crypto'
 import { join, sep } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import { rootActs } from '#server/launcher/acts.ts'
 import { guestFile, readersPassage, type Shape } from '#server/launcher/shapes.ts'
+import { unwritablePool } from '#server/launcher/pools.ts'
 import { PoolActError } from '#server/launcher/verbs.ts'
+import { ownUid, startedAsRoot } from '#server/platform/privileges.ts'
 import type { PoolChild } from './pool-child.ts'
 import { MARK } from './pool-health.ts'
 
@@ -69,6 +72,7 @@ export async function setUpPool(child: PoolChild, { id, name, path, readersGid }
   const mark = join(path, MARK)
   const trial = join(path, `.guestdeck-${randomUUID()}`)
   const layers = join(path, 'layers')
+  await rootActs().openPool({ path, mark: MARK }, child)
   await run(TRY, path, trial, mark)
   try {
     // As a guest's file would be.
@@ -101,6 +105,7 @@ function refuse(stderr: string): never {
     )
   if (why.startsWith('closed '))
     throw refusal(`Guests run as users of their own and cannot enter ${why.slice(7)}. Run: chmod o+x ${why.slice(7)}`)
+  if (ownUid() !== 0 && startedAsRoot) throw refusal(unwritablePool(ownUid()))
   throw refusal('The directory cannot be written to.')
 }
 

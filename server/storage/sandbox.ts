@@ -3,9 +3,11 @@
  * and the directories named, limits on memory and CPU. bubblewrap makes the namespaces; without it (or where the
  * kernel refuses user namespaces) the limits alone remain, and `level` says so for the host page.
  */
+
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { ownUid } from '#server/platform/privileges.ts'
 import { killOwn } from '#server/platform/process.ts'
 import { identityArgs } from '#server/platform/setpriv.ts'
 
@@ -26,7 +28,10 @@ interface SandboxedRun {
   readonly stdoutFd?: number
   /** Called with what it prints as it comes, for progress. */
   readonly onStdout?: (text: string) => void
-  /** Run as this user of a guest's, whose files nobody else may open; null or left out: as the dashboard's. */
+  /**
+   * Run as this user of a guest's, if we are root; null or left out, or if not: as the dashboard's, whose group guests' files
+   * have.
+   */
   readonly user?: ToolUser | null
   /** Beside what every tool gets. Never a secret: others may read it in /proc. */
   readonly env?: Readonly<Record<string, string>>
@@ -249,7 +254,8 @@ export async function createToolSandbox(): Promise<ToolSandbox> {
   const wrap = (useBwrap: boolean, request: SandboxedRun): [string, string[]] => {
     const inner = [request.program, ...request.args]
     const jailed = useBwrap && bwrap !== null ? [bwrap, ...bwrapArgs(request), ...inner] : inner
-    const own = request.user && setpriv !== null ? [setpriv, ...setprivArgs(request.user), ...jailed] : jailed
+    const own =
+      request.user && setpriv !== null && ownUid() === 0 ? [setpriv, ...setprivArgs(request.user), ...jailed] : jailed
     const limited = prlimit === null ? own : [prlimit, ...prlimitArgs(request), ...own]
     return [limited[0] ?? request.program, limited.slice(1)]
   }

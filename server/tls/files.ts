@@ -2,7 +2,7 @@
  * A certificate the operator keeps in two files, for example by certbot. They are looked at every half minute and on
  * SIGHUP; a pair that does not fit is not taken, so that a renewal seen half-way does no harm.
  */
-import { readFile } from 'node:fs/promises'
+import { rootActs } from '#server/launcher/acts.ts'
 import { errorCode } from '#server/platform/fs.ts'
 import { CertificateError, type CertificateSource, changeList, type KeyPair, readPair } from './certificate.ts'
 
@@ -46,15 +46,12 @@ export async function certificateFiles(files: CertificateFiles): Promise<Certifi
 }
 
 async function read({ cert, key }: CertificateFiles): Promise<KeyPair> {
-  const pair = { cert: await readText(cert), key: await readText(key) }
+  const pair = await rootActs()
+    .readCertificate({ cert, key })
+    .catch((error: unknown) => {
+      const file = error instanceof Error && 'path' in error && typeof error.path === 'string' ? error.path : cert
+      throw new CertificateError(`${file} cannot be read (${errorCode(error) ?? 'unknown'}).`)
+    })
   readPair(pair)
   return pair
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    throw new CertificateError(`${file} cannot be read (${errorCode(error) ?? 'unknown'}).`)
-  }
 }

@@ -2,10 +2,12 @@
  * What can be asked of one VM. Requests take turns in its mailbox; cutting the power interrupts. The actor is the only
  * code that changes the VM's model, and its hold (`hold.ts`) the only that applies what the guest does.
  */
+
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { unlessAborted, within } from '#server/platform/clock.ts'
 import { removeTree } from '#server/platform/fs.ts'
+import { ownUid } from '#server/platform/privileges.ts'
 import { QmpError } from '#server/qmp/errors.ts'
 import { Guest, type GuestProcess } from './guest.ts'
 import { guestWork } from './guest-work.ts'
@@ -155,10 +157,9 @@ export class VmActor extends VmHold {
     const attached = this.attached
     if (!attached) throw new EngineError('wrong_state', 'The guest is off.')
     if (this.model.state === 'unmanageable') throw unresponsive()
-    const ownUid = process.getuid?.() ?? 0
     try {
       return await run(
-        guestWork(attached.guest, attached.uid === ownUid ? null : attached.uid, () => this.publish(null)),
+        guestWork(attached.guest, attached.uid === ownUid() ? null : attached.uid, () => this.publish(null)),
       )
     } catch (error) {
       throw error instanceof QmpError ? commandError(error) : error

@@ -1,4 +1,5 @@
 /** How a VM looks from outside, put together from what its actor holds. Pure. */
+import { ownUid } from '#server/platform/privileges.ts'
 import { confinementOf } from '#server/spec/devices/confinement.ts'
 import type { Guest } from './guest.ts'
 import type { Surroundings } from './helpers/surroundings.ts'
@@ -17,7 +18,6 @@ export interface Observed {
   readonly uid: number
 }
 
-const ownUid = process.getuid?.() ?? -1
 const NONE: VmRuntime['awaited'] = new Map()
 
 /** @param since ISO 8601, of the last change of the state */
@@ -79,6 +79,6 @@ function liveOf({ guest, sampler, surroundings, uid }: Observed): VmRuntime['liv
     uid,
     limits: surroundings.limits,
     confinement:
-      confinementOf(guest.record?.plan?.wrapper ?? []) !== null ? 'bubblewrap' : uid === ownUid ? 'none' : 'user',
+      confinementOf(guest.record?.plan?.wrapper ?? []) !== null ? 'bubblewrap' : uid === ownUid() ? 'none' : 'user',
   }
 }

@@ -1,7 +1,9 @@
 /** The host's own hardware, gathered from /sys and /proc. Some milliseconds per hundred devices; nothing is kept. */
+
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { ChildUser } from '#server/platform/child.ts'
+import { startedAsRoot } from '#server/platform/privileges.ts'
 import { readInterfaces } from './interfaces.ts'
 import { readIommu } from './iommu.ts'
 import { readKernelDevices } from './kernel.ts'
@@ -24,7 +26,7 @@ export interface ListOptions {
 /** Never throws: what cannot be read is left out. */
 export async function listHostDevices(options: ListOptions): Promise<HostDevices> {
   const tree = new Tree(options.root)
-  const isRoot = options.isRoot ?? process.getuid?.() === 0
+  const isRoot = options.isRoot ?? startedAsRoot
   const iommu = readIommu(tree)
   const uses = readUses(tree, options.details)
   // sysfs answers at once, but a large server has thousands of these files: others are let through in between.

@@ -158,7 +158,7 @@ export class Surroundings {
 
   /** Idempotent. @throws NetworkFault */
   async removeTap(name: string): Promise<void> {
-    await rootActs().removeTap(name)
+    await rootActs().removeTap({ name })
     this.#taps.delete(name)
   }
 
@@ -196,7 +196,7 @@ export class Surroundings {
       ...helpers.map((running) => this.#end(running, graceMs)),
       ...taps.map((name) =>
         rootActs()
-          .removeTap(name)
+          .removeTap({ name })
           .catch((error: unknown) => {
             this.#listener.warn(`VM ${this.vmId}: its network interface ${name} could not be removed`, error)
           }),

@@ -1,0 +1,97 @@
+/**
+ * From root to the dashboard's own user: what it needs is made its own, the launcher is started, and root is given up for
+ * good. Done once, before anything of the web is there.
+ */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, chownSync, existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { captureOutput, findExecutable } from '#server/platform/child.ts'
+import { identityArgs, NO_CAPABILITIES } from '#server/platform/setpriv.ts'
+import type { GuestIdentity } from '#server/storage/identity.ts'
+import { type Launcher, startLauncher } from './client.ts'
+import type { LauncherSettings } from './guarded.ts'
+
+const LOOK_MS = 10_000
+
+/** The dashboard's user has the number of its group; neither needs an entry in /etc/passwd. */
+interface Ids {
+  readonly id: number
+  readonly readersGid: number
+}
+
+export function dashboardIds({ readersGid, dashboardGid }: GuestIdentity): Ids | null {
+  return readersGid === null || dashboardGid === null ? null : { id: dashboardGid, readersGid }
+}
+
+/**
+ * Why the dashboard has to stay root; null when it need not. Asked of the kernel, as that user.
+ * @param program directory of the dashboard's own files
+ * @param files what else it has to open
+ */
+export async function whyStayRoot(ids: Ids | null, program: string, files: readonly string[]): Promise<string | null> {
+  if (ids === null) return 'this container’s user namespace has no room for users of their own'
+  const setpriv = findExecutable('setpriv')
+  if (setpriv === null || findExecutable('find') === null) return 'the programs setpriv and find are not both installed'
+  const user = { uid: ids.id, gid: ids.id, groups: groupsOf(ids) }
+  const own = ['package.json', 'server/main.ts', 'node_modules/fastify/package.json', '.next/BUILD_ID']
+  const mine = [process.execPath, ...own.map((name) => join(program, name)).filter(existsSync)]
+  const words = [...identityArgs(user), '--no-new-privs', ...NO_CAPABILITIES, '--']
+  const looks = ['/bin/sh', '-c', 'for file; do [ -r "$file" ] || { echo "$file"; exit 1; }; done', 'sh']
+  const answer = await captureOutput(setpriv, [...words, ...looks, ...mine, ...files], { timeoutMs: LOOK_MS })
+  if (answer?.code === 0) return null
+  const closed = answer?.stdout.trim() ?? ''
+  if (files.includes(closed)) return `other users cannot read ${closed}`
+  return `its own files are closed to other users (${closed}). Install the package, or move it to a place like /opt`
+}
+
+/** For what a probe or a tool opens, as guests do. Never root's own group, whatever the device says. */
+function groupsOf({ readersGid }: Ids): number[] {
+  const device = statSync('/dev/kvm', { throwIfNoEntry: false })
+  const named = /^kvm:[^:]*:(\d+):/m.exec(existsSync('/etc/group') ? readFileSync('/etc/group', 'latin1') : '')?.[1]
+  const kvm = device?.gid ?? Number(named ?? 0)
+  return kvm === 0 ? [readersGid] : [readersGid, kvm]
+}
+
+/** Makes what is root's below `dir` the dashboard's; `-execdir` works within the directory that was found. */
+function settle(dir: string, id: number, isGuests: boolean): void {
+  const real = realpathSync(dir)
+  // Guests may make names in their own directories, and might lend one of theirs to a file of root's.
+  const files = isGuests ? ['-type', 'f', '-links', '1'] : ['-type', 'f']
+  const kinds = ['(', '-type', 'd', '-o', '-type', 's', '-o', ...files, ')']
+  const words = [
+    ...[real, '-depth', '-uid', '0', '(', '('],
+    ...['-gid', '0', ...kinds, '-execdir', 'chgrp', '-h', String(id), '{}', '+', ')', ',', '('],
+    ...[...kinds, '-execdir', 'chown', '-h', String(id), '{}', '+', ')', ')'],
+  ]
+  execFileSync('find', words, { env: { PATH: '/usr/bin:/bin', NODE_ENV: 'production' }, cwd: '/' })
+}
+
+/** Groups of guests are made and limited by the dashboard; to move a process there is the launcher's. */
+function settleGroups(dir: string, id: number): void {
+  for (const name of ['', 'cgroup.procs', 'cgroup.subtree_control', 'cgroup.threads'])
+    chownSync(join(dir, name), id, id)
+  for (const name of readdirSync(dir)) {
+    const group = join(dir, name)
+    if (!lstatSync(group).isDirectory()) continue
+    chownSync(group, id, id)
+    for (const file of readdirSync(group))
+      if (lstatSync(join(group, file)).isFile()) chownSync(join(group, file), id, id)
+  }
+}
+
+/**
+ * @throws Error when the files cannot be handed over; root is not given up then
+ */
+export function giveUpRoot(ids: Ids, settings: LauncherSettings): Launcher {
+  const { id } = ids
+  settle(settings.dataDir, id, false)
+  settle(settings.runDir, id, true)
+  for (const dir of [settings.dataDir, settings.runDir]) chmodSync(dir, 0o711)
+  if (settings.groups !== null) settleGroups(settings.groups, id)
+  const launcher = startLauncher(settings)
+  process.setgroups?.(groupsOf(ids))
+  process.setgid?.(id)
+  process.setuid?.(id)
+  process.env.HOME = settings.dataDir
+  return launcher
+}
