@@ -47,7 +47,7 @@ export class Dashboard {
 
   #spawn = (): Run => server([], { ...this.#env, GUESTDECK_TEST_KILL: this.orderFile })
   get orderFile(): string {
-    return join(dir, 'kill.json')
+    return join(dir, 'kill/order.json')
   }
 
   /** @throws an assertion when the answer is not a good one */

@@ -6,10 +6,13 @@
  */
 import { readFileSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { isMainThread } from 'node:worker_threads'
 import * as z from 'zod'
+import { createKiller } from './kill-other.ts'
 
 const Kill = z.object({ command: z.string(), pids: z.array(z.int()) })
 const file = process.env.GUESTDECK_TEST_KILL ?? ''
+const end = file !== '' && isMainThread ? createKiller(`${file}.pipe`) : null
 
 function dueBefore(text: string): readonly number[] {
   const execute = /^\{"execute":"([^"]+)"/.exec(text)?.[1]
@@ -31,7 +34,7 @@ Socket.prototype.write = function (this: Socket, ...args: unknown[]): boolean {
   const [chunk] = args
   if (typeof chunk === 'string')
     for (const pid of dueBefore(chunk)) {
-      process.kill(pid === 0 ? process.pid : pid, 'SIGKILL')
+      end?.(pid === 0 ? process.pid : pid, 'SIGKILL')
       // Not one more byte leaves.
       if (pid === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10_000)
     }

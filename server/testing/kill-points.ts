@@ -19,13 +19,14 @@
  * the point is reached; without a pid the dashboard itself ends. A signal SIGSTOP holds it there. All points are listed in the file beside it (`.log`).
  */
 import childProcess from 'node:child_process'
-import { appendFileSync, readFileSync, rmSync } from 'node:fs'
+import { openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import fs from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { Socket } from 'node:net'
 import { DatabaseSync, type SQLInputValue, StatementSync } from 'node:sqlite'
 import { isMainThread } from 'node:worker_threads'
 import * as z from 'zod'
+import { createKiller } from './kill-other.ts'
 
 const Order = z.object({
   at: z.string(),
@@ -34,10 +35,13 @@ const Order = z.object({
   signal: z.enum(['SIGKILL', 'SIGSTOP']).default('SIGKILL'),
 })
 const file = process.env.GUESTDECK_TEST_KILL ?? ''
+// Both while we are root still.
+const log = file === '' || !isMainThread ? -1 : openSync(`${file}.log`, 'a', 0o644)
+const end = file !== '' && isMainThread ? createKiller(`${file}.pipe`) : null
 let passed = 0
 
 function point(name: string): void {
-  appendFileSync(`${file}.log`, `${name}\n`)
+  writeSync(log, `${name}\n`)
   let order: z.output<typeof Order>
   try {
     order = Order.parse(JSON.parse(readFileSync(file, 'utf8')))
@@ -49,7 +53,7 @@ function point(name: string): void {
   if (passed < order.nth) return
   passed = 0
   rmSync(file)
-  process.kill(order.pid ?? process.pid, order.signal)
+  end?.(order.pid ?? process.pid, order.signal)
 }
 
 const Asked = z.object({ execute: z.string(), id: z.number().optional() })

@@ -52,7 +52,7 @@ export class MoveRig {
     const env = {
       GUESTDECK_IMAGE_DIRS: join(dir, 'isos'),
       GUESTDECK_POOL_DIRS: dir,
-      GUESTDECK_TEST_KILL: join(dir, 'kill.json'),
+      GUESTDECK_TEST_KILL: join(dir, 'kill/order.json'),
       NODE_OPTIONS: `--import=${join(import.meta.dirname, 'kill-at.ts')}`,
     }
     const authorization = `Bearer ${await token()}`

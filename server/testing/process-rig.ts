@@ -29,6 +29,9 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'gd-'))
   // Guests have users of their own and must be able to pass.
   chmodSync(dir, 0o711)
+  // For orders that a dashboard without root takes away.
+  mkdirSync(join(dir, 'kill'))
+  chmodSync(join(dir, 'kill'), 0o777)
 })
 afterEach(async () => {
   for (const child of children) {
