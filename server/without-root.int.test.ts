@@ -55,7 +55,7 @@ test.skipIf(!isRoot || OURS === null)(
       ...{ memoryMiB: 64, cpus: 1, accelerator: 'tcg' },
       disks: [
         { id: 'a', device: 'disk', sizeGiB: 1 },
-        { id: 'b', device: 'disk', sizeGiB: 1, poolId: oldPool.id },
+        { id: 'b', device: 'disk', sizeGiB: 1, pool: oldPool.id },
       ],
     })
     const { pid: old } = (await call(port, 'POST', `/vms/${vm.id}/start`)).live
@@ -89,7 +89,7 @@ test.skipIf(!isRoot || OURS === null)(
     const next = { name: 'new', memoryMiB: 64, cpus: 1, accelerator: 'tcg' }
     const made = await call(port, 'POST', '/vms', {
       ...next,
-      disks: [{ id: 'a', device: 'disk', sizeGiB: 1, poolId: pool.id }],
+      disks: [{ id: 'a', device: 'disk', sizeGiB: 1, pool: pool.id }],
     })
     await call(port, 'POST', `/vms/${made.id}/start`)
     await call(port, 'POST', `/vms/${made.id}/poweroff`)

@@ -111,7 +111,6 @@ describe.skipIf(!isRoot || dashboardGid === null)('the launcher', () => {
       for (const as of [
         { kind: 'guest-file', uid: 1234 },
         { kind: 'guest-file', uid: OURS },
-        { kind: 'guest-file', uid: READERS },
         { kind: 'readers-file', readersGid: 4, holder: null },
         { kind: 'readers-file', readersGid: READERS, holder: 1000 },
         { kind: 'readers-shared', readersGid: 1000 },

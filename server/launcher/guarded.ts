@@ -54,12 +54,13 @@ export function guardedActs(settings: LauncherSettings): RootActs {
   if (readersGid === null || dashboardGid === null) throw new Error('Guests have no users of their own here.')
   const acts = inProcessActs({
     dashboard: { uid: dashboardGid, gid: dashboardGid },
-    owners: [readersGid + 1, dashboardGid],
+    owners: [readersGid, dashboardGid],
   })
   const isGroupOfGuests = (gid: number) => gid === readersGid || gid === kvmGid()
 
   const checkShape = (as: Shape): void => {
-    if ('uid' in as && !identity.isGuest(as.uid)) refuse('that is no guest’s user')
+    // The first id of the range is nobody's; a pool is tried with it.
+    if ('uid' in as && as.uid !== readersGid && !identity.isGuest(as.uid)) refuse('that is no guest’s user')
     if ('readersGid' in as && as.readersGid !== readersGid) refuse('that is not the group of those who read')
     if (as.kind === 'readers-file' && as.holder !== null && !identity.isGuest(as.holder))
       refuse('that is no guest’s user')
