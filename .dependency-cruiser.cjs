@@ -127,7 +127,7 @@ module.exports = {
       {
         path: '^server/',
         pathNot:
-          '^server/(launcher|platform|network)/|^server/vm/(helpers/)?identity\\.ts$|^server/storage/(pool-child|identity)\\.ts$|^server/(config|engine/errors)\\.ts$',
+          '^server/(launcher|platform|network)/|^server/vm/(helpers/)?identity\\.ts$|^server/storage/(pool-child|identity)\\.ts$|^server/(config-error|engine/errors)\\.ts$',
       },
     ),
     rule('main-imported-by-nobody', 'main.ts and admin.ts are wiring.', {}, { path: '^server/(main|admin)\\.ts$' }),

@@ -3,11 +3,8 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { createProxyPolicy } from '#server/auth/client-address.ts'
+import { ConfigError } from '#server/config-error.ts'
 import { parseAllowList } from '#server/fetch/url-guard.ts'
-
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
 
 export interface Config {
   readonly host: string

@@ -1,7 +1,7 @@
 /** Letting guests through to the directories that hold what is theirs. */
 import { chmod, chown, readFile, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { ConfigError } from '#server/config.ts'
+import { ConfigError } from '#server/config-error.ts'
 
 /**
  * Guests run as users of their own, so `dir` and every directory above it must let them through. One that is root's and closed

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import * as z from 'zod'
-import { ConfigError } from '#server/config.ts'
+import { ConfigError } from '#server/config-error.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { NetworkFault } from '#server/network/fault.ts'
 import { UnsafeFileError } from '#server/platform/fs.ts'

@@ -1,7 +1,7 @@
 /** The data directory: created private, repaired when somebody opened it up, refused when it cannot be written. */
 import { chmodSync, mkdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ConfigError } from '#server/config.ts'
+import { ConfigError } from '#server/config-error.ts'
 
 /** Node's file system errors carry the errno name as `code`. */
 export function errnoOf(error: unknown): string {

@@ -5,7 +5,7 @@
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import { ConfigError } from '#server/config.ts'
+import { ConfigError } from '#server/config-error.ts'
 
 /** How long to wait for a dashboard that is just stopping. Well below the 2 s within which a second one must give up. */
 const WAIT_MS = 1000

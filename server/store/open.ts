@@ -5,7 +5,7 @@
 import { chmodSync, chownSync, closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { ConfigError } from '#server/config.ts'
+import { ConfigError } from '#server/config-error.ts'
 
 /** "Gdck": tells our database from any other SQLite file. */
 const APPLICATION_ID = 0x4764636b
