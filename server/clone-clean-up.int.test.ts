@@ -13,6 +13,7 @@ import type { Volume } from '#lib/schema/storage.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
 import { makeExt, OS_RELEASE, putFiles, scratch } from '#server/filesystems/testing/forge.ts'
 import { findCleanUpTools } from '#server/small-system/tools.ts'
+import { guestIdentity } from '#server/storage/identity.ts'
 import { Dashboard, storedDocuments } from '#server/testing/dashboard.ts'
 import { dir } from '#server/testing/process-rig.ts'
 
@@ -105,7 +106,8 @@ test.skipIf(LACK !== null)(
     const [key = ''] = readdirSync(appliances)
     expect(readdirSync(join(appliances, key)).sort()).toEqual(['README.fixed', 'initrd', 'kernel', 'root'])
     const made = statSync(join(appliances, key, 'root'))
-    if (process.getuid?.() === 0) expect([made.mode & 0o777, made.uid]).toEqual([0o640, 0])
+    if (process.getuid?.() === 0)
+      expect([made.mode & 0o777, made.uid]).toEqual([0o640, guestIdentity(true).dashboardGid ?? 0])
 
     const given = await begin({ firstIndex: 7, kind: 'full' })
     await works(given)
