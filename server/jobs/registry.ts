@@ -234,7 +234,8 @@ export function createJobRegistry({
             message: known ? error.message : 'Something went wrong in the dashboard itself; its log has the details.',
           },
         })
-        if (!known) warn(`The job ${entry.job.kind} (${entry.job.id}) failed.`, error)
+        // Of one that was foreseen but for its reason, the log has the reason.
+        if (!known || error.code === 'internal') warn(`The job ${entry.job.kind} (${entry.job.id}) failed.`, error)
       }
       throw error
     } finally {

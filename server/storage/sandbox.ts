@@ -37,6 +37,11 @@ interface SandboxedRun {
   readonly env?: Readonly<Record<string, string>>
   /** Devices of the host it may use, by their paths. */
   readonly devices?: readonly string[]
+  /**
+   * Works on the host's own packages and on nothing of anybody's else: without namespaces, in which an ordinary user sees files of
+   * root's as nobody's. It ends with us all the same.
+   */
+  readonly inHostsView?: boolean
   /** For tools that are more than a filter. */
   readonly limits?: ToolLimits
 }
@@ -176,6 +181,8 @@ function setprivArgs({ uid, readersGid, kvmGid = null }: ToolUser): string[] {
   return [...identityArgs({ uid, gid: uid, groups }), '--no-new-privs', '--']
 }
 
+const TIED = ['--no-new-privs', '--pdeathsig=KILL', '--']
+
 /** What bubblewrap reports on `--info-fd` once the inner process exists. */
 const InnerProcess = /"child-pid":\s*(\d+)/
 
@@ -253,7 +260,9 @@ export async function createToolSandbox(): Promise<ToolSandbox> {
   const setpriv = findProgram('setpriv')
   const wrap = (useBwrap: boolean, request: SandboxedRun): [string, string[]] => {
     const inner = [request.program, ...request.args]
-    const jailed = useBwrap && bwrap !== null ? [bwrap, ...bwrapArgs(request), ...inner] : inner
+    const isJailed = useBwrap && bwrap !== null && request.inHostsView !== true
+    const tied = request.inHostsView === true && setpriv !== null ? [setpriv, ...TIED, ...inner] : inner
+    const jailed = isJailed ? [bwrap, ...bwrapArgs(request), ...inner] : tied
     const own =
       request.user && setpriv !== null && ownUid() === 0 ? [setpriv, ...setprivArgs(request.user), ...jailed] : jailed
     const limited = prlimit === null ? own : [prlimit, ...prlimitArgs(request), ...own]
@@ -280,7 +289,7 @@ export async function createToolSandbox(): Promise<ToolSandbox> {
     async run(request) {
       request.signal?.throwIfAborted()
       const [command, args] = wrap(namespaces, request)
-      return execute(command, args, request, namespaces)
+      return execute(command, args, request, namespaces && request.inHostsView !== true)
     },
   }
 }
