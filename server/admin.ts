@@ -18,6 +18,7 @@ import { createUsers } from '#server/auth/users.ts'
 import { readConfig } from '#server/config.ts'
 import { ConfigError } from '#server/config-error.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { becomeOwnerOf } from '#server/launcher/give-up-root.ts'
 import { dataPaths } from '#server/paths.ts'
 import { prepareDataDir } from '#server/store/data-dir.ts'
 import { openStore } from '#server/store/sqlite.ts'
@@ -52,8 +53,9 @@ function open(options: { data?: string }, create: boolean) {
     // An existing directory belongs to the dashboard's user, whose modes are not ours to change.
     if (!existsSync(paths.root)) prepareDataDir(paths.root, isRoot, () => {})
   }
+  if (existsSync(paths.root)) becomeOwnerOf(paths.root)
   const owner = existsSync(paths.stateDb) ? statSync(paths.stateDb).uid : null
-  if (owner !== null && !isRoot && owner !== process.getuid?.()) {
+  if (owner !== null && process.getuid?.() !== 0 && owner !== process.getuid?.()) {
     throw new ConfigError(`${paths.stateDb} belongs to another user (uid ${owner}); run this command as that user.`)
   }
   const store = openStore(paths)

@@ -4,6 +4,10 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, isIP, type Server } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Logger } from 'pino'
+import type { Config } from '#server/config.ts'
+import type { DataPaths } from '#server/paths.ts'
+import type { GuestIdentity } from '#server/storage/identity.ts'
 
 const NEEDED_MAJOR = 24
 if (Number(process.versions.node.split('.')[0]) < NEEDED_MAJOR) {
@@ -80,6 +84,62 @@ async function listenEarly(host: string, port: number): Promise<Server> {
   return server
 }
 
+interface Start {
+  readonly config: Config
+  readonly identity: GuestIdentity
+  readonly data: DataPaths
+  /** Directory of the guests' control groups. */
+  readonly groups: string | null
+  readonly log: Logger
+}
+
+interface WithoutRoot {
+  /** For the host page. */
+  readonly summary: string
+  /** Holds the port that was taken while it could be. */
+  readonly early: Server | null
+}
+
+/**
+ * From here on without root, where that can be. What an earlier dashboard could have written to is opened after it alone: names
+ * in there may lead anywhere, if somebody has taken that one over.
+ */
+async function leaveRoot({ config, identity, data, groups, log }: Start): Promise<WithoutRoot> {
+  const [{ askActsOf, rootActs }, { dashboardIds, giveUpRoot, whyStayRoot }, { startedAsRoot }] = await Promise.all([
+    import('#server/launcher/acts.ts'),
+    import('#server/launcher/give-up-root.ts'),
+    import('#server/platform/privileges.ts'),
+  ])
+  if (!startedAsRoot) return { summary: '', early: null }
+  const ids = dashboardIds(identity)
+  const files = [config.catalogueFile, config.acmeCaFile].filter((file) => file !== null)
+  const wish = config.launcher === 'off' ? 'GUESTDECK_LAUNCHER=off' : null
+  const reason = wish ?? (config.dev ? 'pages are rebuilt as they change' : await whyStayRoot(ids, root, files))
+  if (ids === null || reason !== null) return { summary: ` The dashboard itself is root: ${reason}.`, early: null }
+  for (const dir of [data.root, config.runDir]) {
+    const notes = await rootActs().openPath({ dir, readersGid: ids.readersGid })
+    for (const note of notes) log.info({}, note)
+  }
+  // A user without privileges gets no low port.
+  const early = config.port > 0 && config.port < 1024 ? await listenEarly(config.host, config.port) : null
+  const { tlsCert: cert, tlsKey: key } = config
+  const launcher = giveUpRoot(ids, {
+    dataDir: data.root,
+    runDir: config.runDir,
+    poolDirs: [...config.poolDirs],
+    certificate: cert === null || key === null ? null : { cert, key },
+    groups,
+  })
+  askActsOf(launcher.acts)
+  void launcher.ended.then(() => {
+    log.fatal('the launcher has ended; guests keep running')
+    process.exit(1)
+  })
+  log.info({ user: ids.id, launcher: launcher.pid }, 'gave up root; the launcher keeps it')
+  const summary = ` The dashboard runs as user ${ids.id} without any; a small launcher stays root for what has to be done as root.`
+  return { summary, early }
+}
+
 async function main(): Promise<void> {
   const flags = readFlags()
   if (flags.help) return void process.stdout.write(HELP)
@@ -96,8 +156,6 @@ async function main(): Promise<void> {
     { openStore },
     { openCertificate, describeConnection },
     { openControlGroups },
-    { askActsOf, rootActs },
-    { dashboardIds, giveUpRoot, whyStayRoot },
     { startedAsRoot },
   ] = await Promise.all([
     import('pino'),
@@ -109,8 +167,6 @@ async function main(): Promise<void> {
     import('#server/store/sqlite.ts'),
     import('#server/tls/open.ts'),
     import('#server/cgroups/groups.ts'),
-    import('#server/launcher/acts.ts'),
-    import('#server/launcher/give-up-root.ts'),
     import('#server/platform/privileges.ts'),
   ])
 
@@ -155,8 +211,6 @@ async function main(): Promise<void> {
   }
   const data = dataPaths(config.dataDir)
   prepareDataDir(data.root, isRoot, (sentence) => log.warn(sentence))
-  const lock = takeDashboardLock(data.lock)
-  process.on('exit', () => lock.release())
   const identity = guestIdentity(isRoot)
   try {
     mkdirSync(config.runDir, { recursive: true, mode: 0o711 })
@@ -164,10 +218,6 @@ async function main(): Promise<void> {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
     throw new StartError(`The run directory ${config.runDir} cannot be created (${code}). Set GUESTDECK_RUN.`)
   }
-  const certificate = await openCertificate(config, data.tlsDir, {
-    info: (message) => log.info(message),
-    warn: (message) => log.warn(message),
-  })
   const warn = (message: string, error?: unknown) => log.warn(error === undefined ? {} : { err: error }, message)
   let webhookSecret: string | null = null
   try {
@@ -178,44 +228,13 @@ async function main(): Promise<void> {
     throw new StartError(`The file of GUESTDECK_AUDIT_WEBHOOK_SECRET_FILE cannot be read (${code}).`)
   }
   const groups = await openControlGroups({ setting: config.cgroup, warn })
-  const { tlsCert, tlsKey } = config
-  const who = await asDashboard({
-    isRoot,
-    staysRoot:
-      config.launcher === 'off' ? 'GUESTDECK_LAUNCHER=off' : config.dev ? 'pages are rebuilt as they change' : null,
+  const who = await leaveRoot({ config, identity, data, groups: groups.dir, log })
+  const lock = takeDashboardLock(data.lock)
+  process.on('exit', () => lock.release())
+  const certificate = await openCertificate(config, data.tlsDir, {
+    info: (message) => log.info(message),
+    warn: (message) => log.warn(message),
   })
-
-  /** From here on without root, where that can be. */
-  async function asDashboard({ isRoot, staysRoot }: { isRoot: boolean; staysRoot: string | null }) {
-    if (!isRoot) return { summary: '', early: null }
-    const ids = dashboardIds(identity)
-    const files = [config.catalogueFile, config.acmeCaFile].filter((file) => file !== null)
-    const reason = staysRoot ?? (await whyStayRoot(ids, root, files))
-    if (ids === null || reason !== null) return { summary: ` The dashboard itself is root: ${reason}.`, early: null }
-    for (const dir of [data.root, config.runDir]) {
-      const notes = await rootActs().openPath({ dir, readersGid: ids.readersGid })
-      for (const note of notes) log.info({}, note)
-    }
-    // A user without privileges gets no low port.
-    const early = config.port > 0 && config.port < 1024 ? await listenEarly(config.host, config.port) : null
-    const launcher = giveUpRoot(ids, {
-      dataDir: data.root,
-      runDir: config.runDir,
-      poolDirs: [...config.poolDirs],
-      certificate: tlsCert === null || tlsKey === null ? null : { cert: tlsCert, key: tlsKey },
-      groups: groups.dir,
-    })
-    askActsOf(launcher.acts)
-    void launcher.ended.then(() => {
-      log.fatal('the launcher has ended; guests keep running')
-      process.exit(1)
-    })
-    log.info({ user: ids.id, launcher: launcher.pid }, 'gave up root; the launcher keeps it')
-    return {
-      summary: ` The dashboard runs as user ${ids.id} without any; a small launcher stays root for what has to be done as root.`,
-      early,
-    }
-  }
   const store = openStore(data)
 
   const [

@@ -1,12 +1,22 @@
 /** A dashboard that root has started: what it is afterwards, and what becomes of guests that a dashboard of root's has left. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import {
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { send } from '#server/http/test-rig.ts'
 import { readUid } from '#server/platform/process.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
-import { dir, isRunning, type Run, ready, server, token } from '#server/testing/process-rig.ts'
+import { deck, dir, isRunning, type Run, ready, server, token } from '#server/testing/process-rig.ts'
 
 const isRoot = process.getuid?.() === 0
 const identity = guestIdentity(isRoot)
@@ -99,9 +109,23 @@ test.skipIf(!isRoot || OURS === null)(
     expect(await second.ended).toBe(1)
     expect(second.err()).toContain('the launcher has ended')
     expect(isRunning(pid)).toBe(true)
+    // Names that a dashboard that was taken over could have left for the root that starts the next one.
+    const canary = join(dir, 'canary')
+    writeFileSync(canary, 'untouched', { mode: 0o600 })
+    for (const name of ['dashboard.lock.pid', 'state.db-journal', 'tls']) {
+      rmSync(join(dir, 'd', name), { force: true })
+      symlinkSync(canary, join(dir, 'd', name))
+    }
+    linkSync(canary, join(dir, 'd/second-name'))
+    const planted = server([], env)
+    expect(await planted.ended, planted.out()).toBe(1)
+    await deck(['user', 'list']).ended
+    expect([readFileSync(canary, 'utf8'), statSync(canary).uid]).toEqual(['untouched', 0])
+    for (const name of ['dashboard.lock.pid', 'state.db-journal', 'tls', 'second-name']) rmSync(join(dir, 'd', name))
     const third = server([], env)
     port = await ready(third)
     expect(await call(port, 'GET', `/vms/${vm.id}`)).toMatchObject({ state: 'running', live: { pid } })
+    expect(await deck(['user', 'list']).ended).toBe(0)
     const another = launcherOf(third)
     third.child.kill('SIGKILL')
     await third.ended

@@ -53,11 +53,10 @@ function groupsOf({ readersGid }: Ids): number[] {
 }
 
 /** Makes what is root's below `dir` the dashboard's; `-execdir` works within the directory that was found. */
-function settle(dir: string, id: number, isGuests: boolean): void {
+function settle(dir: string, id: number): void {
   const real = realpathSync(dir)
-  // Guests may make names in their own directories, and might lend one of theirs to a file of root's.
-  const files = isGuests ? ['-type', 'f', '-links', '1'] : ['-type', 'f']
-  const kinds = ['(', '-type', 'd', '-o', '-type', 's', '-o', ...files, ')']
+  // A second name may be one that somebody has given to a file of root's.
+  const kinds = ['(', '-type', 'd', '-o', '-type', 's', '-o', '-type', 'f', '-links', '1', ')']
   const words = [
     ...[real, '-depth', '-uid', '0', '(', '('],
     ...['-gid', '0', ...kinds, '-execdir', 'chgrp', '-h', String(id), '{}', '+', ')', ',', '('],
@@ -84,8 +83,8 @@ function settleGroups(dir: string, id: number): void {
  */
 export function giveUpRoot(ids: Ids, settings: LauncherSettings): Launcher {
   const { id } = ids
-  settle(settings.dataDir, id, false)
-  settle(settings.runDir, id, true)
+  settle(settings.dataDir, id)
+  settle(settings.runDir, id)
   for (const dir of [settings.dataDir, settings.runDir]) chmodSync(dir, 0o711)
   if (settings.groups !== null) settleGroups(settings.groups, id)
   const launcher = startLauncher(settings)
@@ -94,4 +93,16 @@ export function giveUpRoot(ids: Ids, settings: LauncherSettings): Launcher {
   process.setuid?.(id)
   process.env.HOME = settings.dataDir
   return launcher
+}
+
+/**
+ * Root's command on the data directory of a dashboard that is not root works as that dashboard does: names in there may
+ * lead anywhere, if somebody has taken it over.
+ */
+export function becomeOwnerOf(dir: string): void {
+  const { uid, gid } = statSync(dir)
+  if (process.getuid?.() !== 0 || uid === 0) return
+  process.setgroups?.([gid])
+  process.setgid?.(gid)
+  process.setuid?.(uid)
 }

@@ -190,6 +190,10 @@ describe.skipIf(!isRoot || dashboardGid === null)('the launcher', () => {
   test('opens the way to the dashboard’s directories alone', async () => {
     mkdirSync(join(dir, 'closed'), { mode: 0o700 })
     await expect(launcher.acts.openPath({ dir: join(dir, 'closed'), readersGid: READERS })).rejects.toThrow(/refuses/)
+    const way = join(root, 'pools/to-closed')
+    symlinkSync(join(dir, 'closed'), way)
+    await expect(launcher.acts.openPath({ dir: way, readersGid: READERS })).rejects.toThrow(/leads elsewhere/)
+    rmSync(way)
     expect(owner(join(dir, 'closed'))).toEqual([0, 0, '700'])
   })
 

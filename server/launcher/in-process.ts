@@ -78,7 +78,7 @@ export function inProcessActs(options: ActsFor = {}): RootActs {
     },
     async openPath(request) {
       const { dir, readersGid } = OpenPathRequest.parse(request)
-      return await openPathForGuests(dir, readersGid, dashboard.uid)
+      return await openPathForGuests(dir, readersGid, dashboard.uid, owners !== null)
     },
     async openPool(request, child) {
       const { path, mark } = PoolRequest.parse(request)

@@ -45,7 +45,8 @@ export function prepareDataDir(dir: string, isRoot: boolean, warn: (sentence: st
   }
   const probe = join(dir, `.write-probe-${process.pid}`)
   try {
-    writeFileSync(probe, 'guestdeck', { mode: 0o600 })
+    // A name that is there already is not followed.
+    writeFileSync(probe, 'guestdeck', { mode: 0o600, flag: 'wx' })
     unlinkSync(probe)
   } catch (error) {
     const code = errnoOf(error)
