@@ -70,7 +70,7 @@ export function startLauncher(settings: LauncherSettings): Launcher {
     else one?.resolve(told.done)
   })
 
-  const ask = (verb: Verb, request?: object, id = ++last): Promise<unknown> => {
+  const ask = (verb: Verb, request: object, id = ++last): Promise<unknown> => {
     if (isGone) return Promise.reject(gone())
     const answer = Promise.withResolvers<unknown>()
     waiting.set(id, answer)
@@ -110,7 +110,7 @@ export function startLauncher(settings: LauncherSettings): Launcher {
       makeTap: async (request) => void (await ask('makeTap', request)),
       removeTap: async (request) => void (await ask('removeTap', request)),
       limitTap: async (request) => void (await ask('limitTap', request)),
-      makeVirtiofsdLocks: async () => void (await ask('makeVirtiofsdLocks')),
+      makeVirtiofsdLocks: async () => void (await ask('makeVirtiofsdLocks', {})),
       enclose: async (request) => void (await ask('enclose', request)),
       readCertificate: async (request) => (await ask('readCertificate', request)) as { cert: string; key: string },
       canGuestsRead: async (request) => (await ask('canGuestsRead', request)) as boolean,

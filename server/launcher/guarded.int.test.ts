@@ -15,8 +15,9 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { readAllowedCpus } from '#server/platform/cpus.ts'
 import { createLog } from '#server/platform/fs.ts'
-import { isAlive, readProcStat } from '#server/platform/process.ts'
+import { isAlive, readProcStat, readUid } from '#server/platform/process.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
 import { createPoolChild } from '#server/storage/pool-child.ts'
 import { type Launcher, startLauncher } from './client.ts'
@@ -178,6 +179,48 @@ describe.skipIf(!isRoot || dashboardGid === null)('the launcher', () => {
     await expect(launcher.acts.makeTap({ tap, user })).rejects.toThrow()
     await expect(launcher.acts.makeTap({ tap, user: null })).rejects.toThrow(/refuses/)
     await expect(launcher.acts.removeTap({ name: 'eth0' })).rejects.toThrow()
+  })
+
+  test('does each verb for a guest, and goes on after one that fails', async () => {
+    const vmId = '01890a5d-ac96-774b-bcce-b302099a8059'
+    const log = ours('guest.log', '')
+    const user = [`--reuid=${GUEST}`, `--regid=${GUEST}`, `--groups=${READERS}`]
+    const locks = ['--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--']
+    const argv = [SETPRIV, ...user, ...locks, '/bin/sh', '-c', 'sleep 60; :', 'sh', '-uuid', vmId]
+    const guest = await launcher.acts.launch({ argv, log })
+    const { pid } = guest
+    await expect.poll(() => [readProcStat(pid)?.state, readUid(pid)]).toEqual(['S', GUEST])
+    const startTime = readProcStat(pid)?.startTime ?? 0
+    expect(await launcher.acts.pin({ pid, startTime, vmId, tid: pid, cpus: '0' })).toBeNull()
+    expect(readAllowedCpus(pid, pid)).toEqual([0])
+    const group = join(root, 'groups', vmId)
+    mkdirSync(group, { recursive: true })
+    writeFileSync(join(group, 'cgroup.procs'), '')
+    await launcher.acts.enclose({ dir: group, pid })
+    expect(readFileSync(join(group, 'cgroup.procs'), 'utf8')).toBe(String(pid))
+    const target = { kind: 'qemu' as const, vmId }
+    expect(await launcher.acts.signal({ pid, startTime, target, signal: 'SIGKILL' })).toBe(true)
+    expect(await guest.exited).toEqual({ code: null, signal: 'SIGKILL' })
+    expect(await launcher.acts.signal({ pid, startTime, target, signal: 'SIGKILL' })).toBe(false)
+
+    await launcher.acts.makeVirtiofsdLocks()
+    expect(owner('/run/virtiofsd')).toEqual([0, 0, '1777'])
+    expect(await launcher.acts.canGuestsRead({ path: '/etc/passwd', readersGid: READERS })).toBe(true)
+    expect(await launcher.acts.canGuestsRead({ path: '/etc/shadow', readersGid: READERS })).toBe(false)
+    expect(await launcher.acts.authenticate({ service: 'login', name: 'nobody-of-this-name', password: 'x' })).toBe(
+      false,
+    )
+    const tap = { card: 'c', name: 'gdlaunch0', bridge: 'gd-no-bridge', multiQueue: false, mtu: null, rateLimit: null }
+    await expect(
+      launcher.acts.makeTap({ tap, user: { uid: GUEST, gid: GUEST, groups: [READERS] } }),
+    ).rejects.toMatchObject({ name: 'NetworkFault', summary: expect.any(String) })
+    await launcher.acts
+      .limitTap({ name: 'gdlaunch0', limit: null })
+      .catch((error: Error) => expect(error.name).toBe('NetworkFault'))
+    await launcher.acts
+      .removeTap({ name: 'gdlaunch0' })
+      .catch((error: Error) => expect(error.name).toBe('NetworkFault'))
+    await launcher.acts.own({ path: log, as: { kind: 'dashboard-file' }, sync: false })
   })
 
   test('reads the certificate that was named at its start, and no other file', async () => {

@@ -38,7 +38,7 @@ export const REQUESTS = {
   makeTap: TapRequest,
   removeTap: TapNameRequest,
   limitTap: TapLimitRequest,
-  makeVirtiofsdLocks: z.undefined(),
+  makeVirtiofsdLocks: z.strictObject({}),
   enclose: EncloseRequest,
   readCertificate: CertificateRequest,
   canGuestsRead: ReadRequest,
