@@ -13,7 +13,7 @@ import { Socket } from 'node:net'
 import { basename, dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EngineError } from '#server/engine/errors.ts'
-import { type ChildExit, type ChildUser, spawnWithSocket } from '#server/platform/child.ts'
+import { type ChildExit, type ChildUser, findExecutable, spawnWithSocket } from '#server/platform/child.ts'
 import { killOwn } from '#server/platform/process.ts'
 import { attachQmp } from '#server/qmp/client.ts'
 import type { QmpClient } from '#server/qmp/types.ts'
@@ -59,7 +59,7 @@ export function jailArgs(readable: readonly string[], writable: readonly string[
   ]
 }
 
-/** A QEMU of the operator's own brings its files: `/opt/qemu/bin/qemu-system-x86_64` in `/opt/qemu`. */
+/** A QEMU of the operator's own brings its files: `/opt/qemu/bin/qemu-system-x86_64` in `/opt/qemu`. @param program its path */
 function homeOf(program: string): string[] {
   const found = [program, realpathSync(program)].map(dirname)
   const homes = found.map((dir) => (basename(dir) === 'bin' ? dirname(dir) : dir))
@@ -81,10 +81,13 @@ export async function spawnJailed(
       'bubblewrap is not installed, and backups are only opened locked in. Install it: apt-get install bubblewrap',
     )
   }
+  // A name alone is looked up here: in the jail there is another PATH.
+  const binary = findExecutable(program)
+  if (binary === null) throw new EngineError('internal', `${program} is not installed.`)
   const prlimit = findProgram('prlimit')
   const line = [
     ...(prlimit === null ? [] : [prlimit, '--core=0', '--nofile=256', '--']),
-    ...[bwrap, '--info-fd', '4', ...jailArgs([...homeOf(program), ...jail.readable], jail.writable), program, ...args],
+    ...[bwrap, '--info-fd', '4', ...jailArgs([...homeOf(binary), ...jail.readable], jail.writable), binary, ...args],
   ]
   const child = spawn(line[0] ?? bwrap, line.slice(1), {
     ...{ cwd: '/', env: TOOL_ENV },

@@ -4,9 +4,9 @@ import { randomUUID } from 'node:crypto'
 import { join, sep } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import { rootActs } from '#server/launcher/acts.ts'
-import { guestFile, readersPassage, type Shape } from '#server/launcher/shapes.ts'
 import { unwritablePool } from '#server/launcher/pools.ts'
-import { PoolActError } from '#server/launcher/verbs.ts'
+import { guestFile, readersPassage, type Shape } from '#server/launcher/shapes.ts'
+import { PlainPath, PoolActError } from '#server/launcher/verbs.ts'
 import { ownUid, startedAsRoot } from '#server/platform/privileges.ts'
 import type { PoolChild } from './pool-child.ts'
 import { MARK } from './pool-health.ts'
@@ -72,7 +72,8 @@ export async function setUpPool(child: PoolChild, { id, name, path, readersGid }
   const mark = join(path, MARK)
   const trial = join(path, `.guestdeck-${randomUUID()}`)
   const layers = join(path, 'layers')
-  await rootActs().openPool({ path, mark: MARK }, child)
+  // One that is not written plainly is refused below, in words.
+  if (PlainPath.safeParse(path).success) await rootActs().openPool({ path, mark: MARK }, child)
   await run(TRY, path, trial, mark)
   try {
     // As a guest's file would be.
