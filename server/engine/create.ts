@@ -237,7 +237,10 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   busy.onChange((vmId) => {
     fileBrowser.vmChanged(vmId)
     const record = records.get(vmId)
-    if (record !== null) announcer.definitionChanged(record, false)
+    if (record === null) return
+    announcer.definitionChanged(record, false)
+    // What may be done with its snapshots depends on it.
+    hub.publish('snapshot', vmId, null, undefined, { ownerId: record.ownerId })
   })
   const usage = createUsage(
     volumes,
