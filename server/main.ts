@@ -227,7 +227,12 @@ async function main(): Promise<void> {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
     throw new StartError(`The file of GUESTDECK_AUDIT_WEBHOOK_SECRET_FILE cannot be read (${code}).`)
   }
-  const groups = await openControlGroups({ setting: config.cgroup, warn })
+  const groups = await openControlGroups({
+    setting: config.cgroup,
+    // Asked of whoever does the acts by then.
+    enclose: async (request) => (await import('#server/launcher/acts.ts')).rootActs().enclose(request),
+    warn,
+  })
   const who = await leaveRoot({ config, identity, data, groups: groups.dir, log })
   const lock = takeDashboardLock(data.lock)
   process.on('exit', () => lock.release())

@@ -13,7 +13,6 @@ import { totalmem } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LimitsHeld } from '#lib/schema/limits.ts'
-import { rootActs } from '#server/launcher/acts.ts'
 import { within } from '#server/platform/clock.ts'
 import { errorCode } from '#server/platform/fs.ts'
 import { startedAsRoot } from '#server/platform/privileges.ts'
@@ -67,6 +66,8 @@ export interface ControlGroups {
 export interface ControlGroupOptions {
   /** `GUESTDECK_CGROUP`: `auto`, `off`, or the path of a group below the mount point. */
   readonly setting: string
+  /** Moves a process into a group, where that is for somebody else to do. @throws Error with `code` */
+  enclose?(request: { readonly dir: string; readonly pid: number }): Promise<void>
   warn(message: string, error?: unknown): void
 }
 
@@ -79,7 +80,7 @@ const read = (path: string): string => {
 }
 
 /** Looks at the host once and prepares the group of all guests. Never throws. */
-export async function openControlGroups({ setting, warn }: ControlGroupOptions): Promise<ControlGroups> {
+export async function openControlGroups({ setting, enclose, warn }: ControlGroupOptions): Promise<ControlGroups> {
   const base = chooseBase({
     mountinfo: read('/proc/self/mountinfo'),
     own: read('/proc/self/cgroup'),
@@ -87,10 +88,14 @@ export async function openControlGroups({ setting, warn }: ControlGroupOptions):
     hasSystemd: existsSync('/run/systemd/system'),
     setting,
   })
-  return await openAt(base, warn)
+  return await openAt(base, enclose, warn)
 }
 
-async function openAt(base: Base, warn: ControlGroupOptions['warn']): Promise<ControlGroups> {
+async function openAt(
+  base: Base,
+  enclose: ControlGroupOptions['enclose'],
+  warn: ControlGroupOptions['warn'],
+): Promise<ControlGroups> {
   if (base.kind === 'none') return unavailable(base.reason, base.advice)
   const { mount, guests, named } = base
   const v1 = v1Controllers(read('/proc/cgroups'))
@@ -126,7 +131,7 @@ async function openAt(base: Base, warn: ControlGroupOptions['warn']): Promise<Co
   return {
     status,
     dir: guests,
-    guest: (vmId) => createGuestGroup(join(guests, vmId), new Set(controllers), reasons, warn),
+    guest: (vmId) => createGuestGroup(join(guests, vmId), new Set(controllers), reasons, enclose, warn),
     async sweep(running) {
       const names = await readdir(guests).catch(() => [])
       for (const name of names) {
@@ -179,21 +184,22 @@ async function put(path: string, value: string): Promise<void> {
   if (!done) throw Object.assign(new Error(`${path} was not written in time`), { code: 'ETIMEDOUT' })
 }
 
-/** @throws Error with `code`; ETIMEDOUT */
-async function move(dir: string, pid: number): Promise<void> {
-  const moved = rootActs()
-    .enclose({ dir, pid })
-    .then(() => true)
-  if (!(await within(moved, WRITE_MS, false)))
-    throw Object.assign(new Error('it was not moved in time'), { code: 'ETIMEDOUT' })
-}
-
 function createGuestGroup(
   dir: string,
   controllers: ReadonlySet<Controller>,
   reasons: ReadonlyMap<Controller, string>,
+  enclose: ControlGroupOptions['enclose'],
   warn: ControlGroupOptions['warn'],
 ): GuestGroup {
+  const putPid = async (group: string, pid: number): Promise<void> => {
+    if (enclose === undefined) return await put(join(group, 'cgroup.procs'), String(pid))
+    const done = await within(
+      enclose({ dir: group, pid }).then(() => true),
+      WRITE_MS,
+      false,
+    )
+    if (!done) throw Object.assign(new Error('it was not moved in time'), { code: 'ETIMEDOUT' })
+  }
   const hold = async (limit: PlannedLimit): Promise<LimitsHeld['limits'][number]> => {
     const { id, value, controller } = limit
     if (!controllers.has(controller)) return { id, value, holds: false, reason: reasons.get(controller) ?? null }
@@ -231,7 +237,7 @@ function createGuestGroup(
           const outside = familyOf(pid).filter((one) => !inside.has(String(one)))
           if (outside.length === 0) return true
           for (const one of outside) {
-            await move(dir, one).catch((error: unknown) => {
+            await putPid(dir, one).catch((error: unknown) => {
               // It has ended meanwhile.
               if (errorCode(error) !== 'ESRCH') throw error
             })
