@@ -16,7 +16,7 @@ import { PlainQemu } from '#e2e/guests/plain-qemu.ts'
 const ROOT = join(import.meta.dirname, '../..')
 const SOURCES = [
   ...['package.json', 'server/cgroups/groups.ts', 'server/cgroups/plan.ts', 'server/cgroups/testing/proof.ts'],
-  ...['server/platform/clock.ts', 'server/platform/fs.ts'],
+  ...['server/platform/clock.ts', 'server/platform/fs.ts', 'server/platform/privileges.ts'],
 ]
 const TIMEOUT_MS = 240_000
 
