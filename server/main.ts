@@ -4,10 +4,6 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, isIP, type Server } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Logger } from 'pino'
-import type { Config } from '#server/config.ts'
-import type { DataPaths } from '#server/paths.ts'
-import type { GuestIdentity } from '#server/storage/identity.ts'
 
 const NEEDED_MAJOR = 24
 if (Number(process.versions.node.split('.')[0]) < NEEDED_MAJOR) {
@@ -84,62 +80,6 @@ async function listenEarly(host: string, port: number): Promise<Server> {
   return server
 }
 
-interface Start {
-  readonly config: Config
-  readonly identity: GuestIdentity
-  readonly data: DataPaths
-  /** Directory of the guests' control groups. */
-  readonly groups: string | null
-  readonly log: Logger
-}
-
-interface WithoutRoot {
-  /** For the host page. */
-  readonly summary: string
-  /** Holds the port that was taken while it could be. */
-  readonly early: Server | null
-}
-
-/**
- * From here on without root, where that can be. What an earlier dashboard could have written to is opened after it alone: names
- * in there may lead anywhere, if somebody has taken that one over.
- */
-async function leaveRoot({ config, identity, data, groups, log }: Start): Promise<WithoutRoot> {
-  const [{ askActsOf, rootActs }, { dashboardIds, giveUpRoot, whyStayRoot }, { startedAsRoot }] = await Promise.all([
-    import('#server/launcher/acts.ts'),
-    import('#server/launcher/give-up-root.ts'),
-    import('#server/platform/privileges.ts'),
-  ])
-  if (!startedAsRoot) return { summary: '', early: null }
-  const ids = dashboardIds(identity)
-  const files = [config.catalogueFile, config.acmeCaFile].filter((file) => file !== null)
-  const wish = config.launcher === 'off' ? 'GUESTDECK_LAUNCHER=off' : null
-  const reason = wish ?? (config.dev ? 'pages are rebuilt as they change' : await whyStayRoot(ids, root, files))
-  if (ids === null || reason !== null) return { summary: ` The dashboard itself is root: ${reason}.`, early: null }
-  for (const dir of [data.root, config.runDir]) {
-    const notes = await rootActs().openPath({ dir, readersGid: ids.readersGid })
-    for (const note of notes) log.info({}, note)
-  }
-  // A user without privileges gets no low port.
-  const early = config.port > 0 && config.port < 1024 ? await listenEarly(config.host, config.port) : null
-  const { tlsCert: cert, tlsKey: key } = config
-  const launcher = giveUpRoot(ids, {
-    dataDir: data.root,
-    runDir: config.runDir,
-    poolDirs: [...config.poolDirs],
-    certificate: cert === null || key === null ? null : { cert, key },
-    groups,
-  })
-  askActsOf(launcher.acts)
-  void launcher.ended.then(() => {
-    log.fatal('the launcher has ended; guests keep running')
-    process.exit(1)
-  })
-  log.info({ user: ids.id, launcher: launcher.pid }, 'gave up root; the launcher keeps it')
-  const summary = ` The dashboard runs as user ${ids.id} without any; a small launcher stays root for what has to be done as root.`
-  return { summary, early }
-}
-
 async function main(): Promise<void> {
   const flags = readFlags()
   if (flags.help) return void process.stdout.write(HELP)
@@ -157,6 +97,8 @@ async function main(): Promise<void> {
     { openCertificate, describeConnection },
     { openControlGroups },
     { startedAsRoot },
+    { leaveRoot },
+    { rootActs },
   ] = await Promise.all([
     import('pino'),
     import('#server/config.ts'),
@@ -168,6 +110,8 @@ async function main(): Promise<void> {
     import('#server/tls/open.ts'),
     import('#server/cgroups/groups.ts'),
     import('#server/platform/privileges.ts'),
+    import('#server/without-root.ts'),
+    import('#server/launcher/acts.ts'),
   ])
 
   const isRoot = startedAsRoot
@@ -230,10 +174,10 @@ async function main(): Promise<void> {
   const groups = await openControlGroups({
     setting: config.cgroup,
     // Asked of whoever does the acts by then.
-    enclose: async (request) => (await import('#server/launcher/acts.ts')).rootActs().enclose(request),
+    enclose: (request) => rootActs().enclose(request),
     warn,
   })
-  const who = await leaveRoot({ config, identity, data, groups: groups.dir, log })
+  const who = await leaveRoot({ config, data, identity, program: root, groups: groups.dir, log, listen: listenEarly })
   const lock = takeDashboardLock(data.lock)
   process.on('exit', () => lock.release())
   const certificate = await openCertificate(config, data.tlsDir, {

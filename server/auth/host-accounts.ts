@@ -1,7 +1,6 @@
 /**
  * Accounts of the host, through PAM (`server/launcher/pam.ts`). Root itself is never let in.
  */
-
 import type { HostSettings } from '#lib/schema/sign-in.ts'
 import { UserName } from '#lib/schema/user.ts'
 import { EngineError } from '#server/engine/errors.ts'

@@ -11,7 +11,7 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'gd-tool-'))
   mkdirSync(join(dir, 'qemu/bin'), { recursive: true })
   mkdirSync(join(dir, 'qemu/libexec'))
-  mkdirSync(join(dir, 'other'))
+  mkdirSync(join(dir, 'qemu/secrets'))
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
@@ -19,7 +19,7 @@ test('a QEMU of the operator’s own opens disks locked in, with its own files a
   const installed = findProgram('qemu-system-x86_64')
   const binary = join(dir, 'qemu/bin/qemu-system-x86_64')
   // As with a build in /opt, the program alone is not enough.
-  writeFileSync(join(dir, 'qemu/libexec/start'), `[ ! -e "${dir}/other" ] && exec ${installed} "$@"\n`)
+  writeFileSync(join(dir, 'qemu/libexec/start'), `[ ! -e "${dir}/qemu/secrets" ] && exec ${installed} "$@"\n`)
   writeFileSync(binary, `#!/bin/sh\n. "${dir}/qemu/libexec/start"\n`)
   chmodSync(binary, 0o755)
   mkdirSync(join(dir, 'links'))

@@ -10,7 +10,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, realpathSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { basename, dirname } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EngineError } from '#server/engine/errors.ts'
 import { type ChildExit, type ChildUser, findExecutable, spawnWithSocket } from '#server/platform/child.ts'
@@ -59,11 +59,19 @@ export function jailArgs(readable: readonly string[], writable: readonly string[
   ]
 }
 
-/** A QEMU of the operator's own brings its files: `/opt/qemu/bin/qemu-system-x86_64` in `/opt/qemu`. @param program its path */
-function homeOf(program: string): string[] {
-  const found = [program, realpathSync(program)].map(dirname)
-  const homes = found.map((dir) => (basename(dir) === 'bin' ? dirname(dir) : dir))
-  return homes.filter((home) => home !== '/' && !SYSTEM_DIRS.some((dir) => `${home}/`.startsWith(`${dir}/`)))
+/** What a program that was installed below a directory of its own has there. */
+const PARTS = ['bin', 'lib', 'lib64', 'libexec', 'share/qemu']
+
+/**
+ * A QEMU of the operator's own brings its files: `/opt/qemu/bin/qemu-system-x86_64` in `/opt/qemu`. Of that directory no more than
+ * belongs to a program, as it may be somebody's home. @param program its path
+ */
+function filesOf(program: string): string[] {
+  const files = [program, realpathSync(program)].flatMap((file) => {
+    const dir = dirname(file)
+    return basename(dir) === 'bin' ? PARTS.map((part) => join(dirname(dir), part)) : [file]
+  })
+  return files.filter((file) => existsSync(file) && !SYSTEM_DIRS.some((dir) => `${file}/`.startsWith(`${dir}/`)))
 }
 
 const InnerProcess = /"child-pid":\s*(\d+)/
@@ -87,7 +95,7 @@ export async function spawnJailed(
   const prlimit = findProgram('prlimit')
   const line = [
     ...(prlimit === null ? [] : [prlimit, '--core=0', '--nofile=256', '--']),
-    ...[bwrap, '--info-fd', '4', ...jailArgs([...homeOf(binary), ...jail.readable], jail.writable), binary, ...args],
+    ...[bwrap, '--info-fd', '4', ...jailArgs([...filesOf(binary), ...jail.readable], jail.writable), binary, ...args],
   ]
   const child = spawn(line[0] ?? bwrap, line.slice(1), {
     ...{ cwd: '/', env: TOOL_ENV },

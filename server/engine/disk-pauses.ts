@@ -9,11 +9,13 @@
  * that the free room does not show, and waits for a person. What is known lies in the guest's run directory, so that it
  * lasts as long as the run, whatever happens to the dashboard, and can be written when the data directory is full.
  */
+
 import * as z from 'zod'
 import { PoolId } from '#lib/schema/ids.ts'
 import type { DiskPause } from '#lib/schema/vm-state.ts'
 import { vmRunPaths } from '#server/paths.ts'
 import { dropFile, readPlainFile, replaceFile } from '#server/platform/fs.ts'
+import { dashboardUids } from '#server/storage/identity.ts'
 import type { PoolHealth } from '#server/storage/pool-health.ts'
 import { bytesInWords } from '#server/storage/pool-state.ts'
 import type { Pools } from '#server/storage/pools.ts'
@@ -309,8 +311,7 @@ export function createDiskPauses(deps: DiskPausesDeps): DiskPauses {
 /** Null when there is none, or none to be believed: the directory is QEMU's. */
 async function readStored(path: string): Promise<Stored | null> {
   try {
-    const ownerUid = process.getuid?.()
-    const text = await readPlainFile(path, MAX_FILE_BYTES, ownerUid === undefined ? {} : { ownerUid })
+    const text = await readPlainFile(path, MAX_FILE_BYTES, { owners: dashboardUids() })
     return Stored.safeParse(JSON.parse(text.toString('utf8'))).data ?? null
   } catch {
     return null

@@ -1,5 +1,4 @@
 /** Where files lie and what works on them: directories, pools, their health, volumes, helper tools in their sandbox. */
-
 import { mkdir, rm } from 'node:fs/promises'
 import { rootActs } from '#server/launcher/acts.ts'
 import { diskReadersDir } from '#server/paths.ts'

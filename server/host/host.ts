@@ -4,7 +4,6 @@
  * The verdict is found once after the start, and again on demand or when QEMU changed. One that came of a timeout is not
  * believed for long: a busy host can be too slow for the probe and be fine a minute later.
  */
-
 import type { AcceleratorVerdict, CapabilitiesView, Capacity, Connection, DeviceType, Host } from '#lib/schema/host.ts'
 import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { CapabilitiesProbe } from '#server/capabilities/probe.ts'

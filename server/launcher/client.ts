@@ -111,6 +111,7 @@ export function startLauncher(settings: LauncherSettings): Launcher {
       removeTap: async (request) => void (await ask('removeTap', request)),
       limitTap: async (request) => void (await ask('limitTap', request)),
       makeVirtiofsdLocks: async () => void (await ask('makeVirtiofsdLocks', {})),
+      removeVirtiofsdLock: async (request) => void (await ask('removeVirtiofsdLock', request)),
       enclose: async (request) => void (await ask('enclose', request)),
       readCertificate: async (request) => (await ask('readCertificate', request)) as { cert: string; key: string },
       canGuestsRead: async (request) => (await ask('canGuestsRead', request)) as boolean,

@@ -40,6 +40,7 @@ export async function whyStayRoot(ids: Ids | null, program: string, files: reado
   const answer = await captureOutput(setpriv, [...words, ...looks, ...mine, ...files], { timeoutMs: LOOK_MS })
   if (answer?.code === 0) return null
   const closed = answer?.stdout.trim() ?? ''
+  if (closed === '') return 'it may not become another user here'
   if (files.includes(closed)) return `other users cannot read ${closed}`
   return `its own files are closed to other users (${closed}). Install the package, or move it to a place like /opt`
 }
@@ -52,21 +53,25 @@ function groupsOf({ readersGid }: Ids): number[] {
   return kvm === 0 ? [readersGid] : [readersGid, kvm]
 }
 
+/** Of what find says, the end is enough. */
+const SETTLE = { stdio: ['ignore', 'ignore', 'pipe'] as ['ignore', 'ignore', 'pipe'], maxBuffer: 2 ** 20 }
+
 /** Makes what is root's below `dir` the dashboard's; `-execdir` works within the directory that was found. */
 function settle(dir: string, id: number): void {
   const real = realpathSync(dir)
   // A second name may be one that somebody has given to a file of root's.
   const kinds = ['(', '-type', 'd', '-o', '-type', 's', '-o', '-type', 'f', '-links', '1', ')']
   const words = [
-    ...[real, '-depth', '-uid', '0', '(', '('],
+    // Guests that run may remove what is theirs meanwhile.
+    ...[real, '-ignore_readdir_race', '-depth', '-uid', '0', '(', '('],
     ...['-gid', '0', ...kinds, '-execdir', 'chgrp', '-h', String(id), '{}', '+', ')', ',', '('],
     ...[...kinds, '-execdir', 'chown', '-h', String(id), '{}', '+', ')', ')'],
   ]
-  execFileSync('find', words, { env: { PATH: '/usr/bin:/bin', NODE_ENV: 'production' }, cwd: '/' })
+  execFileSync('find', words, { ...SETTLE, env: { PATH: '/usr/bin:/bin', NODE_ENV: 'production' }, cwd: '/' })
 }
 
-/** Groups of guests are made and limited by the dashboard; to move a process there is the launcher's. */
-function settleGroups(dir: string, id: number): void {
+/** Groups of guests are made and limited by the dashboard; to move a process there is the launcher's. @throws Error */
+export function settleGroups(dir: string, id: number): void {
   for (const name of ['', 'cgroup.procs', 'cgroup.subtree_control', 'cgroup.threads'])
     chownSync(join(dir, name), id, id)
   for (const name of readdirSync(dir)) {
@@ -79,18 +84,28 @@ function settleGroups(dir: string, id: number): void {
 }
 
 /**
- * @throws Error when the files cannot be handed over; root is not given up then
+ * Makes the dashboard's directories its own; idempotent.
+ * @returns why they could not all be handed over, in a few words; null: they were
  */
+export function settleDirs({ id }: Ids, dirs: readonly string[]): string | null {
+  for (const dir of dirs) {
+    try {
+      settle(dir, id)
+      chmodSync(dir, 0o711)
+    } catch (error) {
+      const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n').at(-1) : null
+      return `what is in ${dir} cannot all be given to another user (${said || String(error)})`
+    }
+  }
+  return null
+}
+
+/** Starts the launcher and gives root up for good. @throws Error when it cannot be started */
 export function giveUpRoot(ids: Ids, settings: LauncherSettings): Launcher {
-  const { id } = ids
-  settle(settings.dataDir, id)
-  settle(settings.runDir, id)
-  for (const dir of [settings.dataDir, settings.runDir]) chmodSync(dir, 0o711)
-  if (settings.groups !== null) settleGroups(settings.groups, id)
   const launcher = startLauncher(settings)
   process.setgroups?.(groupsOf(ids))
-  process.setgid?.(id)
-  process.setuid?.(id)
+  process.setgid?.(ids.id)
+  process.setuid?.(ids.id)
   process.env.HOME = settings.dataDir
   return launcher
 }

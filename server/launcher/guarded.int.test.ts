@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import {
   chownSync,
+  existsSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -22,6 +23,7 @@ import { guestIdentity } from '#server/storage/identity.ts'
 import { createPoolChild } from '#server/storage/pool-child.ts'
 import { type Launcher, startLauncher } from './client.ts'
 import type { Shape } from './shapes.ts'
+import { virtiofsdLock } from './virtiofsd-locks.ts'
 
 const isRoot = process.getuid?.() === 0
 const { readersGid, dashboardGid } = guestIdentity(isRoot)
@@ -138,6 +140,7 @@ describe.skipIf(!isRoot || dashboardGid === null)('the launcher', () => {
       [SETPRIV, '--reuid=0', ...user.slice(1), ...locks, '--', '/bin/true'],
       [SETPRIV, `--reuid=${OURS}`, `--regid=${OURS}`, '--clear-groups', ...locks, '--', '/bin/true'],
       [SETPRIV, ...user.slice(0, 2), '--groups=0', ...locks, '--', '/bin/true'],
+      [SETPRIV, `--reuid=0x${GUEST.toString(16)}`, ...user.slice(1), ...locks, '--', '/bin/true'],
       [SETPRIV, ...user.slice(0, 2), ...locks, '--', '/bin/true'],
       [SETPRIV, ...user, ...locks, '/bin/true'],
       [join(dir, 'setpriv'), ...user, ...locks, '--', '/bin/true'],
@@ -205,6 +208,11 @@ describe.skipIf(!isRoot || dashboardGid === null)('the launcher', () => {
 
     await launcher.acts.makeVirtiofsdLocks()
     expect(owner('/run/virtiofsd')).toEqual([0, 0, '1777'])
+    const lock = virtiofsdLock(join(dir, 'fs.sock'))
+    writeFileSync(lock, '')
+    chownSync(lock, GUEST, GUEST)
+    await launcher.acts.removeVirtiofsdLock({ socket: join(dir, 'fs.sock') })
+    expect(existsSync(lock)).toBe(false)
     expect(await launcher.acts.canGuestsRead({ path: '/etc/passwd', readersGid: READERS })).toBe(true)
     expect(await launcher.acts.canGuestsRead({ path: '/etc/shadow', readersGid: READERS })).toBe(false)
     expect(await launcher.acts.authenticate({ service: 'login', name: 'nobody-of-this-name', password: 'x' })).toBe(

@@ -39,6 +39,9 @@ const VM_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** Sign-ins by PAM that are let through in a minute, right or wrong. */
 const PAM_PER_MINUTE = 120
 
+/** As setpriv reads it, to which any other word would be a name. */
+const idOf = (text = ''): number => (/^\d{1,10}$/.test(text) ? Number(text) : Number.NaN)
+
 const isBelow = (path: string, root: string) => path.startsWith(root.endsWith(sep) ? root : root + sep)
 
 /** Group of /dev/kvm, as `vm` gives it to guests; never root's. */
@@ -84,9 +87,9 @@ export function guardedActs(settings: LauncherSettings): RootActs {
       if (given.has(name)) refuse('an option is given twice')
       given.set(name, value)
     }
-    const uid = Number(given.get('--reuid'))
-    const gid = Number(given.get('--regid'))
-    const groups = given.get('--groups')?.split(',').map(Number)
+    const uid = idOf(given.get('--reuid'))
+    const gid = idOf(given.get('--regid'))
+    const groups = given.get('--groups')?.split(',').map(idOf)
     const isWhole =
       identity.isGuest(uid) &&
       (gid === uid || gid === readersGid) &&
@@ -150,6 +153,7 @@ export function guardedActs(settings: LauncherSettings): RootActs {
     removeTap: (request) => acts.removeTap(request),
     limitTap: (request) => acts.limitTap(request),
     makeVirtiofsdLocks: () => acts.makeVirtiofsdLocks(),
+    removeVirtiofsdLock: (request) => acts.removeVirtiofsdLock(request),
     async enclose(request) {
       const name = request.dir.split(sep).at(-1) ?? ''
       if (settings.groups === null || request.dir !== `${settings.groups}/${name}` || !VM_ID.test(name))

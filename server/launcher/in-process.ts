@@ -7,7 +7,7 @@ import { setRateLimit } from '#server/network/rate-limit.ts'
 import { makeTap, removeTap } from '#server/network/taps.ts'
 import { captureOutput, findExecutable } from '#server/platform/child.ts'
 import { readAllowedCpus } from '#server/platform/cpus.ts'
-import { ensureSharedDir, openForAppending, UnsafeFileError } from '#server/platform/fs.ts'
+import { ensureSharedDir, openForAppending, removeFile, UnsafeFileError } from '#server/platform/fs.ts'
 import { spawnDetached } from '#server/platform/process.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
 import { isHelper } from '#server/vm/helpers/identity.ts'
@@ -31,13 +31,13 @@ import {
   ReadRequest,
   type RootActs,
   SignalRequest,
+  SocketRequest,
   TapLimitRequest,
   TapNameRequest,
   TapRequest,
 } from './verbs.ts'
+import { VIRTIOFSD_LOCKS, virtiofsdLock } from './virtiofsd-locks.ts'
 
-/** Where the C virtiofsd keeps its locks whatever it is told (QEMU 7.2: tools/virtiofsd/fuse_virtio.c). */
-const VIRTIOFSD_LOCKS = '/run/virtiofsd'
 const TASKSET_MS = 5000
 /** Writing back what the kernel still holds of a large file takes its time. */
 const SYNC_MS = 600_000
@@ -134,6 +134,9 @@ export function inProcessActs(options: ActsFor = {}): RootActs {
     },
     async makeVirtiofsdLocks() {
       if (mayGive) ensureSharedDir(VIRTIOFSD_LOCKS)
+    },
+    async removeVirtiofsdLock(request) {
+      await removeFile(virtiofsdLock(SocketRequest.parse(request).socket))
     },
     async enclose(request) {
       const { dir, pid } = EncloseRequest.parse(request)

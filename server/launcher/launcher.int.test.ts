@@ -1,6 +1,16 @@
 /** The verbs against the kernel: what is handed over, and what is refused. */
 import { execFileSync, spawn } from 'node:child_process'
-import { linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -10,6 +20,7 @@ import { readProcStat } from '#server/platform/process.ts'
 import { guestIdentity } from '#server/storage/identity.ts'
 import { createPoolChild } from '#server/storage/pool-child.ts'
 import { rootActs } from './acts.ts'
+import { settleDirs } from './give-up-root.ts'
 import type { Shape } from './shapes.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -65,6 +76,26 @@ describe.each([
     expect([facts(secret), facts(join(dir, 'folder'))]).toEqual(before)
   })
 })
+
+test.skipIf(!isRoot)(
+  'what is root’s in a directory becomes the dashboard’s, but for second names; what cannot is told',
+  () => {
+    const ids = { id: READERS + 9, readersGid: READERS }
+    const data = join(dir, 'data')
+    const secret = join(dir, 'secret')
+    mkdirSync(join(data, 'vms'), { recursive: true })
+    for (const path of [join(data, 'vms/disk'), join(data, 'theirs'), secret]) writeFileSync(path, 'x')
+    chownSync(join(data, 'theirs'), GUEST, READERS)
+    linkSync(secret, join(data, 'second'))
+    symlinkSync(secret, join(data, 'link'))
+    expect(settleDirs(ids, [data])).toBeNull()
+    for (const name of ['', 'vms', 'vms/disk'])
+      expect(facts(join(data, name)), name).toMatchObject({ uid: ids.id, gid: ids.id })
+    expect(facts(join(data, 'theirs'))).toMatchObject({ uid: GUEST, gid: READERS })
+    expect(facts(secret)).toMatchObject({ uid: 0, gid: 0 })
+    expect(settleDirs(ids, [join(dir, 'none')])).toContain(join(dir, 'none'))
+  },
+)
 
 test('a program is started with a log that is a plain file of one name, or not at all', async () => {
   const log = join(dir, 'log')

@@ -5,8 +5,9 @@ import { dirname, resolve } from 'node:path'
 import { ConfigError } from '#server/config-error.ts'
 
 /**
- * Guests run as users of their own, so `dir` and every directory above it must let them through. One that is root's and closed
- * or the dashboard's and closed to everybody (as `mktemp -d` makes them) is opened for the guests' group alone; somebody's home is not touched.
+ * Guests run as users of their own, so `dir` and every directory above it must let them through. One that is root's or the
+ * dashboard's and closed to everybody (as `mktemp -d` makes them) is opened for the guests' group alone; somebody's home is
+ * not touched.
  * @param isStrict only directories that are what they are called: no link on the way to one that is opened
  * @returns what was changed, as sentences
  * @throws ConfigError naming the directory at fault

@@ -99,6 +99,9 @@ export const PoolRequest = z.object({
 })
 export type PoolRequest = z.output<typeof PoolRequest>
 
+export const SocketRequest = z.object({ socket: PlainPath })
+export type SocketRequest = z.output<typeof SocketRequest>
+
 export const EncloseRequest = z.object({
   /** Control group of one guest. */
   dir: PlainPath,
@@ -159,6 +162,8 @@ export interface RootActs {
   limitTap(request: TapLimitRequest): Promise<void>
   /** The directory in which the C virtiofsd keeps its locks, whoever it runs as. @throws Error EACCES … */
   makeVirtiofsdLocks(): Promise<void>
+  /** Removes the lock in there of a virtiofsd that has ended. Idempotent. @throws Error EACCES … */
+  removeVirtiofsdLock(request: SocketRequest): Promise<void>
   /** Moves a process into the control group of its guest. @throws Error with `code` ESRCH, EACCES … */
   enclose(request: EncloseRequest): Promise<void>
   /** Text of the files the operator keeps the certificate in. @throws Error with `code` */

@@ -2,7 +2,6 @@
  * Short-lived children that are waited for: version queries and throw-away QEMUs.
  * They never outlive their purpose: killed at the deadline, and by the kernel when the dashboard dies (`setpriv --pdeathsig`).
  */
-
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { Socket } from 'node:net'

@@ -40,7 +40,7 @@ describe('a file in a directory that a guest may have written to', () => {
   test.skipIf(process.getuid?.() !== 0)('is refused when another user wrote it and ours is expected', async () => {
     await writeFile(join(dir, 'a'), 'text')
     await chown(join(dir, 'a'), 61_234, 61_234)
-    await expect(readPlainFile(join(dir, 'a'), 10, { ownerUid: 0 })).rejects.toThrow(/another user/)
+    await expect(readPlainFile(join(dir, 'a'), 10, { owners: [0] })).rejects.toThrow(/another user/)
   })
 })
 

@@ -39,19 +39,18 @@ async function openPlain(path: string, flags: number): Promise<FileHandle> {
 }
 
 /**
- * @param options.ownerUid refuse the file unless it belongs to this user
+ * @param options.owners refuse the file unless it belongs to one of these users
  * @throws UnsafeFileError link, special file, wrong owner, or more than `maxBytes`; Error ENOENT …
  */
 export async function readPlainFile(
   path: string,
   maxBytes: number,
-  options: { ownerUid?: number } = {},
+  options: { owners?: readonly number[] } = {},
 ): Promise<Buffer> {
   const file = await openPlain(path, O_RDONLY)
   try {
     const info = await file.stat()
-    if (options.ownerUid !== undefined && info.uid !== options.ownerUid)
-      throw new UnsafeFileError('owned by another user')
+    if (options.owners?.includes(info.uid) === false) throw new UnsafeFileError('owned by another user')
     if (info.size > maxBytes) throw new UnsafeFileError(`larger than ${maxBytes} bytes`)
     const buffer = Buffer.alloc(info.size)
     const { bytesRead } = await file.read(buffer, 0, buffer.length, 0)

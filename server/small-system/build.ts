@@ -34,6 +34,7 @@ const BUILD_MS = 10 * 60_000
 /** Measured: 370 MiB on Debian 12 with the cloud kernel; a kernel with all drivers brings about as much again. */
 const BUILD_BYTES = 2 ** 30
 const FILES = ['kernel', 'initrd', 'root'] as const
+
 export function createSmallSystems({ data, sandbox, space, readersGid }: SmallSystemDeps): SmallSystems {
   let building: Promise<string> | null = null
 

@@ -11,6 +11,7 @@
  * https://systemd.io/UIDS-GIDS/. Inside a container whose user namespace maps fewer ids, a smaller range is taken.
  */
 import { readFileSync } from 'node:fs'
+import { ownUid } from '#server/platform/privileges.ts'
 import type { LaunchUser } from '#server/spec/types.ts'
 
 interface IdRange {
@@ -47,6 +48,13 @@ const SHARED: GuestIdentity = {
   summary:
     'Guests run as the same user as the dashboard: a guest that breaks out of QEMU could read other guests’ disks. Run the dashboard as root to give each guest a user of its own.',
 }
+
+/**
+ * Whose files are the dashboard's own: ours, and for root also those of the user that a dashboard of root's becomes, so that
+ * one that stays root finds what one that did not has left.
+ */
+export const dashboardUids = (): number[] =>
+  [ownUid(), guestIdentity(ownUid() === 0).dashboardGid].filter((uid) => uid !== null)
 
 /** Whether a /proc/self/{uid,gid}_map covers the whole range. Pure. */
 function isRangeMapped(map: string, range: IdRange): boolean {

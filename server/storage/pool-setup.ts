@@ -1,5 +1,4 @@
 /** Making a directory of the host a pool: what it must be like, and the mark that says it is one. */
-
 import { randomUUID } from 'node:crypto'
 import { join, sep } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'

@@ -3,13 +3,12 @@
  * and the directories named, limits on memory and CPU. bubblewrap makes the namespaces; without it (or where the
  * kernel refuses user namespaces) the limits alone remain, and `level` says so for the host page.
  */
-
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { ownUid } from '#server/platform/privileges.ts'
 import { killOwn } from '#server/platform/process.ts'
-import { identityArgs } from '#server/platform/setpriv.ts'
+import { identityArgs, NO_CAPABILITIES } from '#server/platform/setpriv.ts'
 
 interface SandboxedRun {
   readonly program: string
@@ -181,7 +180,8 @@ function setprivArgs({ uid, readersGid, kvmGid = null }: ToolUser): string[] {
   return [...identityArgs({ uid, gid: uid, groups }), '--no-new-privs', '--']
 }
 
-const TIED = ['--no-new-privs', '--pdeathsig=KILL', '--']
+/** Root among them is the owner of its files, and no more. */
+const tied = (): string[] => [...(ownUid() === 0 ? NO_CAPABILITIES : []), '--no-new-privs', '--pdeathsig=KILL', '--']
 
 /** What bubblewrap reports on `--info-fd` once the inner process exists. */
 const InnerProcess = /"child-pid":\s*(\d+)/
@@ -261,8 +261,8 @@ export async function createToolSandbox(): Promise<ToolSandbox> {
   const wrap = (useBwrap: boolean, request: SandboxedRun): [string, string[]] => {
     const inner = [request.program, ...request.args]
     const isJailed = useBwrap && bwrap !== null && request.inHostsView !== true
-    const tied = request.inHostsView === true && setpriv !== null ? [setpriv, ...TIED, ...inner] : inner
-    const jailed = isJailed ? [bwrap, ...bwrapArgs(request), ...inner] : tied
+    const open = request.inHostsView === true && setpriv !== null ? [setpriv, ...tied(), ...inner] : inner
+    const jailed = isJailed ? [bwrap, ...bwrapArgs(request), ...inner] : open
     const own =
       request.user && setpriv !== null && ownUid() === 0 ? [setpriv, ...setprivArgs(request.user), ...jailed] : jailed
     const limited = prlimit === null ? own : [prlimit, ...prlimitArgs(request), ...own]

@@ -2,7 +2,6 @@
  * What can be asked of one VM. Requests take turns in its mailbox; cutting the power interrupts. The actor is the only
  * code that changes the VM's model, and its hold (`hold.ts`) the only that applies what the guest does.
  */
-
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import { unlessAborted, within } from '#server/platform/clock.ts'

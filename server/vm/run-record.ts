@@ -2,12 +2,14 @@
  * `launch.json` in a VM's run directory: written before QEMU is spawned (the intent) and again once its pid is known.
  * Read back on adoption. It is believed only when it belongs to the dashboard's own user: the directory is QEMU's.
  */
+
 import * as z from 'zod'
 import { CommandOption } from '#lib/schema/command-line.ts'
 import { StoredVmSpec } from '#lib/schema/vm-spec/upgrade.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { readPlainFile } from '#server/platform/fs.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
+import { dashboardUids } from '#server/storage/identity.ts'
 import type { PreparedLaunch } from './types.ts'
 
 const MAX_BYTES = 4 * 1024 * 1024
@@ -104,8 +106,7 @@ export function formatRecord(record: RunRecord): string {
 /** Null when there is none, or none to be believed. */
 export async function readRecord(path: string): Promise<RunRecord | null> {
   try {
-    const ownerUid = process.getuid?.()
-    const text = await readPlainFile(path, MAX_BYTES, ownerUid === undefined ? {} : { ownerUid })
+    const text = await readPlainFile(path, MAX_BYTES, { owners: dashboardUids() })
     const parsed = RunRecordSchema.safeParse(JSON.parse(text.toString('utf8')))
     return parsed.success ? parsed.data : null
   } catch {

@@ -1,5 +1,4 @@
 /** The host's own hardware, gathered from /sys and /proc. Some milliseconds per hundred devices; nothing is kept. */
-
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { HostDevices } from '#lib/schema/host-devices.ts'
 import type { ChildUser } from '#server/platform/child.ts'

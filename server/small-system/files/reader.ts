@@ -11,6 +11,7 @@ import { EngineError } from '#server/engine/errors.ts'
 import { Unreadable } from '#server/filesystems/types.ts'
 import { rootActs } from '#server/launcher/acts.ts'
 import { guestDir } from '#server/launcher/shapes.ts'
+import { within } from '#server/platform/clock.ts'
 import { inSmallSystem } from '#server/small-system/run.ts'
 import type { ToolSandbox, ToolUser } from '#server/storage/sandbox.ts'
 import { decodeFacts, encodeFrame, FACTS, type Facts, FrameReader } from './frames.ts'
@@ -121,7 +122,7 @@ export async function openFilesReader(
   })
   const late = AbortSignal.any([signal, AbortSignal.timeout(START_MS)])
   const failure = async (): Promise<EngineError> => {
-    await Promise.race([over, new Promise((resolve) => setTimeout(resolve, END_MS).unref())])
+    await within(over, END_MS, undefined)
     return new EngineError(
       'unreadable',
       'libguestfs could not open this disk in its small system; the server’s log has what it said.',

@@ -1,6 +1,6 @@
 /** Starting and ending one helper program of a VM: swtpm, virtiofsd. */
 import { mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EngineError } from '#server/engine/errors.ts'
 import { rootActs } from '#server/launcher/acts.ts'
@@ -190,7 +190,3 @@ async function assertStateFree(helper: PlannedHelper): Promise<void> {
     }
   }
 }
-
-/** Name of the lock file that the C virtiofsd leaves behind for a socket. */
-export const virtiofsdLock = (socket: string): string =>
-  join('/run/virtiofsd', `${dirname(socket).replaceAll('/', '.')}.${socket.slice(dirname(socket).length + 1)}.pid`)

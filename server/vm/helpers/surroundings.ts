@@ -13,19 +13,12 @@ import { type ControlGroups, type GuestGroup, unavailable } from '#server/cgroup
 import { type LimitSource, planLimits } from '#server/cgroups/plan.ts'
 import { rootActs } from '#server/launcher/acts.ts'
 import type { VmRunPaths } from '#server/paths.ts'
-import { capLog, readTail, removeFile } from '#server/platform/fs.ts'
+import { capLog, readTail } from '#server/platform/fs.ts'
 import { isAlive, type ProcessExit, type ProcessIdentity } from '#server/platform/process.ts'
 import type { LaunchUser, PlannedHelper, PlannedTap } from '#server/spec/types.ts'
 import { type GuestProcess, watchProcess } from '../guest.ts'
 import type { RunRecord } from '../run-record.ts'
-import {
-  endDaemon,
-  HELPER_LOG_READ_BYTES,
-  type HelperContext,
-  helperLog,
-  startDaemon,
-  virtiofsdLock,
-} from './daemon.ts'
+import { endDaemon, HELPER_LOG_READ_BYTES, type HelperContext, helperLog, startDaemon } from './daemon.ts'
 import { explainLoss } from './explain.ts'
 import { findHelper, type HelperIdentity } from './identity.ts'
 
@@ -239,7 +232,10 @@ export class Surroundings {
     // Once let go of, its promise says nothing any more; /proc does.
     await endDaemon(identity, planned, null, graceMs)
     release()
-    if (planned.kind === 'virtiofsd') await removeFile(virtiofsdLock(planned.socket)).catch(() => {})
+    if (planned.kind === 'virtiofsd')
+      await rootActs()
+        .removeVirtiofsdLock({ socket: planned.socket })
+        .catch(() => {})
   }
 
   #capLogs(): void {
