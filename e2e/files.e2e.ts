@@ -1,10 +1,12 @@
 /** Looking into images: files of a disk, and what an OVA described. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from '@playwright/test'
 import { ovf, tar } from '#server/interop/ova/testing/forge.ts'
+import { findFileTools } from '#server/small-system/tools.ts'
+import { findProgram } from '#server/storage/sandbox.ts'
 import { DESKTOP, isAccessible } from './support/accessible.ts'
 import { expect, test } from './support/fixtures.ts'
 
@@ -52,6 +54,44 @@ test('files of an image are walked by keyboard and saved whole; what is hostile 
     await page.goto('/files')
     await expect(page.getByText('There is nothing to look at here.')).toBeVisible()
     await isAccessible(page)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+})
+
+const { problem } = findFileTools()
+const LACK = problem ?? (findProgram('mkfs.xfs') === null ? 'mkfs.xfs (xfsprogs) is not installed.' : null)
+
+test(`a disk with XFS is opened by libguestfs once asked for, shown while it starts, given up, and walked like any other${LACK === null ? '' : `: left out: ${LACK}`}`, async ({
+  adminPage: page,
+}) => {
+  test.skip(LACK !== null)
+  test.setTimeout(400_000)
+  const dir = mkdtempSync(join(tmpdir(), 'gd-e2e-xfs-'))
+  try {
+    const disk = join(dir, 'xfs.img')
+    writeFileSync(join(dir, 'notes'), 'Read by libguestfs.\n')
+    // The second line is not used; then a tree: names, types and modes, files by where they are taken from.
+    const tree = `/boot\n0 0\nd--755 0 0\nhome d--755 0 0\nnotes ---644 0 0 ${join(dir, 'notes')}\n$\n$\n`
+    writeFileSync(join(dir, 'tree'), tree)
+    writeFileSync(disk, '')
+    truncateSync(disk, 320 * 2 ** 20)
+    execFileSync('/sbin/mkfs.xfs', ['-q', '-p', join(dir, 'tree'), disk])
+    execFileSync('gzip', ['-1', disk])
+    await page.setViewportSize(DESKTOP)
+    await upload(page, `${disk}.gz`)
+    await page.getByRole('button', { name: /^Details of xfs/ }).click({ timeout: 60_000 })
+    await page.getByRole('link', { name: /^Look at the files of xfs/ }).click()
+    await page.getByRole('button', { name: 'Cancel' }).press('Enter', { timeout: 30_000 })
+    await expect(page.getByText('This part was not opened.')).toBeVisible()
+    await page.getByRole('button', { name: 'Open it' }).press('Enter')
+    await expect(page.getByText(/libguestfs (makes|starts) its small system/)).toBeVisible()
+    await expect(page.getByRole('link', { name: 'Open home' })).toBeVisible({ timeout: 240_000 })
+    await isAccessible(page)
+    await page.getByRole('link', { name: 'Open home' }).press('Enter')
+    const saving = page.waitForEvent('download')
+    await page.getByRole('link', { name: 'Save notes' }).click()
+    expect(readFileSync(await (await saving).path(), 'utf8')).toBe('Read by libguestfs.\n')
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

@@ -74,7 +74,7 @@ export async function leaveRoot(start: Start): Promise<WithoutRoot> {
   })
   log.info({ user: ids.id, launcher: launcher.pid }, 'gave up root; the launcher keeps it')
   return {
-    summary: ` The dashboard runs as user ${ids.id} without any; a small launcher stays root for what has to be done as root.`,
+    summary: ` The dashboard runs as user ${ids.id} without any as well; a small launcher stays root for what has to be done as root.`,
     early,
   }
 }
