@@ -41,9 +41,7 @@ import type { EngineDeps } from './deps.ts'
 import { createDiskPauses } from './disk-pauses.ts'
 import { autostart, legacyDisks, settleDeleted, settleOwnersOfBefore, watchDisks } from './engine-start.ts'
 import { createEventEngine } from './event-stream.ts'
-import { createFileBrowser } from './file-browser.ts'
-import { createFileHelpers } from './file-helpers.ts'
-import { createFileSources } from './file-sources.ts'
+import { setUpFileBrowser } from './file-browser-setup.ts'
 import { createGuestLinks, type GuestLinks } from './guest-links.ts'
 import { watchGuests } from './guest-watch.ts'
 import { hostFacts } from './host-facts.ts'
@@ -495,24 +493,11 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     },
     warn,
   })
-  const fileBrowser = createFileBrowser({
-    disks: diskReader,
-    helpers: createFileHelpers({
-      ...{ sandbox, accelerator, systems: smallSystems, parent: diskReadersDir(config.runDir) },
-      ...deps.fileHelpers,
-    }),
-    sources: createFileSources({
-      ...{ library, volumes, records, supervisor, busy, locks: volumeLocks, snapshots: room.source },
-      ...{ backups: backups.engine, readersGid: identity.readersGid },
-    }),
-    note: (caller, source, name, path) =>
-      journal.write({
-        what: `${name.kind}FileContent`,
-        text: `${caller.name} took the file ${path} from ${source.title}.`,
-        ...{ result: 'ok', caller, topic: name.kind === 'snapshot' ? 'vm' : name.kind },
-        ...{ objectId: name.kind === 'snapshot' ? name.vmId : name.id, objectName: source.title },
-        ...(source.ownerId !== null && { ownerId: source.ownerId }),
-      }),
+  const fileBrowser = setUpFileBrowser({
+    ...{ disks: diskReader, sandbox, accelerator, systems: smallSystems, parent: diskReadersDir(config.runDir) },
+    ...{ library, volumes, records, supervisor, busy, locks: volumeLocks, snapshots: room.source },
+    ...{ backups: backups.engine, readersGid: identity.readersGid, journal },
+    ...deps.fileHelpers,
   })
   const events = createEventEngine({
     ...{ hub, access },

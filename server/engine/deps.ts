@@ -74,8 +74,8 @@ export interface EngineDeps {
   /** Clock of schedules, leases and how long recordings are kept, and how often leases are looked at; only tests set them. */
   readonly labClock?: LabClock
   readonly labTimes?: LabTimes
-  /** How often pools and files are looked at and how long a look at a pool may take, milliseconds; for tests. */
   /** Another look at the host, and less patience, in tests. */
   readonly fileHelpers?: Pick<FileHelperDeps, 'find' | 'giveUpMs'>
+  /** How often pools and files are looked at and how long a look at a pool may take, milliseconds; for tests. */
   readonly poolTimes?: { readonly everyMs?: number; readonly lookMs?: number; readonly refreshMs?: number }
 }
