@@ -70,6 +70,7 @@ export const Group = z
     /** Whoever is in this group elsewhere belongs to it too: `oidc:staff`, `ldap:…`. Null: none. */
     external: z.string().nullable(),
     createdAt: Instant,
+    revision: Revision,
   })
   .meta({ id: 'Group' })
 export type Group = z.output<typeof Group>
@@ -95,6 +96,7 @@ export const CustomRole = z
     /** How many people, projects and shares have it. */
     uses: z.int(),
     createdAt: Instant,
+    revision: Revision,
   })
   .meta({ id: 'CustomRole' })
 export type CustomRole = z.output<typeof CustomRole>

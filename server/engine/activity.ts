@@ -1,4 +1,5 @@
 /** The activity log as the API knows it. */
+import type { AboutKind } from '#lib/api/object-of.ts'
 import type { Store } from '#server/store/types.ts'
 import { canSeeVm } from './access.ts'
 import { exportLog } from './activity-export.ts'
@@ -10,13 +11,16 @@ export interface ActivityDeps {
   readonly records: VmRecords
   readonly store: Store
   readonly journal: Journal
+  /** Null: of this kind nothing is named. */
+  readonly nameOf: (kind: AboutKind, id: string) => { readonly name: string; readonly ownerId?: string } | null
 }
 
 export function createActivity({
   records,
   store,
   journal,
-}: ActivityDeps): Pick<Engine, 'record' | 'activity' | 'verifyActivity' | 'exportActivity'> {
+  nameOf,
+}: ActivityDeps): Pick<Engine, 'record' | 'denied' | 'activity' | 'verifyActivity' | 'exportActivity'> {
   return {
     record: ({ what, text, result, caller, who, from }) =>
       journal.write({
@@ -24,6 +28,17 @@ export function createActivity({
         ...(who !== undefined && { who }),
         ...(from !== undefined && { from }),
       }),
+    denied(what, text, caller, about) {
+      const named = about === null ? null : nameOf(about.kind, about.id)
+      const end = named === null ? '.' : `: ${named.name}.`
+      journal.write({
+        ...{ what, text: `${text}${end}`, result: 'denied', caller },
+        ...(about !== null && { objectId: about.id }),
+        ...(about?.kind === 'vm' && { topic: 'vm' as const }),
+        ...(named !== null && { objectName: named.name }),
+        ...(named?.ownerId !== undefined && { ownerId: named.ownerId }),
+      })
+    },
     async activity(caller, query) {
       const own = () =>
         records

@@ -675,7 +675,15 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     },
     jobs: jobEngine,
     events,
-    ...createActivity({ records, store, journal }),
+    ...createActivity({
+      ...{ records, store, journal },
+      nameOf(kind, id) {
+        if (kind === 'project') return access.projects.get(id) ?? null
+        const record = kind === 'vm' ? records.get(id) : null
+        if (record !== null) return { name: record.spec.name, ownerId: record.ownerId }
+        return (kind === 'image' ? library.get(id) : kind === 'volume' ? volumes.get(id) : null) ?? null
+      },
+    }),
     redeemConsoleTicket: (ticket, vmId, kind) => deps.tickets.redeem(ticket, vmId, kind),
     authorize,
     async metrics(caller) {

@@ -5,6 +5,7 @@
 
 import type * as z from 'zod'
 import {
+  mayOnSite,
   OBJECT_PRIVILEGES,
   type ObjectKind,
   PRIVILEGES,
@@ -127,13 +128,21 @@ export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
         })
     })
   }
-  /** @throws EngineError not_found, forbidden, conflict */
+  /**
+   * Whoever it is shared with may not take it away: in a project its owner reaches it as one of its people alone.
+   * @throws EngineError not_found, forbidden, conflict
+   */
   const assertMayMove = (caller: Caller, subject: Subject, from: string | null, to: string | null): void => {
-    const manages = from !== null && access.inProject(caller.userId, from).has('project.manage')
-    if (from !== null && subject.ownerId !== caller.userId && caller.role !== 'admin' && !manages)
+    const decides =
+      from === null
+        ? subject.kind === 'image' && mayOnSite(caller, 'image.common')
+        : access.inProject(caller.userId, from).has('project.manage')
+    if (subject.ownerId !== caller.userId && caller.role !== 'admin' && !decides)
       throw new EngineError(
         'forbidden',
-        'Only its owner, who manages the project, or an administrator takes this out of the project.',
+        from === null
+          ? 'Only its owner or an administrator puts this into a project.'
+          : 'Only its owner, who manages the project, or an administrator takes this out of the project.',
         { field: 'projectId' },
       )
     if (to === null) return

@@ -131,6 +131,74 @@ test('nobody gives away what is not theirs, nor more than they may', async () =>
   await expect(mayView(ann, vm.id)).rejects.toMatchObject({ code: 'not_found' })
 })
 
+test('whoever something is shared with does not take it into a project of theirs; its owner does, and who is in the project never takes it out (R05)', async () => {
+  const { objectAccess, projects } = now.engine
+  const project = await projects.create(ben, { name: 'of ben', description: '', members: [] })
+  const vm = await create(ann, spec('lent'))
+  const disk = await now.engine.volumes.create(ann, { name: 'lent disk', sizeGiB: 1 } as never)
+  for (const [kind, id] of [
+    ['vm', vm.id],
+    ['volume', disk.id],
+  ] as const) {
+    await objectAccess.update(ann, kind, id, { shares: [toBen('operator')] } as never, null)
+    for (const patch of [{ projectId: project.id }, { projectId: project.id, ownerId: BEN.userId }])
+      await expect(objectAccess.update(ben, kind, id, patch as never, null)).rejects.toMatchObject({
+        code: 'forbidden',
+        field: 'projectId',
+      })
+    expect((await objectAccess.view(ann, kind, id)).project).toBeNull()
+  }
+  const annIn = (role: string) => [
+    { to: { type: 'person', id: BEN.userId }, role: 'admin' },
+    { to: { type: 'person', id: ANN.userId }, role },
+  ]
+  await projects.update(ben, project.id, { members: annIn('member') } as never, null)
+  await objectAccess.update(ann, 'vm', vm.id, { projectId: project.id }, null)
+  await projects.update(ben, project.id, { members: annIn('operator') } as never, null)
+  const other = await now.engine.vms.create(ben, { ...VmSpecInput.parse(spec('of the house')), project: project.id })
+  await expect(objectAccess.update(ann, 'vm', other.id, { projectId: null }, null)).rejects.toMatchObject({
+    code: 'forbidden',
+  })
+})
+
+test('somebody who has gone does not keep a project from being changed; of two who change a group, a role or a project at once one is told (A21)', async () => {
+  const { projects } = now.engine
+  const GONE = '01890000-0000-7000-8000-0000000000f1'
+  now.store.put('user', GONE, { id: GONE, name: 'gone', role: 'member' })
+  const self = { to: { type: 'person', id: ANN.userId }, role: 'admin' }
+  const gone = { to: { type: 'person', id: GONE }, role: 'member' }
+  const input = { name: 'outlives its people', description: '', members: [gone] }
+  const project = await projects.create(ann, input as never)
+  now.store.delete('user', GONE)
+  const grown = { members: [self, gone, toBen('viewer')] }
+  await projects.update(ann, project.id, grown as never, project.revision)
+  const raised = { members: [self, { ...gone, role: 'admin' }] }
+  await expect(projects.update(ann, project.id, raised as never, null)).rejects.toMatchObject({ code: 'bad_input' })
+
+  const group = await projects.createGroup(ada, { name: 'shift', memberIds: [], external: null })
+  const role = await projects.createRole(ada, {
+    ...{ name: 'looks', description: '', privileges: ['vm.view'], reach: 'own' },
+  })
+  const outcomes = async (work: readonly Promise<unknown>[]) =>
+    (await Promise.allSettled(work)).map((one) => (one.status === 'rejected' ? one.reason.code : 'saved'))
+  const withMember = (id: string) => ({ memberIds: [id] }) as never
+  expect(
+    await outcomes([
+      projects.updateGroup(ada, group.id, withMember(ANN.userId), group.revision),
+      projects.updateGroup(ada, group.id, withMember(BEN.userId), group.revision),
+    ]),
+  ).toEqual(['saved', 'stale_revision'])
+  expect(
+    await outcomes([
+      projects.updateRole(ada, role.id, { privileges: ['vm.view', 'vm.power'] }, role.revision),
+      projects.updateRole(ada, role.id, { privileges: ['vm.view', 'image.view'] }, role.revision),
+    ]),
+  ).toEqual(['saved', 'stale_revision'])
+  const members = (await projects.groups()).items.find(({ id }) => id === group.id)
+  expect(members?.members.map(({ id }) => id)).toEqual([ANN.userId])
+  expect(members?.revision).toBe(group.revision + 1)
+})
+
 test('a VM, its disk and a free disk say which project they are of, to whoever sees them', async () => {
   const project = await now.engine.projects.create(ann, { name: 'shelf', description: '', members: [] })
   const disks = [{ device: 'disk', sizeGiB: 1 }]

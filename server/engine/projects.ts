@@ -6,7 +6,7 @@ import { GroupId, ProjectId, RoleId, UserId } from '#lib/schema/ids.ts'
 import type { CustomRole, Group, Membership, Party, Project } from '#lib/schema/project.ts'
 import { Role } from '#lib/schema/user.ts'
 import type { Access } from '#server/access/access.ts'
-import type { GroupDocument, ProjectDocument, RoleDocument } from '#server/access/documents.ts'
+import { type GroupDocument, type ProjectDocument, type RoleDocument, sameParty } from '#server/access/documents.ts'
 import type { Collection, Store } from '#server/store/types.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
@@ -48,8 +48,10 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
           field: 'name',
         })
   }
-  const assertMembers = (members: readonly Membership[]): void => {
+  /** Of those that were in it already one may have gone since: they must not keep the others from being changed. */
+  const assertMembers = (members: readonly Membership[], before: ProjectDocument['members'] = []): void => {
     members.forEach(({ to, role }, index) => {
+      if (before.some((old) => sameParty(old.to, to) && old.role === role)) return
       if (!names.isKnown(to))
         throw new EngineError('bad_input', 'There is nobody of this id.', { field: `members.${index}.to` })
       if (!Role.safeParse(role).success && !access.roles.has(role))
@@ -107,6 +109,7 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
     members: group.memberIds.map((id) => ({ id: UserId.parse(id), name: names.person(id) })),
     external: group.external,
     createdAt: group.createdAt,
+    revision: store.get('group', group.id)?.revision ?? 1,
   })
   const usesOfRole = (id: string): number => {
     let uses = users().filter((user) => user.customRole === id).length
@@ -122,6 +125,7 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
     reach: role.reach,
     uses: usesOfRole(role.id),
     createdAt: role.createdAt,
+    revision: store.get('role', role.id)?.revision ?? 1,
   })
   const sorted = <T extends { readonly name: string }>(list: Iterable<T>): T[] =>
     [...list].sort((a, b) => a.name.localeCompare(b.name))
@@ -158,7 +162,7 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
     async update(caller, id, patch, expected) {
       const before = requireProject(caller, id)
       if (patch.name !== undefined) assertNameFree(access.projects, patch.name, id)
-      if (patch.members !== undefined) assertMembers(patch.members)
+      if (patch.members !== undefined) assertMembers(patch.members, before.members)
       const { running } = deps.contents(id)
       if (patch.archived === true && before.archivedAt === null && running > 0)
         throw new EngineError(
@@ -231,7 +235,7 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
       note('groupCreate', caller, `${caller.name} made the group ${group.name}.`, group.id, group.name)
       return groupView(group)
     },
-    async updateGroup(caller, id, patch) {
+    async updateGroup(caller, id, patch, expected) {
       const before = requireIn(access.groups, id, 'group')
       if (patch.name !== undefined) assertNameFree(access.groups, patch.name, id)
       for (const member of patch.memberIds ?? [])
@@ -243,7 +247,7 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
         memberIds: patch.memberIds ?? before.memberIds,
         external: patch.external === undefined ? before.external : patch.external,
       }
-      replace('group', id, null, after)
+      replace('group', id, expected, after)
       const who = after.memberIds.map(names.person).join(', ') || 'nobody'
       note('groupUpdate', caller, `${caller.name} changed the group ${after.name}; in it: ${who}.`, id, after.name)
       return groupView(after)
@@ -279,7 +283,7 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
       )
       return roleView(role)
     },
-    async updateRole(caller, id, patch) {
+    async updateRole(caller, id, patch, expected) {
       const before = requireIn(access.roles, id, 'role')
       if (patch.name !== undefined) assertNameFree(access.roles, patch.name, id)
       const after: RoleDocument = {
@@ -289,7 +293,7 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
         privileges: patch.privileges ?? before.privileges,
         reach: patch.reach ?? before.reach,
       }
-      replace('role', id, null, after)
+      replace('role', id, expected, after)
       note(
         'roleUpdate',
         caller,

@@ -260,11 +260,21 @@ export interface ProjectEngine {
   directory(caller: Caller): Promise<Out<'directoryList'>>
   groups(): Promise<Out<'groupList'>>
   createGroup(caller: Caller, input: Body<'groupCreate'>): Promise<Out<'groupCreate'>>
-  updateGroup(caller: Caller, id: string, patch: Body<'groupUpdate'>): Promise<Out<'groupUpdate'>>
+  updateGroup(
+    caller: Caller,
+    id: string,
+    patch: Body<'groupUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'groupUpdate'>>
   deleteGroup(caller: Caller, id: string): Promise<void>
   roles(caller: Caller): Promise<Out<'roleList'>>
   createRole(caller: Caller, input: Body<'roleCreate'>): Promise<Out<'roleCreate'>>
-  updateRole(caller: Caller, id: string, patch: Body<'roleUpdate'>): Promise<Out<'roleUpdate'>>
+  updateRole(
+    caller: Caller,
+    id: string,
+    patch: Body<'roleUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'roleUpdate'>>
   deleteRole(caller: Caller, id: string): Promise<void>
 }
 
@@ -448,6 +458,8 @@ export interface Engine {
     who?: string
     from?: string
   }): void
+  /** Records that somebody asked for what they may not; `about` is an object they reach, and is named. */
+  denied(what: string, text: string, caller: Caller, about: { kind: AboutKind; id: string } | null): void
   activity(caller: Caller, query: Query<'activityList'>): Promise<Out<'activityList'>>
   verifyActivity(caller: Caller): Promise<Out<'activityVerify'>>
   /** @returns the whole text */

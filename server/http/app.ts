@@ -255,8 +255,8 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       identify: (request) => identify(request.raw, auth, credentials),
       assertOwnPage: (request, byCookie) => assertOwnPage(request.raw, credentials, byCookie),
       authorize: (caller, privilege, kind, id) => engine.authorize(caller, privilege, kind, id),
-      onDenied: (operation, caller) =>
-        engine.record({ what: operation, text: `${caller.name} is not allowed to do this.`, result: 'denied', caller }),
+      onDenied: (operation, caller, about) =>
+        engine.denied(operation, `${caller.name} was refused: ${operations[operation].summary}`, caller, about),
       validateAnswers: options.validateAnswers,
     },
   )

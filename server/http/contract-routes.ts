@@ -43,7 +43,8 @@ export interface RouteOptions {
   identify(request: FastifyRequest): Caller | null
   assertOwnPage(request: FastifyRequest, byCookie: boolean): void
   /** Called when a privilege was missing. */
-  onDenied(operation: OperationId, caller: Caller): void
+  /** @param about the object that the caller reaches; null: none, or one they may not know of */
+  onDenied(operation: OperationId, caller: Caller, about: { kind: AboutKind; id: string } | null): void
   /** Whether the caller may do this with the object the path names. @throws EngineError not_found, forbidden */
   authorize(caller: Caller, privilege: Privilege, kind: AboutKind, id: string): void | Promise<void>
   /** Check each answer against its schema: in tests and development. */
@@ -141,7 +142,7 @@ function registerOperation(
       if (operation.privilege !== 'public') {
         if (!caller) throw new EngineError('unauthenticated', 'Sign in first.')
         if (!mayCall(caller, operation)) {
-          options.onDenied(id, caller)
+          options.onDenied(id, caller, null)
           throw refusal(caller, operation)
         }
       }
@@ -164,7 +165,8 @@ function registerOperation(
         try {
           await options.authorize(caller, privilege, about, named)
         } catch (error) {
-          if (error instanceof EngineError && error.code === 'forbidden') options.onDenied(id, caller)
+          if (error instanceof EngineError && error.code === 'forbidden')
+            options.onDenied(id, caller, { kind: about, id: named })
           throw error
         }
       }

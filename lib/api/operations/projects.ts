@@ -101,7 +101,8 @@ export const projectsOperations = {
     params: groupId,
     body: GroupPatch,
     response: Group,
-    errors: ['name_taken'],
+    revisioned: true,
+    errors: ['name_taken', 'stale_revision'],
   }),
   groupDelete: op({
     method: 'DELETE',
@@ -136,7 +137,8 @@ export const projectsOperations = {
     params: roleId,
     body: CustomRolePatch,
     response: CustomRole,
-    errors: ['name_taken'],
+    revisioned: true,
+    errors: ['name_taken', 'stale_revision'],
   }),
   roleDelete: op({
     method: 'DELETE',

@@ -18,11 +18,13 @@ export function projectRoutes({
     directoryList: ({ caller }) => projects.directory(caller),
     groupList: () => projects.groups(),
     groupCreate: ({ caller, body }) => projects.createGroup(caller, body),
-    groupUpdate: ({ caller, params, body }) => projects.updateGroup(caller, params.id, body),
+    groupUpdate: ({ caller, params, body, expectedRevision }) =>
+      projects.updateGroup(caller, params.id, body, expectedRevision),
     groupDelete: ({ caller, params }) => projects.deleteGroup(caller, params.id),
     roleList: ({ caller }) => projects.roles(caller),
     roleCreate: ({ caller, body }) => projects.createRole(caller, body),
-    roleUpdate: ({ caller, params, body }) => projects.updateRole(caller, params.id, body),
+    roleUpdate: ({ caller, params, body, expectedRevision }) =>
+      projects.updateRole(caller, params.id, body, expectedRevision),
     roleDelete: ({ caller, params }) => projects.deleteRole(caller, params.id),
     vmAccessView: ({ caller, params }) => objectAccess.view(caller, 'vm', params.id),
     vmAccessUpdate: ({ caller, params, body, expectedRevision }) =>

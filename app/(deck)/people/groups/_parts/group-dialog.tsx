@@ -1,5 +1,5 @@
 'use client'
-import { useQuery } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Button } from '#components/ui/button.tsx'
 import { Checkbox } from '#components/ui/choice.tsx'
@@ -30,7 +30,13 @@ export function GroupDialog({ group, onClose }: { readonly group: Group | null; 
     },
   })
   const create = useOperation('groupCreate', done('groups.created'))
-  const update = useOperation('groupUpdate', done('groups.saved'))
+  const client = useQueryClient()
+  const update = useOperation('groupUpdate', {
+    ...done('groups.saved'),
+    onError: ({ code }) => {
+      if (code === 'stale_revision') void client.invalidateQueries({ queryKey: queries.groupList().queryKey })
+    },
+  })
   const isPending = create.isPending || update.isPending
   const error = create.error ?? update.error
   const field = error?.code === 'name_taken' ? 'name' : error?.field
@@ -63,12 +69,15 @@ export function GroupDialog({ group, onClose }: { readonly group: Group | null; 
           setTried(true)
           if (body.name === '') return
           if (group === null) create.mutate({ input: { body } })
-          else update.mutate({ input: { params: { id: group.id }, body } })
+          else update.mutate({ input: { params: { id: group.id }, body }, ifMatch: group.revision })
         }}
       >
         {error && field !== 'name' && field !== 'external' && (
           <div role="alert">
-            <Banner tone="error">{error.message}</Banner>
+            <Banner tone="error">
+              <p>{error.message}</p>
+              {error.code === 'stale_revision' && <p>{t('stale')}</p>}
+            </Banner>
           </div>
         )}
         <TextField

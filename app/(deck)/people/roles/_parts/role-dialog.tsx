@@ -1,4 +1,5 @@
 'use client'
+import { useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { wordOf } from '#components/access/use-role-words.ts'
 import { type ChoosableVerb, FOR_ADMINISTRATORS, VERB_GROUPS } from '#components/access/verb-groups.ts'
@@ -10,6 +11,7 @@ import { TextField } from '#components/ui/field.tsx'
 import { OBJECT_PRIVILEGES, type Privilege } from '#lib/auth/privileges.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
+import { queries } from '#lib/client/queries.ts'
 import { showToast } from '#lib/client/toasts.ts'
 import { account } from '#lib/i18n/messages/en/account.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
@@ -38,7 +40,13 @@ export function RoleDialog({ role, onClose }: { readonly role: CustomRole | null
     },
   })
   const create = useOperation('roleCreate', done('form.created'))
-  const update = useOperation('roleUpdate', done('form.saved'))
+  const client = useQueryClient()
+  const update = useOperation('roleUpdate', {
+    ...done('form.saved'),
+    onError: ({ code }) => {
+      if (code === 'stale_revision') void client.invalidateQueries({ queryKey: queries.roleList().queryKey })
+    },
+  })
   const isPending = create.isPending || update.isPending
   const error = create.error ?? update.error
   const isNameError = error?.code === 'name_taken' || error?.field === 'name'
@@ -68,12 +76,15 @@ export function RoleDialog({ role, onClose }: { readonly role: CustomRole | null
           setTried(true)
           if (body.name === '' || verbs.length === 0) return
           if (role === null) create.mutate({ input: { body } })
-          else update.mutate({ input: { params: { id: role.id }, body } })
+          else update.mutate({ input: { params: { id: role.id }, body }, ifMatch: role.revision })
         }}
       >
         {error && !isNameError && (
           <div role="alert">
-            <Banner tone="error">{error.message}</Banner>
+            <Banner tone="error">
+              <p>{error.message}</p>
+              {error.code === 'stale_revision' && <p>{t('stale')}</p>}
+            </Banner>
           </div>
         )}
         {role !== null && role.uses > 0 && <p className="text-dim">{t('form.atOnce')}</p>}
