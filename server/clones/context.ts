@@ -54,9 +54,6 @@ export interface Base {
   readonly isForOne: boolean
 }
 
-export const toolUser = ({ readersGid }: CloneContext, uid: number | null): ToolUser | null =>
-  uid === null ? null : { uid, readersGid }
-
 /** A change of several layers and volumes, whole or not at all, in memory and in the store. */
 export const atOnce = <T>(
   { store, volumes }: CloneContext,

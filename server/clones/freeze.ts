@@ -17,11 +17,13 @@ import { rootActs } from '#server/launcher/acts.ts'
 import { guestFile, readersFile } from '#server/launcher/shapes.ts'
 import { renameAbove } from '#server/storage/chain-headers.ts'
 import { syncDir } from '#server/storage/dirs.ts'
+import { dashboardUids } from '#server/storage/identity.ts'
 import { MAX_CHAIN } from '#server/storage/layer-graph.ts'
 import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { emptyQcow2Bytes, writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
+import { readersOf, toolUser } from '#server/storage/tool-user.ts'
 import type { LayerDocument, VolumeDocument } from '#server/storage/volume-documents.ts'
-import { atOnce, type BaseDisk, type CloneContext, dropLayers, toolUser } from './context.ts'
+import { atOnce, type BaseDisk, type CloneContext, dropLayers } from './context.ts'
 
 export interface DiskOf {
   readonly device: string
@@ -69,7 +71,7 @@ export async function ownLayer(
 ): Promise<void> {
   const { readersGid, volumes } = context
   if (readersGid === null) return
-  const as = layer.uid === null ? readersFile(readersGid, holder) : guestFile(layer.uid)
+  const as = layer.uid === null ? readersFile(readersOf(layer, readersGid), holder) : guestFile(layer.uid)
   await rootActs().own({ path: volumes.pathOf(layer), as, sync: true })
 }
 
@@ -282,7 +284,7 @@ export async function repairLayers(context: CloneContext): Promise<string[]> {
   for (const layer of volumes.layers()) {
     if (layer.poolId !== LOCAL_POOL_ID || layer.state !== 'ready') continue
     const facts = await stat(volumes.pathOf(layer)).catch(() => null)
-    if (facts === null || facts.uid === (layer.uid ?? 0)) continue
+    if (facts === null || (layer.uid === null ? dashboardUids().includes(facts.uid) : facts.uid === layer.uid)) continue
     // A private file of the dashboard's own user is nobody's base.
     if (layer.uid === null && isPrivate(context, layer)) continue
     // Its old name is there for a guest that runs, whose user it keeps until then (`settleOwners`).

@@ -17,6 +17,7 @@ import { rootActs } from '#server/launcher/acts.ts'
 import type { DataPaths } from '#server/paths.ts'
 import { thaw } from '#server/snapshots/freeze.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
+import type { LayerReaders } from '#server/storage/layer-readers.ts'
 import { readNvramOrigin } from '#server/storage/nvram.ts'
 import { LOCAL_POOL_ID, type Pools } from '#server/storage/pools.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
@@ -37,6 +38,7 @@ export interface BackupMakeDeps {
   readonly volumes: Volumes
   readonly qemuImg: QemuImg
   readonly identity: GuestIdentity
+  readonly layerReaders: Pick<LayerReaders, 'admit'>
   readonly supervisor: Supervisor
   readonly records: VmRecords
   readonly jobs: JobRegistry
@@ -70,7 +72,7 @@ const About = z.object({ poolId: z.string(), id: z.string(), frozen: z.boolean()
 const monitorOf = (work: GuestWork): BlockMonitor => ({ execute: (command, args) => work.ask(command, args) })
 
 export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
-  const { data, catalog, pools, volumes, supervisor, busy, identity } = deps
+  const { data, catalog, pools, volumes, supervisor, busy, identity, layerReaders } = deps
 
   const partsOf = (record: VmRecord, spec: VmSpec): { parts: SourcePart[]; left: string[] } => {
     const parts: SourcePart[] = []
@@ -97,7 +99,7 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
     use: (source: OpenSource, spec: VmSpec, left: readonly string[], signal: AbortSignal) => Promise<T>,
   ): Promise<T> => {
     const { state } = supervisor.runtime(record.id)
-    const user = identity.launchUser(record.uid, null)
+    const user = identity.launchUser(record.uid, null, await layerReaders.admit(record.id))
     if (state === 'off' || state === 'crashed') {
       const { parts, left } = partsOf(record, record.spec)
       return withDisksOfOffGuest({ binary: deps.binary, user, parts, signal }, (source) =>

@@ -24,7 +24,9 @@ import { createImageLibrary } from '#server/images/library.ts'
 import { createJobRegistry } from '#server/jobs/registry.ts'
 import { createMetrics } from '#server/metrics/metrics.ts'
 import { diskReadersDir } from '#server/paths.ts'
+import { readGroups } from '#server/platform/process.ts'
 import { createSmallSystems } from '#server/small-system/build.ts'
+import { createLayerReaders } from '#server/storage/layer-readers.ts'
 import { createSeedFiles } from '#server/storage/seed-files.ts'
 import { createUsage } from '#server/storage/usage.ts'
 import type { AdoptReport, VmRuntime } from '#server/vm/types.ts'
@@ -206,12 +208,22 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
   jobs.open()
   /** Administrators see everybody's work: it is their disk. */
   const whose = (caller: Caller) => (may(caller, 'activity.view.all') ? null : caller.userId)
+  const layerReaders = createLayerReaders({
+    ...{ volumes, identity, warn },
+    stateOf(id) {
+      // One that is being created is not known to the supervisor yet.
+      if (records.get(id) === null) return 'off'
+      const { state } = supervisor.runtime(id)
+      return state === 'off' || state === 'crashed' ? 'off' : state === 'starting' ? 'starting' : 'up'
+    },
+    groupsOf: (id) => readGroups(supervisor.runtime(id).live?.pid ?? 0),
+  })
   const launcher = createLauncher({
     data,
     runDir: config.runDir,
     library,
     volumes,
-    identity,
+    ...{ identity, layerReaders },
     capabilities: deps.capabilities,
     accelerator: deps.accelerator,
     generationOf: records.generationOf,
@@ -253,7 +265,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     planOf: createRunningPlan({ records, supervisor, launcher }),
   })
   const disks = createVmDisks({
-    ...{ store, pools, volumes, health, usage, work: volumeWork, locks: volumeLocks, trashDays: config.trashDays },
+    ...{ store, pools, volumes, health, usage, work: volumeWork, locks: volumeLocks, layerReaders },
+    trashDays: config.trashDays,
   })
   const storageViews = createStorageViews({
     ...{ pools, volumes, health, usage, library, userName, projectOf, trashDays: config.trashDays },
@@ -470,7 +483,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     pools,
     volumes,
     qemuImg,
-    identity,
+    ...{ identity, layerReaders },
     supervisor,
     records,
     jobs,

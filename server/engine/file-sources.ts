@@ -2,6 +2,7 @@
 import type { ImageLibrary } from '#server/images/library.ts'
 import type { DiskSource } from '#server/storage/disk-reader.ts'
 import type { ToolUser } from '#server/storage/sandbox.ts'
+import { toolUser } from '#server/storage/tool-user.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import type { Supervisor } from '#server/vm/types.ts'
 import { requireVm } from './access.ts'
@@ -45,8 +46,7 @@ export type FileSources = (caller: Caller, name: FileSourceName, device: string 
 export function createFileSources(deps: FileSourceDeps): FileSources {
   const { library, volumes, records, supervisor, busy, locks } = deps
 
-  const toolUser = (uid: number | null): ToolUser | null =>
-    uid === null || deps.readersGid === null ? null : { uid, readersGid: deps.readersGid }
+  const asGuest = (uid: number | null) => toolUser({ volumes, readersGid: deps.readersGid }, uid)
   /** @throws EngineError wrong_state */
   const assertOff = (vmId: string): void => {
     if (supervisor.runtime(vmId).state === 'off' || supervisor.runtime(vmId).state === 'crashed') return
@@ -91,7 +91,7 @@ export function createFileSources(deps: FileSourceDeps): FileSources {
       assertStill(now.vm.id)
     }
     check()
-    const disk = { chain: chainOf(found.head), user: toolUser(volumes.layer(found.head)?.uid ?? null) }
+    const disk = { chain: chainOf(found.head), user: asGuest(volumes.layer(found.head)?.uid ?? null) }
     return {
       key: `volume:${id}:${found.head}`,
       vmId: found.vm?.id ?? null,
@@ -118,7 +118,7 @@ export function createFileSources(deps: FileSourceDeps): FileSources {
     check()
     const disk = {
       chain: chainOf(chosen.layerId),
-      user: toolUser(volumes.layer(chosen.layerId)?.uid ?? null),
+      user: asGuest(volumes.layer(chosen.layerId)?.uid ?? null),
       ...(base.tag !== null && { tag: base.tag }),
     }
     return {

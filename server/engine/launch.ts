@@ -22,6 +22,7 @@ import type {
   ResolvedDrive,
 } from '#server/spec/types.ts'
 import type { GuestIdentity } from '#server/storage/identity.ts'
+import type { LayerReaders } from '#server/storage/layer-readers.ts'
 import { readNvramOrigin } from '#server/storage/nvram.ts'
 import { findProgram } from '#server/storage/sandbox.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
@@ -37,6 +38,7 @@ export interface LaunchDeps {
   readonly library: ImageLibrary
   readonly volumes: Volumes
   readonly identity: GuestIdentity
+  readonly layerReaders: Pick<LayerReaders, 'groups' | 'admit'>
   readonly capabilities: CapabilitySource
   readonly accelerator: AcceleratorSource
   readonly generationOf: (vmId: string) => string
@@ -92,7 +94,7 @@ const nowSeconds = () => Math.floor(Date.now() / 1000)
 const startOf = (running: LaunchPlan | null): number => running?.startSeconds ?? nowSeconds()
 
 export function createLauncher(deps: LaunchDeps): Launcher {
-  const { data, library, volumes, identity } = deps
+  const { data, library, volumes, identity, layerReaders } = deps
   const tools = {
     setpriv: findProgram('setpriv'),
     prlimit: findProgram('prlimit'),
@@ -228,7 +230,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
     // What cannot run on this host is still worth explaining: compile for what was asked and say so.
     const kind =
       decision.kind ?? (spec.accelerator === 'kvm' && capabilities.accelerators.includes('kvm') ? 'kvm' : 'tcg')
-    const user = identity.launchUser(subject.uid, decision.kvmGid)
+    const user = identity.launchUser(subject.uid, decision.kvmGid, layerReaders.groups(subject.id))
     const accelerator = { kind, reason: decision.reason }
     const result = compile(compileInput(subject, capabilities, accelerator, user, new Map(), startOf(running)))
     if (!result.ok) throw problemError('bad_input', result.problems)
@@ -247,7 +249,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
         throw new EngineError('accelerator_unusable', decision.reason, { field: 'accelerator' })
       }
       const accelerator = { kind: decision.kind, reason: decision.reason }
-      const user = identity.launchUser(subject.uid, decision.kvmGid)
+      const user = identity.launchUser(subject.uid, decision.kvmGid, await layerReaders.admit(subject.id))
       const files = new Map<string, string>()
       const result = compile(compileInput(subject, capabilities, accelerator, user, files, nowSeconds()))
       if (!result.ok) throw problemError('launch_failed', result.problems)
@@ -277,7 +279,7 @@ export function createLauncher(deps: LaunchDeps): Launcher {
       const capabilities = await deps.capabilities.current()
       const decision = await decide(subject.spec.accelerator, subject.uid)
       const actual = accelerator ?? { kind: decision.kind ?? 'tcg', reason: decision.reason }
-      const user = identity.launchUser(subject.uid, decision.kvmGid)
+      const user = identity.launchUser(subject.uid, decision.kvmGid, layerReaders.groups(subject.id))
       const startSeconds = startOf(running)
       return (spec) => {
         const result = compile(compileInput({ ...subject, spec }, capabilities, actual, user, new Map(), startSeconds))

@@ -278,7 +278,7 @@ export function createVmDefiner(deps: DefineDeps): VmDefiner {
             next: spec,
             ...fieldsToApply(before.spec, spec, patch),
             canUnplugCpus: canUnplugCpus(runtime),
-            user: identity.launchUser(before.uid, null),
+            user: identity.launchUser(before.uid, null, []),
             compile: await launcher.compiler({ ...before, spec }, runtime.accelerator),
             commit,
           })

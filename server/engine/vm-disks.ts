@@ -1,6 +1,7 @@
 /** The disks of VMs as volumes: made, taken over from free ones, made larger, given back. */
 import type { VmSpec, VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import { ceilGiB, GIB } from '#lib/units.ts'
+import type { LayerReaders } from '#server/storage/layer-readers.ts'
 import type { PoolHealth } from '#server/storage/pool-health.ts'
 import type { Pools } from '#server/storage/pools.ts'
 import { emptyQcow2Bytes } from '#server/storage/qcow2-write.ts'
@@ -37,6 +38,7 @@ export interface VmDisksDeps {
   readonly usage: Usage
   readonly work: VolumeWork
   readonly locks: VolumeLocks
+  readonly layerReaders: Pick<LayerReaders, 'letIn'>
   readonly trashDays: number
   readonly now?: () => Date
 }
@@ -80,7 +82,7 @@ export interface VmDisks {
 }
 
 export function createVmDisks(deps: VmDisksDeps): VmDisks {
-  const { store, pools, volumes, health, usage, work, locks } = deps
+  const { store, pools, volumes, health, usage, work, locks, layerReaders } = deps
   const now = () => (deps.now ?? (() => new Date()))().toISOString()
   const kept = new Set<string>()
 
@@ -190,6 +192,7 @@ export function createVmDisks(deps: VmDisksDeps): VmDisks {
           else await work.setFree(volume)
         })
         await volumes.handOver(volumeId, vm.uid)
+        await layerReaders.letIn(vm.id, volumeId)
         if (disk.sizeGiB * GIB > volume.sizeBytes) {
           const current = volumes.get(volumeId)
           if (current !== null) await work.growFile(current, disk.sizeGiB * GIB)

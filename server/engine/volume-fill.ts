@@ -6,6 +6,7 @@ import type { Pools } from '#server/storage/pools.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
 import type { ToolUser } from '#server/storage/sandbox.ts'
 import type { SpaceReservation } from '#server/storage/space.ts'
+import { toolUser } from '#server/storage/tool-user.ts'
 import type { Usage } from '#server/storage/usage.ts'
 import type { LayerDocument, VolumeDocument } from '#server/storage/volume-documents.ts'
 import { worstCaseOfFile } from '#server/storage/volume-sums.ts'
@@ -65,7 +66,7 @@ export function createVolumeFill(deps: VolumeFillDeps): VolumeFill {
     if (layer === null) throw new EngineError('volume_missing', 'The file of this disk is no longer known.')
     return layer
   }
-  const toolUser = (uid: number | null): ToolUser | null => (uid === null ? null : { uid, readersGid })
+  const asGuest = (uid: number | null) => toolUser({ volumes, readersGid }, uid)
   const poolsOf = (volume: VolumeDocument): Set<string> => {
     const found = new Set<string>()
     for (const { layerId } of volumes.chain(volume.head)) {
@@ -130,7 +131,7 @@ export function createVolumeFill(deps: VolumeFillDeps): VolumeFill {
                 chain,
                 { path: volumes.pathOf(layer), format: layer.format, base },
                 {
-                  user: toolUser(head.uid),
+                  user: asGuest(head.uid),
                   signal: context.signal,
                   keepBitmaps: file.keepBitmaps === true && head.format === 'qcow2' && layer.format === 'qcow2',
                   limitMiBps: file.limitMiBps ?? null,
@@ -154,5 +155,5 @@ export function createVolumeFill(deps: VolumeFillDeps): VolumeFill {
     }
   }
 
-  return { layerOf, toolUser, assertReadable, reserve, fillNew }
+  return { layerOf, toolUser: asGuest, assertReadable, reserve, fillNew }
 }

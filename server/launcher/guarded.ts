@@ -59,12 +59,14 @@ export function guardedActs(settings: LauncherSettings): RootActs {
     dashboard: { uid: dashboardGid, gid: dashboardGid },
     owners: [readersGid, dashboardGid],
   })
-  const isGroupOfGuests = (gid: number) => gid === readersGid || gid === kvmGid()
+  const isGroupOfGuests = (gid: number) => gid === readersGid || gid === kvmGid() || identity.isLayerGroup(gid)
 
   const checkShape = (as: Shape): void => {
     // The first id of the range is nobody's; a pool is tried with it.
     if ('uid' in as && as.uid !== readersGid && !identity.isGuest(as.uid)) refuse('that is no guest’s user')
-    if ('readersGid' in as && as.readersGid !== readersGid) refuse('that is not the group of those who read')
+    const isOfLayer = as.kind === 'readers-file' && identity.isLayerGroup(as.readersGid)
+    if ('readersGid' in as && as.readersGid !== readersGid && !isOfLayer)
+      refuse('that is not the group of those who read')
     if (as.kind === 'readers-file' && as.holder !== null && !identity.isGuest(as.holder))
       refuse('that is no guest’s user')
   }

@@ -14,7 +14,7 @@ export const Shape = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('guest-dir'), uid: Id }),
   /** A directory the guest may pass through, and neither list nor change. */
   z.object({ kind: z.literal('guest-passage'), uid: Id }),
-  /** For all guests to read. `holder`: a running guest that had it as its own, and opens it as such. */
+  /** For all guests to read, or those in a layer’s group. `holder`: a running guest that had it as its own, and opens it as such. */
   z.object({ kind: z.literal('readers-file'), readersGid: Id, holder: Id.nullable() }),
   /** For all guests to read and write. */
   z.object({ kind: z.literal('readers-shared'), readersGid: Id }),
@@ -67,7 +67,7 @@ export const guestDir = (uid: number | null): Shape =>
 export const guestPassage = (uid: number | null): Shape =>
   uid === null ? { kind: 'dashboard-dir' } : { kind: 'guest-passage', uid }
 
-/** @param readersGid group of all guests; null: they share the dashboard's user */
+/** @param readersGid group of all guests, or of a layer’s; null: they share the dashboard's user */
 export const readersFile = (readersGid: number | null, holder: number | null = null): Shape =>
   readersGid === null ? { kind: 'dashboard-file' } : { kind: 'readers-file', readersGid, holder }
 

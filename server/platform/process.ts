@@ -66,6 +66,16 @@ export function readUid(pid: number): number | null {
   }
 }
 
+/** Supplementary groups of a process, or null when it is gone. */
+export function readGroups(pid: number): number[] | null {
+  try {
+    const line = /^Groups:[ \t]*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    return line?.[1]?.split(' ').filter(Boolean).map(Number) ?? null
+  } catch {
+    return null
+  }
+}
+
 /** How often the kernel's OOM killer has struck since boot; 0 where it cannot be read. */
 export function readOomKills(): number {
   try {

@@ -7,7 +7,6 @@ import type { DataPaths } from '#server/paths.ts'
 import { QEMU_IDS } from '#server/spec/ids.ts'
 import type { LaunchPlan } from '#server/spec/types.ts'
 import type { QemuImg } from '#server/storage/qemu-img.ts'
-import type { ToolUser } from '#server/storage/sandbox.ts'
 import type { VolumeDocument } from '#server/storage/volume-documents.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import type { Store } from '#server/store/types.ts'
@@ -72,9 +71,6 @@ export function disksWithVolumes({ volumes }: SnapshotContext, vmId: string, spe
     return { disk, volume }
   })
 }
-
-export const toolUser = ({ readersGid }: SnapshotContext, uid: number | null): ToolUser | null =>
-  uid === null ? null : { uid, readersGid }
 
 export type Power = 'off' | 'live'
 

@@ -12,6 +12,7 @@
 import type { SnapshotConsistency, SnapshotKind } from '#lib/schema/snapshot.ts'
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import { EngineError } from '#server/engine/errors.ts'
+import { toolUser } from '#server/storage/tool-user.ts'
 import { overlayArguments } from '#server/vm/block/overlay.ts'
 import type { GuestWork } from '#server/vm/work.ts'
 import {
@@ -26,7 +27,6 @@ import {
   rememberPlan,
   type SnapshotContext,
   type SnapshotVm,
-  toolUser,
   topNodes,
 } from './context.ts'
 import { type SnapshotDocument, tagOf } from './documents.ts'

@@ -10,6 +10,7 @@
 import { stat } from 'node:fs/promises'
 import { EngineError } from '#server/engine/errors.ts'
 import { renameAbove } from '#server/storage/chain-headers.ts'
+import { toolUser } from '#server/storage/tool-user.ts'
 import type { LayerDocument } from '#server/storage/volume-documents.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import { allocatedBytes } from '#server/storage/volumes.ts'
@@ -23,7 +24,6 @@ import {
   rememberPlan,
   type SnapshotContext,
   type SnapshotVm,
-  toolUser,
 } from './context.ts'
 import { insideFiles } from './create.ts'
 import { type SnapshotDocument, tagOf } from './documents.ts'

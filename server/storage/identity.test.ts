@@ -27,24 +27,25 @@ it('in a container that maps few ids a smaller range is taken, and with one id g
   expect(guestIdentity(true, CONTAINER).readersGid).toBe(50_000)
   const tiny = guestIdentity(true, TINY)
   expect(tiny.allocate(new Set())).toBeNull()
-  expect(tiny.launchUser(null, 108)).toBeNull()
+  expect(tiny.launchUser(null, 108, [])).toBeNull()
   expect(tiny.summary).toContain('root')
 })
 
-it('the dashboard has a group in which no guest is, nor ever will be', () => {
+it('no guest is in the dashboard’s group or has the number of a layer’s, nor ever will', () => {
   for (const ids of [WHOLE, CONTAINER]) {
     const identity = guestIdentity(true, ids)
     const { dashboardGid, readersGid } = identity
     const first = identity.allocate(new Set()) ?? 0
-    const all = new Set(Array.from({ length: (dashboardGid ?? 0) - first }, (_, n) => first + n))
-    expect([first, (dashboardGid ?? 0) - 1].map(identity.isGuest)).toEqual([true, true])
-    expect([readersGid, dashboardGid, 0, 1000].map((id) => identity.isGuest(id ?? 0))).toEqual([
-      false,
-      false,
-      false,
-      false,
-    ])
-    expect(identity.allocate(all)).toBeNull()
+    const all = Array.from({ length: (dashboardGid ?? 0) - first }, (_, n) => first + n)
+    const guests = all.filter((id) => identity.isGuest(id))
+    const layers = all.filter((id) => identity.isLayerGroup(id))
+    expect([...guests, ...layers]).toEqual(all)
+    for (const id of [readersGid, dashboardGid, 0, 1000])
+      expect([identity.isGuest(id ?? 0), identity.isLayerGroup(id ?? 0)]).toEqual([false, false])
+    expect(identity.allocate(new Set(guests))).toBeNull()
+    const last = layers.pop()
+    expect(identity.allocateLayerGroup(new Set(layers))).toBe(last)
+    expect(identity.allocateLayerGroup(new Set([...layers, last ?? 0]))).toBeNull()
   }
   expect([guestIdentity(false), guestIdentity(true, TINY)].map(({ dashboardGid }) => dashboardGid)).toEqual([
     null,
@@ -54,8 +55,8 @@ it('the dashboard has a group in which no guest is, nor ever will be', () => {
 
 it('the KVM group is given only when asked for', () => {
   const identity = guestIdentity(true, WHOLE)
-  expect(identity.launchUser(2_070_000_007, null)?.groups).toEqual([identity.readersGid])
-  expect(identity.launchUser(2_070_000_007, 108)).toEqual({
+  expect(identity.launchUser(2_070_000_007, null, [])?.groups).toEqual([identity.readersGid])
+  expect(identity.launchUser(2_070_000_007, 108, [])).toEqual({
     uid: 2_070_000_007,
     gid: 2_070_000_007,
     groups: [identity.readersGid, 108],

@@ -58,6 +58,8 @@ export interface ToolUser {
   readonly uid: number
   /** Of the images guests may read; null: none. */
   readonly readersGid: number | null
+  /** Of the layers several disks stand on; left out: none. */
+  readonly layerGids?: readonly number[]
   /** Group of /dev/kvm, where the tool is to open that; null or left out: none. */
   readonly kvmGid?: number | null
 }
@@ -175,8 +177,8 @@ function prlimitArgs(request: SandboxedRun): string[] {
   ]
 }
 
-function setprivArgs({ uid, readersGid, kvmGid = null }: ToolUser): string[] {
-  const groups = [readersGid, kvmGid].filter((gid) => gid !== null)
+function setprivArgs({ uid, readersGid, layerGids = [], kvmGid = null }: ToolUser): string[] {
+  const groups = [readersGid, kvmGid, ...layerGids].filter((gid) => gid !== null)
   return [...identityArgs({ uid, gid: uid, groups }), '--no-new-privs', '--']
 }
 

@@ -37,6 +37,8 @@ export const LayerDocument = z.object({
   parent: z.union([z.object({ layer: z.string() }), z.object({ image: z.string() })]).nullable(),
   /** Who may read and write the file; null: the dashboard's user, or (once shared) the group of all guests may read. */
   uid: z.number().nullable(),
+  /** Of a shared one: the group that may read it, in which its guests are. Null or left out: that of all guests. */
+  gid: z.number().nullable().optional(),
   /** `making`: its file may be missing or half written. `leaving`: its file is being removed. */
   state: z.enum(['making', 'ready', 'leaving']),
   createdAt: z.string(),

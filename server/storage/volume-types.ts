@@ -114,6 +114,13 @@ export interface Volumes {
   /** Lets other guests read a layer: their group may read the file, and it lies where they can reach it. */
   share(layerId: string): Promise<LayerDocument>
   /**
+   * Lets the members of one group read a layer that is nobody's own, and nobody else; null: all guests.
+   * @throws EngineError conflict when it is a guest's own, or not ready
+   */
+  setReaders(layerId: string, gid: number | null): Promise<LayerDocument>
+  /** Groups of those who read one layer, of all layers. */
+  readerGids(): number[]
+  /**
    * Hands the head to another user and takes every file of the chain out of a VM's directory, so that the volume outlives
    * the VM and no later user of the same number finds it. Only while nobody has it open.
    */

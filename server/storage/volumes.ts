@@ -22,6 +22,7 @@ import type { DiskFormat } from './chain-node.ts'
 import { directFiles, type LayerFiles } from './layer-files.ts'
 import { createLayerGraph, MAX_CHAIN } from './layer-graph.ts'
 import { LOCAL_POOL_ID } from './pools.ts'
+import { readersOf, toolUser } from './tool-user.ts'
 import { LayerDocument, VolumeDocument } from './volume-documents.ts'
 import type { LayerHolder, LayerParent, NewLayer, NewVolume, Volumes, VolumesDeps } from './volume-types.ts'
 
@@ -52,7 +53,9 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     tell(document.id)
     return document
   }
-  const setLayer = (document: LayerDocument): LayerDocument => {
+  const setLayer = (next: LayerDocument): LayerDocument => {
+    // What belongs to one guest has no readers.
+    const document = next.uid === null || next.gid == null ? next : { ...next, gid: null }
     store.put('layer', document.id, document)
     layers.set(document.id, document)
     return document
@@ -77,6 +80,7 @@ export function createVolumes(deps: VolumesDeps): Volumes {
     return join(pools.rootOf(pool), layer.file)
   }
 
+  const readerGids = () => [...new Set([...layers.values()].flatMap(({ gid }) => gid ?? []))]
   const graph = createLayerGraph({ volumes, layers, holders, image: deps.image, requireLayer, pathOf })
   const { childrenOf, volumeOfHead, heldBy, needs, chain, imagesBelow } = graph
 
@@ -111,7 +115,7 @@ export function createVolumes(deps: VolumesDeps): Volumes {
 
   const tellAbove = (layer: LayerDocument) =>
     renameAbove({ volumes: { pathOf, childrenOf }, qemuImg, warn: deps.warn }, layer, ({ uid }) =>
-      uid === null ? null : { uid, readersGid },
+      toolUser({ volumes: { readerGids }, readersGid }, uid),
     )
 
   /** Gives a layer's file a name among the layers, a new owner, and takes the old name away. */
@@ -388,11 +392,19 @@ export function createVolumes(deps: VolumesDeps): Volumes {
       // A second name: a running QEMU may still know the first one. That goes with the VM's directory, or with `remove`.
       const files = filesOf(layer.poolId)
       await files.link(path, target)
-      await files.open(target, readersGid)
+      await files.open(target, readersOf(layer, readersGid))
       const shared = setLayer({ ...layer, file: relative(pools.rootOf(pool), target), uid: null })
       if (path !== target) await tellAbove(shared)
       return shared
     },
+    async setReaders(layerId, gid) {
+      const layer = requireLayer(layerId)
+      if (layer.uid !== null || layer.state !== 'ready')
+        throw new EngineError('conflict', 'This file of a disk is not for several to read.')
+      await filesOf(layer.poolId).open(pathOf(layer), gid ?? readersGid)
+      return setLayer({ ...requireLayer(layerId), gid })
+    },
+    readerGids,
     async handOver(id, uid) {
       const volume = requireVolume(id)
       for (const { layerId } of chain(volume.head)) {

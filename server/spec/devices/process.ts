@@ -32,7 +32,7 @@ export function wrapperOptions(
         ],
         {
           group: 'process',
-          what: `Runs everything after it as user ${user.uid} without any privilege, and makes gaining one impossible.`,
+          what: `Runs everything after it as user ${user.uid} without any privilege, and makes gaining one impossible. Its groups may read images of the library and files that its disks stand on together with other VMs’.`,
           why: 'A guest that breaks out of QEMU must find itself nobody on the host. Privileges are dropped before QEMU runs, because its sandbox forbids dropping them later.',
           origin: 'security',
         },
