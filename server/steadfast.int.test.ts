@@ -11,7 +11,7 @@ import { WebSocket } from 'ws'
 import { API_BASE, EVENTS_PATH } from '#lib/api/contract.ts'
 import { type Answer, send } from '#server/http/test-rig.ts'
 import { readUid } from '#server/platform/process.ts'
-import { deck, dir, isRunning, PASSWORD, ready, server, token } from '#server/testing/process-rig.ts'
+import { deck, dir, isRunning, joined, PASSWORD, ready, server, token } from '#server/testing/process-rig.ts'
 
 type Headers = Record<string, string>
 const DAY_MS = 86_400_000
@@ -83,7 +83,7 @@ test('a clock that jumps a day forth or two back signs nobody out and closes not
   const clock = join(dir, 'clock')
   const running = server([], {
     GUESTDECK_TEST_CLOCK: clock,
-    NODE_OPTIONS: `--import ${join(import.meta.dirname, 'testing/moved-clock.ts')}`,
+    NODE_OPTIONS: `--import ${joined('moved-clock')}`,
   })
   const port = await ready(running)
   const ask = asker(port)

@@ -3,7 +3,7 @@
  * copied by the others. Gone after the run; made through the real programs.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { inject } from 'vitest'
@@ -19,6 +19,8 @@ declare module 'vitest' {
 /** Vitest runs it once, before the first file (`globalSetup`). */
 export default function setup(project: TestProject): () => void {
   const dir = mkdtempSync(join(tmpdir(), 'gd-kept-'))
+  // A dashboard that has given up root loads parts of itself from there.
+  chmodSync(dir, 0o711)
   project.provide('kept', dir)
   return () => rmSync(dir, { recursive: true, force: true })
 }
@@ -45,4 +47,19 @@ export function keep(name: string, from: string): void {
     // The other was first.
     rmSync(part, { recursive: true, force: true })
   }
+}
+
+/** A directory of this run, made by the first who asks for it. @param make is handed its name until it is whole */
+export function keptDirectory(name: string, make: (dir: string) => void): string {
+  const to = join(inject('kept'), name)
+  if (existsSync(to)) return to
+  const part = `${to}.${process.pid}`
+  make(part)
+  try {
+    renameSync(part, to)
+  } catch {
+    // The other was first.
+    rmSync(part, { recursive: true, force: true })
+  }
+  return to
 }

@@ -13,7 +13,7 @@ import { GuestLine } from '#e2e/support/guest-line.ts'
 import type { Job } from '#lib/schema/job.ts'
 import type { Pool, Volume, VolumeDetail } from '#lib/schema/storage.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
-import { dir, type Run, ready, server, token } from './process-rig.ts'
+import { dir, joined, type Run, ready, server, token } from './process-rig.ts'
 
 const BLOCK = 65_536
 const BLOCKS = 512
@@ -53,7 +53,7 @@ export class MoveRig {
       GUESTDECK_IMAGE_DIRS: join(dir, 'isos'),
       GUESTDECK_POOL_DIRS: dir,
       GUESTDECK_TEST_KILL: join(dir, 'kill/order.json'),
-      NODE_OPTIONS: `--import=${join(import.meta.dirname, 'kill-at.ts')}`,
+      NODE_OPTIONS: `--import=${joined('kill-at')}`,
     }
     const authorization = `Bearer ${await token()}`
     const dashboard = server([], env)

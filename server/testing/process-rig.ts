@@ -2,7 +2,7 @@
  * For tests: the dashboard as a process of its own, on a data directory that goes away with the test. Importing it
  * makes that directory before each test and ends every process after it.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import {
   chmodSync,
   copyFileSync,
@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect } from 'vitest'
 import { endProcessesUsing } from '#e2e/support/leftovers.ts'
-import { keep, takeKept } from './kept.ts'
+import { keep, keptDirectory, takeKept } from './kept.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 export const PASSWORD = 'correct horse battery'
@@ -61,9 +61,16 @@ export interface Run {
   err(): string
 }
 
+/** @returns path of a program, or of what is loaded before one, as `join-programs.ts` makes it */
+export function joined(name: 'main' | 'kill-points' | 'kill-at' | 'moved-clock'): string {
+  const make = (to: string) => execFileSync(process.execPath, [join(import.meta.dirname, 'join-programs.ts'), to])
+  return join(keptDirectory('programs', make), `${name}.mjs`)
+}
+
 export function run(program: string, args: string[], input?: string, env: Record<string, string> = {}): Run {
-  const before = env.GUESTDECK_TEST_KILL === undefined ? [] : ['--import', join(import.meta.dirname, 'kill-points.ts')]
-  const child = spawn(process.execPath, [...before, join(ROOT, program), ...args], {
+  const before = env.GUESTDECK_TEST_KILL === undefined ? [] : ['--import', joined('kill-points')]
+  const path = program === 'server/main.ts' ? joined('main') : join(ROOT, program)
+  const child = spawn(process.execPath, [...before, path, ...args], {
     env: {
       ...process.env,
       GUESTDECK_RUN: join(dir, 'r'),
