@@ -166,6 +166,18 @@ test('two files are dropped; one is paused, outlives a reload of the page, and g
     await details.getByRole('button', { name: 'Save', exact: true }).click()
     await expect(page.getByRole('button', { name: 'Details of lab disk' })).toBeVisible()
 
+    // What the door refuses comes back with its reason, and the reason outlives the toast and the page.
+    const text = join(dir, 'notes.txt')
+    writeFileSync(text, 'no disk at all')
+    await page.locator('#upload input[type=file]').first().setInputFiles(text)
+    const refusal = page.getByText(/^notes\.txt was not uploaded\. This is neither an ISO image/)
+    await expect(refusal).toBeVisible()
+    await expect(page.getByRole('alert').filter({ hasText: 'This is neither an ISO image' })).toBeAttached()
+    await page.reload()
+    await expect(refusal).toBeVisible()
+    await page.getByRole('button', { name: 'Dismiss: notes.txt' }).click()
+    await expect(refusal).toBeHidden()
+
     // Found by what was written about it; the filter is in the address.
     await page.getByRole('searchbox', { name: 'Find an image' }).fill('for the LAB')
     await expect(page.getByRole('button', { name: 'Details of two.img' })).toBeHidden()

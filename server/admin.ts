@@ -124,6 +124,8 @@ function build(): Command {
   const global = () => program.opts<{ data?: string }>()
   const passwordFlag = () => new Option('--password-stdin', 'read the password from standard input').default(false)
 
+  // Served by cli/image-upload.mjs, which needs neither this program nor its dependencies.
+  program.addHelpText('after', '\nFiles are sent to a dashboard with: guestdeck image upload FILE (see its --help)')
   const user = program.command('user').description('people')
   user
     .command('add')

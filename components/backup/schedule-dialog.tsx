@@ -12,6 +12,9 @@ import { DEFAULT_OPTIONS, OptionFields, type Target } from './make-dialog.tsx'
 
 const PRESETS = { nightly: '0 2 * * *', hourly: '0 * * * *', weekly: '0 3 * * 0' } as const
 type Preset = keyof typeof PRESETS | 'own'
+export const presetOf = (cron: string) =>
+  // Object.keys knows no literal types.
+  (Object.keys(PRESETS) as (keyof typeof PRESETS)[]).find((key) => PRESETS[key] === cron)
 const RULES = ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const
 
 export function ScheduleDialog({

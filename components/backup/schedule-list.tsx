@@ -15,6 +15,7 @@ import { app } from '#lib/i18n/messages/en/app.ts'
 import { backups as messages } from '#lib/i18n/messages/en/backups.ts'
 import { paths } from '#lib/paths.ts'
 import type { BackupSchedule } from '#lib/schema/backup.ts'
+import { presetOf } from './schedule-dialog.tsx'
 
 const RULES = ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const
 
@@ -45,6 +46,7 @@ function ScheduleLine({ schedule, showVm }: { readonly schedule: BackupSchedule;
   const remove = useOperation('backupScheduleDelete')
   const params = { id: schedule.id }
   const { lastRun } = schedule
+  const preset = presetOf(schedule.cron)
   const rules = RULES.filter((rule) => schedule.retention[rule] > 0).map((rule) =>
     t(`schedules.rules.${rule}`, { count: String(schedule.retention[rule]) }),
   )
@@ -54,7 +56,11 @@ function ScheduleLine({ schedule, showVm }: { readonly schedule: BackupSchedule;
       <div className="min-w-0 flex-1">
         <p className="flex flex-wrap items-baseline gap-x-3">
           {showVm && <Link href={paths.vmBackups(schedule.vm.id)}>{schedule.vm.name}</Link>}
-          <code className="font-mono">{schedule.cron}</code>
+          {preset ? (
+            <span className="font-medium">{t(`scheduleDialog.presets.${preset}`)}</span>
+          ) : (
+            <code className="font-mono">{schedule.cron}</code>
+          )}
           <span className="text-faint text-sm">{schedule.timeZone}</span>
           <span className="text-sm">
             {schedule.paused || schedule.nextAt === null

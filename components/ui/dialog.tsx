@@ -52,7 +52,7 @@ export function Dialog({ title, closeLabel, onClose, children, footer, width = '
         if (pressedBackdrop.current && event.target === ref.current && !locked) onClose()
       }}
       className={cx(
-        'w-[calc(100%-2rem)] overflow-visible rounded-md border border-line bg-raised p-0 shadow-pop',
+        'w-[calc(100%-2rem)] overflow-visible rounded-md border border-line bg-raised p-0 text-start shadow-pop',
         WIDTH[width],
       )}
     >

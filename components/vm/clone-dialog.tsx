@@ -17,16 +17,19 @@ import { cleanUp as cleanUpMessages } from '#lib/i18n/messages/en/clean-up.ts'
 import { clones as messages } from '#lib/i18n/messages/en/clones.ts'
 import { CLONES_AT_ONCE } from '#lib/schema/clone.ts'
 import type { CloneKind } from '#lib/schema/origin.ts'
+import type { Snapshot } from '#lib/schema/snapshot.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
 import { CloneCleanUp, cleanUpInput, isEmptyCleanUp, NO_CLEAN_UP } from './clone-clean-up.tsx'
 
 interface Props {
   readonly vm: Vm
+  /** As the VM was then; left out: as it is now. */
+  readonly snapshot?: Pick<Snapshot, 'id' | 'name'>
   readonly onClose: () => void
 }
 
 /** What kind, what name, how many: with what each costs and what then depends on what. */
-export function CloneDialog({ vm, onClose }: Props) {
+export function CloneDialog({ vm, snapshot, onClose }: Props) {
   const t = useT(messages)
   const tCleanUp = useT(cleanUpMessages)
   const tApp = useT(app)
@@ -65,13 +68,18 @@ export function CloneDialog({ vm, onClose }: Props) {
         body: {
           ...{ kind, name, count: many, firstIndex: firstIndex ?? 1, tpm, start },
           ...(wished && { cleanUp: wished }),
+          ...(snapshot && { snapshot: snapshot.id }),
         },
       },
     })
   return (
     <Dialog
       width="md"
-      title={t(isTemplate ? 'titleTemplate' : 'title', { name: vm.name })}
+      title={
+        snapshot
+          ? t('titleSnapshot', { name: vm.name, snapshot: snapshot.name })
+          : t(isTemplate ? 'titleTemplate' : 'title', { name: vm.name })
+      }
       closeLabel={tApp('close')}
       onClose={onClose}
       locked={clone.isPending}
@@ -125,7 +133,7 @@ export function CloneDialog({ vm, onClose }: Props) {
             ]}
           />
         )}
-        {vm.live && <p className="text-dim text-sm">{t('running')}</p>}
+        {vm.live && snapshot === undefined && <p className="text-dim text-sm">{t('running')}</p>}
         <TextField
           label={t('name')}
           hint={t('nameHint', { name: '{name}', index: '{index}' })}

@@ -192,6 +192,7 @@ describe('suggestName', () => {
     const none = new Set<string>()
     expect(suggestName('debian-12.5.0-amd64-netinst.iso', none)).toBe('debian-12-5-0')
     expect(suggestName('ubuntu-24.04-live-server-amd64.iso', none)).toBe('ubuntu-24-04')
+    expect(suggestName('debian-12-generic.qcow2.xz', none)).toBe('debian-12')
     expect(suggestName('Memtest86+', none)).toBe('memtest86')
     expect(suggestName('###', none)).toBe('vm')
     expect(suggestName(null, none)).toBe('vm')

@@ -285,7 +285,8 @@ export function withDriverCd(draft: SpecDraft, image: string | null): SpecDraft 
 export const afterChange = (before: SpecDraft, after: SpecDraft): SpecDraft =>
   before.drives.some(isDriverCd) && !after.drives.some(isDriverCd) ? { ...after, noDrivers: true } : after
 
-const EXTENSIONS = /\.(iso|img|qcow2|raw|bin)$/i
+/** A compressed file has two. */
+const EXTENSIONS = /(\.(iso|img|qcow2|raw|bin|vmdk|vhdx?|vdi|ova|gz|xz|zst|bz2))+$/i
 
 /** A name for the VM from what it boots, free of what `taken` (lower case) holds: `debian-12`, `debian-12-2`. */
 export function suggestName(imageName: string | null, taken: ReadonlySet<string>): string {

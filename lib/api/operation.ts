@@ -4,7 +4,7 @@ import type { RoutePrivilege } from '../auth/privileges.ts'
 import type { ErrorCode } from '../schema/error.ts'
 
 export interface Operation {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly path: string
   readonly summary: string
   readonly privilege: RoutePrivilege

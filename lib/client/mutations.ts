@@ -62,6 +62,7 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   backupScheduleDelete: ['backupScheduleList'],
   backupScheduleRun: ['backupScheduleList', 'jobList'],
   imageUpload: ['imageList', 'hostView'],
+  imagePut: ['imageList', 'hostView'],
   imageDownload: ['jobList'],
   catalogueFetch: ['jobList', 'catalogueList'],
   imageUpdate: ['imageList'],

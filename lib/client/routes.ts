@@ -126,6 +126,7 @@ export const ROUTES: { readonly [K in keyof Operations]: readonly [Operations[K]
   scheduleList: ['GET', '/schedules'],
   imageList: ['GET', '/images'],
   imageUpload: ['POST', '/images/upload'],
+  imagePut: ['PUT', '/images/upload'],
   imageRegister: ['POST', '/images/register'],
   imageSources: ['GET', '/images/sources'],
   starterList: ['GET', '/images/starters'],

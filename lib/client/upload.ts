@@ -5,6 +5,7 @@
  */
 import type { Upload as TusUpload } from 'tus-js-client'
 import type { Image } from '#lib/schema/image.ts'
+import type { Job } from '#lib/schema/job.ts'
 import type { UploadSession } from '#lib/schema/transfer.ts'
 import { ApiError, call, operationUrl, toApiError } from './api-client.ts'
 import { createStore } from './store.ts'
@@ -131,11 +132,21 @@ async function added(key: number, id: string): Promise<Image> {
   }
 }
 
+/** Small files are judged before the upload was looked at even once: then its job is among the others. */
+async function jobOf(id: string, jobId: string | null): Promise<Job | undefined> {
+  try {
+    if (jobId !== null) return await call('jobView', { params: { id: jobId } })
+    return (await call('jobList', {})).items.find(({ target }) => target?.type === 'image' && target.id === id)
+  } catch {
+    return undefined
+  }
+}
+
 async function outcome(id: string, jobId: string | null): Promise<Image> {
   try {
     return await call('imageView', { params: { id } })
   } catch (cause) {
-    const job = jobId === null ? null : await call('jobView', { params: { id: jobId } }).catch(() => null)
+    const job = await jobOf(id, jobId)
     if (job?.state === 'cancelled') throw new DOMException('cancelled', 'AbortError')
     if (job?.error === undefined) throw cause
     // The code is one of the API's; a job keeps it as text.

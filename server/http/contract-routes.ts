@@ -148,6 +148,11 @@ function registerOperation(
       }
       if (caller) callers.set(request, caller)
       const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
+      if (operation.method === 'PUT' && operation.stream !== undefined && type === undefined) {
+        // curl -T names no type. No page can send that elsewhere: a browser asks first for every PUT.
+        request.raw.headers['content-type'] = operation.stream
+        return
+      }
       if (operation.stream !== undefined ? type !== operation.stream : type !== undefined && type !== JSON_TYPE) {
         const wanted = operation.stream ?? JSON_TYPE
         throw new EngineError('unsupported_media_type', `Send the body as ${wanted}.`)

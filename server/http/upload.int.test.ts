@@ -34,6 +34,22 @@ test('8 MiB arrive whole, with the length declared beforehand', async () => {
   expect(seen).toEqual({ bytes: body.length, declared: body.length })
 })
 
+test('a file put by a tool that names no type arrives like one that was posted', async () => {
+  let seen = 0
+  rig.on('images.upload', async (_caller: never, query: { name: string }, body: Readable) => {
+    seen = await drain(body)
+    return { id: query.name }
+  })
+  const answer = await rig.send('PUT', PATH, { headers: olga.bearer, body: Buffer.alloc(2 ** 20, 7) })
+  expect(answer.status).toBe(201)
+  expect(answer.json.id).toBe('x.iso')
+  expect(seen).toBe(2 ** 20)
+  expect(
+    (await rig.send('PUT', PATH, { headers: { ...olga.bearer, 'content-type': 'text/plain' }, body: 'x' })).status,
+  ).toBe(415)
+  expect((await rig.send('PUT', PATH, { headers: vera.bearer, body: 'x' })).status).toBe(403)
+})
+
 test('JSON, an unknown query or no name are refused', async () => {
   const headers = { ...olga.bearer, 'content-type': 'application/octet-stream' }
   expect((await rig.json('POST', PATH, {}, olga.bearer)).status).toBe(415)

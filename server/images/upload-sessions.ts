@@ -177,10 +177,12 @@ export function createUploadSessions(deps: UploadSessionsDeps): UploadSessions {
     if (session.job !== null) return session.job
     const { promise, resolve, reject } = Promise.withResolvers<string>()
     let context: JobContext | null = null
-    const { name, owner, sizeBytes, offsetBytes } = session.document
+    const { id, name, owner, sizeBytes, offsetBytes } = session.document
     const handle = jobs.start({
       kind: 'image-upload',
       title: name,
+      // How it ended is found by it when the upload itself is gone.
+      target: { type: 'image', id },
       owner: { userId: owner.id, name: owner.name },
       totalBytes: sizeBytes,
       work(given) {

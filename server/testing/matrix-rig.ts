@@ -226,6 +226,12 @@ const plain: Recipe = () => ({})
 const body =
   (value: unknown): Recipe =>
   () => ({ body: value })
+/** An image that is nobody else's. */
+const upload: Recipe = (rig) => ({
+  query: `name=${encodeURIComponent(rig.unique('image'))}.img`,
+  bytes: rawDisk(MiB),
+  headers: { 'content-type': 'application/octet-stream' },
+})
 /** Past every check and refused for its form: what it would do costs too much, or needs what is not here. */
 const malformed: Recipe = () => ({ body: { nothing: 1 } })
 const id = (params: { id: string }, value?: unknown): Call => ({ params, ...(value !== undefined && { body: value }) })
@@ -379,11 +385,8 @@ export const RECIPES: Readonly<Record<OperationId, Recipe>> = {
   schedulePreview: (rig) => ({ body: { cron: rig.timing.cron, timeZone: 'UTC' } }),
   scheduleList: plain,
   imageList: plain,
-  imageUpload: (rig) => ({
-    query: `name=${encodeURIComponent(rig.unique('image'))}.img`,
-    bytes: rawDisk(MiB),
-    headers: { 'content-type': 'application/octet-stream' },
-  }),
+  imageUpload: upload,
+  imagePut: upload,
   imageRegister: malformed,
   imageSources: plain,
   starterList: plain,

@@ -6,10 +6,11 @@ import { Time } from '#components/text/time.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { ProgressBar } from '#components/ui/meter.tsx'
 import { place } from '#components/ui/place.ts'
-import { useT } from '#lib/client/i18n.tsx'
+import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
 import { toastError } from '#lib/client/toasts.ts'
+import { formatDuration, formatRate } from '#lib/i18n/format.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import type { Job } from '#lib/schema/job.ts'
 
@@ -78,15 +79,22 @@ export function JobsMenu() {
 
 function JobLine({ job }: { readonly job: Job }) {
   const t = useT(app)
+  const locale = useLocale()
+  const facts = [
+    job.step,
+    job.bytesPerSecond === null ? null : formatRate(job.bytesPerSecond, locale),
+    job.secondsLeft === null ? null : t('jobs.left', { time: formatDuration(job.secondsLeft, locale) }),
+  ].filter((fact) => fact !== null)
   const cancel = useOperation('jobCancel', { onError: (error) => toastError(error, job.title) })
   return (
     <li className="flex flex-col gap-1">
       <div className="flex items-baseline justify-between gap-2">
-        <span className="min-w-0 truncate">{job.title}</span>
+        <span className="min-w-0 break-words">{job.title}</span>
         <span className={job.state === 'failed' ? 'text-crashed text-sm' : 'text-faint text-sm'}>
           {t(`jobs.${job.state}`)}
         </span>
       </div>
+      {isActive(job) && facts.length > 0 && <p className="figures text-dim text-sm">{facts.join(' · ')}</p>}
       {isActive(job) ? (
         <div className="flex items-center gap-2">
           <ProgressBar label={job.title} value={job.progress} />
@@ -94,6 +102,7 @@ function JobLine({ job }: { readonly job: Job }) {
             <Button
               size="sm"
               pending={cancel.isPending}
+              aria-label={t('jobs.cancelNamed', { name: job.title })}
               onClick={() => cancel.mutate({ input: { params: { id: job.id } } })}
             >
               {t('jobs.cancel')}

@@ -7,6 +7,22 @@ import { Items, type Operation, op } from '../operation.ts'
 
 const imageId = z.strictObject({ id: ImageId })
 
+const upload = {
+  privilege: 'image.add',
+  query: z.strictObject({
+    name: z.string().min(1).max(255),
+    /** Expected SHA-256; a different one is refused with `checksum_mismatch`. */
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional(),
+  }),
+  stream: 'application/octet-stream',
+  response: Image,
+  status: 201,
+  errors: ['quota_exceeded', 'image_refused', 'checksum_mismatch', 'too_large', 'no_space', 'busy'],
+} as const
+
 export const imagesOperations = {
   imageList: op({
     method: 'GET',
@@ -18,20 +34,14 @@ export const imagesOperations = {
   imageUpload: op({
     method: 'POST',
     path: '/images/upload',
-    summary: 'Upload an ISO, raw or qcow2 file as the request body',
-    privilege: 'image.add',
-    query: z.strictObject({
-      name: z.string().min(1).max(255),
-      /** Expected SHA-256; a different one is refused with `checksum_mismatch`. */
-      sha256: z
-        .string()
-        .regex(/^[0-9a-f]{64}$/)
-        .optional(),
-    }),
-    stream: 'application/octet-stream',
-    response: Image,
-    status: 201,
-    errors: ['quota_exceeded', 'image_refused', 'checksum_mismatch', 'too_large', 'no_space', 'busy'],
+    summary: 'Upload an ISO, a disk image of any format, a compressed file or an appliance (OVA) as the request body',
+    ...upload,
+  }),
+  imagePut: op({
+    method: 'PUT',
+    path: '/images/upload',
+    summary: 'The same for tools that send files by PUT, such as curl -T FILE; each time a new image',
+    ...upload,
   }),
   imageRegister: op({
     method: 'POST',

@@ -7,6 +7,7 @@ import { watchUpload } from '#server/http/upload-watch.ts'
 type Names =
   | 'imageList'
   | 'imageUpload'
+  | 'imagePut'
   | 'imageRegister'
   | 'imageSources'
   | 'starterList'
@@ -17,17 +18,20 @@ type Names =
   | 'imageDelete'
 
 export function imageRoutes({ images }: Engine): Pick<Handlers, Names> {
+  type Sent = Parameters<Handlers['imageUpload' | 'imagePut']>[0]
+  const receive = async ({ caller, query, request }: Sent) => {
+    const length = request.headers['content-length']
+    const unwatch = watchUpload(request.raw)
+    try {
+      return await images.upload(caller, query, request.raw, length === undefined ? null : Number(length))
+    } finally {
+      unwatch()
+    }
+  }
   return {
     imageList: ({ caller }) => images.list(caller),
-    async imageUpload({ caller, query, request }) {
-      const length = request.headers['content-length']
-      const unwatch = watchUpload(request.raw)
-      try {
-        return await images.upload(caller, query, request.raw, length === undefined ? null : Number(length))
-      } finally {
-        unwatch()
-      }
-    },
+    imageUpload: receive,
+    imagePut: receive,
     imageRegister: ({ caller, body }) => images.register(caller, body),
     imageSources: ({ caller }) => images.sources(caller),
     starterList: ({ caller }) => images.starters(caller),

@@ -40,6 +40,8 @@ export const app = defineMessages('app', {
     title: 'Jobs',
     none: 'Nothing has run yet.',
     cancel: 'Cancel',
+    cancelNamed: 'Cancel: {name}',
+    left: '{time} left',
     cancelled: 'cancelled',
     failed: 'failed',
     done: 'done',

@@ -4,6 +4,7 @@ import { defineMessages } from '../../define.ts'
 export const clones = defineMessages('clones', {
   action: 'Clone…',
   title: 'Clone {name}',
+  titleSnapshot: 'New VM from the snapshot {snapshot} of {name}',
   titleTemplate: 'New VM from {name}',
   kind: 'Kind of clone',
   linked: 'Linked',

@@ -92,6 +92,8 @@ export const images = defineMessages('images', {
   jobs: {
     title: 'Being added',
     unknown: '{done} so far',
+    failed: '{name} was not added',
+    dismiss: 'Dismiss: {name}',
     ending: 'It ends by itself.',
   },
   download: {

@@ -20,6 +20,8 @@ export const seed = defineMessages('seed', {
     windows: 'Windows setup',
     windowsHint: 'An answer file, for the whole first disk.',
   },
+  nobodySignsIn:
+    '{image} waits for cloud-init to give it a user. With “Nothing”, nobody can sign in unless it was set up before: choose “Cloud image”.',
   how: {
     nocloud: 'Nothing to type: cloud-init finds the CD by its name, cidata.',
     autoinstall:

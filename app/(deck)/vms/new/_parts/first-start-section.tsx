@@ -1,6 +1,7 @@
 'use client'
 import { SeedFields, withKind } from '#components/seed/seed-fields.tsx'
 import { RadioCards } from '#components/ui/choice.tsx'
+import { Banner } from '#components/ui/feedback.tsx'
 import { Section } from '#components/ui/page.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { seed as messages } from '#lib/i18n/messages/en/seed.ts'
@@ -28,6 +29,9 @@ export function FirstStartSection({ page }: { readonly page: CreateForm }) {
             ...shown.map((kind) => ({ value: kind, label: t(`kind.${kind}`), description: t(`kind.${kind}Hint`) })),
           ]}
         />
+        {seed === null && boot.cloudInit === true && kinds.includes('nocloud') && (
+          <Banner tone="attention">{t('nobodySignsIn', { image: boot.name })}</Banner>
+        )}
         {seed !== null && (
           <SeedFields
             draft={seed}

@@ -16,6 +16,9 @@ import type { Snapshot, SnapshotScheduleView } from '#lib/schema/snapshot.ts'
 
 export const RULES: readonly RetentionRule[] = ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly']
 const PRESETS = { hourly: '0 * * * *', daily: '0 3 * * *', weekly: '0 4 * * 0' } as const
+export const presetOf = (cron: string) =>
+  // Object.keys knows no literal types.
+  (Object.keys(PRESETS) as (keyof typeof PRESETS)[]).find((key) => PRESETS[key] === cron)
 const NEW_RETENTION = { last: 0, hourly: 0, daily: 7, weekly: 4, monthly: 0, yearly: 0 }
 
 /** When, and how much of the past is kept, with what that means now. */
@@ -37,7 +40,7 @@ export function ScheduleDialog({
     schedule?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone ?? 'UTC',
   )
   const [retention, setRetention] = useState(schedule?.retention ?? NEW_RETENTION)
-  const preset = (Object.keys(PRESETS) as (keyof typeof PRESETS)[]).find((key) => PRESETS[key] === cron) ?? 'custom'
+  const preset = presetOf(cron) ?? 'custom'
   const isReadable = cron.trim().length >= 9 && timeZone !== ''
   const { data: preview } = useQuery({
     ...queries.schedulePreview({ cron: cron.trim(), timeZone }),

@@ -15,7 +15,7 @@ import { queries } from '#lib/client/queries.ts'
 import { toastError } from '#lib/client/toasts.ts'
 import { snapshots as messages } from '#lib/i18n/messages/en/snapshots.ts'
 import type { Snapshot, SnapshotScheduleView } from '#lib/schema/snapshot.ts'
-import { RULES, ScheduleDialog } from './schedule-dialog.tsx'
+import { presetOf, RULES, ScheduleDialog } from './schedule-dialog.tsx'
 
 /** What takes snapshots by itself, when next, how it went last, and what it keeps. */
 export function Schedules({ vmId, snapshots }: { readonly vmId: string; readonly snapshots: readonly Snapshot[] }) {
@@ -72,11 +72,16 @@ function Line({
   const run = useOperation('snapshotScheduleRun', { onError: (cause) => toastError(cause, t('schedules.run')) })
   const { mutateAsync: remove } = useOperation('snapshotScheduleDelete')
   const { lastRun } = schedule
+  const preset = presetOf(schedule.cron)
   return (
     <li className="flex flex-wrap items-center gap-x-4 gap-y-2 border-line border-b py-2">
       <div className="min-w-0 flex-1 basis-64">
         <p>
-          <span className="font-medium font-mono">{schedule.cron}</span>{' '}
+          {preset ? (
+            <span className="font-medium">{t(`schedules.presets.${preset}`)}</span>
+          ) : (
+            <span className="font-medium font-mono">{schedule.cron}</span>
+          )}{' '}
           <span className="text-faint">{schedule.timeZone}</span>
         </p>
         <p className="text-dim text-sm">

@@ -6,11 +6,15 @@ import { Time } from '#components/text/time.tsx'
 import { Button } from '#components/ui/button.tsx'
 import { Banner } from '#components/ui/feedback.tsx'
 import { Facts } from '#components/ui/page.tsx'
+import { CloneDialog } from '#components/vm/clone-dialog.tsx'
 import { useVm } from '#components/vm/vm-context.tsx'
 import { askToConfirm } from '#lib/client/confirm.ts'
 import { useLocale, useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
+import { useCan } from '#lib/client/session.ts'
 import { formatBytes } from '#lib/i18n/format.ts'
+import { app } from '#lib/i18n/messages/en/app.ts'
+import { clones as cloneMessages } from '#lib/i18n/messages/en/clones.ts'
 import { files as fileMessages } from '#lib/i18n/messages/en/files.ts'
 import { snapshots as messages } from '#lib/i18n/messages/en/snapshots.ts'
 import { paths } from '#lib/paths.ts'
@@ -21,10 +25,14 @@ import { RevertDialog } from './revert-dialog.tsx'
 /** One snapshot: its picture, what is in it, and what can be done with it. */
 export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Snapshot; readonly isCurrent: boolean }) {
   const t = useT(messages)
+  const tApp = useT(app)
   const tFiles = useT(fileMessages)
-  const canLook = useMayNotVm(useVm(), 'vm.snapshot') === null
+  const vm = useVm()
+  const canLook = useMayNotVm(vm, 'vm.snapshot') === null
+  const canCreate = useCan('vm.create')
+  const tClones = useT(cloneMessages)
   const locale = useLocale()
-  const [open, setOpen] = useState<'revert' | 'edit' | null>(null)
+  const [open, setOpen] = useState<'revert' | 'edit' | 'clone' | null>(null)
   const { mutateAsync } = useOperation('snapshotDelete')
   const { name, actions } = snapshot
   const params = { id: snapshot.vmId, snapshotId: snapshot.id }
@@ -81,6 +89,11 @@ export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Sn
         <Button disabledReason={actions.revert.reason} onClick={() => setOpen('revert')}>
           {t('revert')}
         </Button>
+        {snapshot.state === 'complete' && (
+          <Button disabledReason={canCreate ? null : tApp('notAllowed')} onClick={() => setOpen('clone')}>
+            {tClones('newFromTemplate')}
+          </Button>
+        )}
         {canLook && snapshot.state === 'complete' && (
           <ButtonLink
             href={paths.files({ vm: snapshot.vmId, snapshot: snapshot.id })}
@@ -97,6 +110,7 @@ export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Sn
         </Button>
       </div>
       {open === 'revert' && <RevertDialog snapshot={snapshot} onClose={() => setOpen(null)} />}
+      {open === 'clone' && <CloneDialog vm={vm} snapshot={snapshot} onClose={() => setOpen(null)} />}
       {open === 'edit' && <EditDialog snapshot={snapshot} onClose={() => setOpen(null)} />}
     </section>
   )
