@@ -186,6 +186,7 @@ const LOOK_ONLY = 'You may look but not change.'
 function BackupMarks({ backup }: { readonly backup: Backup }) {
   const t = useT(messages)
   const { verified, problem, children, keep } = backup
+  const seesScreen = useMayOnVm(backup.vm.id, 'vm.console.view')
   return (
     <div className="flex flex-col gap-1 text-start">
       {problem !== null && (
@@ -207,7 +208,7 @@ function BackupMarks({ backup }: { readonly backup: Backup }) {
           </span>
         </p>
       )}
-      {verified?.booted && (
+      {verified?.booted && seesScreen && (
         // biome-ignore lint/performance/noImgElement: a picture of the API, behind the session
         <img
           // Another check makes another picture.

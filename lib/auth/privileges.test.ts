@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { operations } from '#lib/api/contract.ts'
 import { type Authority, coversVm, may, mayCall, PRIVILEGES, ROLE_PRIVILEGES } from './privileges.ts'
 
 const admin: Authority = { role: 'admin', via: 'session' }
@@ -48,4 +49,13 @@ test('an account is a person’s own, and who still has to set up a second facto
   expect(may(enrolling, 'account')).toBe(true)
   expect(may(enrolling, 'session')).toBe(false)
   expect(PRIVILEGES.some((privilege) => may(enrolling, privilege))).toBe(false)
+})
+
+test('whatever shows a screen of a guest takes the privilege to watch its console', () => {
+  const pictures = Object.entries(operations).filter(
+    ([, operation]) => 'raw' in operation && operation.raw === 'image/png',
+  )
+  expect(pictures.map(([id, { privilege }]) => [id, privilege])).toEqual(
+    ['vmScreenshot', 'snapshotScreenshot', 'backupScreenshot'].map((id) => [id, 'vm.console.view']),
+  )
 })

@@ -56,6 +56,8 @@ export interface SignIns {
     input: { name: string; password: string; realm: PasswordRealm },
     origin: Origin,
   ): Promise<SignedIn | Challenged>
+  /** Whose second step this is: of somebody whose password was right. */
+  whoseStep(challenge: string): UserDocument | null
   /** @throws EngineError bad_credentials, rate_limited */
   code(challenge: string, code: string, origin: Origin): SignedIn
   /** Alone, or in answer to a challenge. @throws EngineError bad_credentials, rate_limited */
@@ -179,6 +181,11 @@ export function createSignIns(deps: SignInDeps): SignIns {
       if (proved === null) throw wrong()
       giveBack()
       return finish(proved.user.id, origin, realm === 'local' ? 'password' : realm, proved.notes, false)
+    },
+
+    whoseStep(id) {
+      const userId = challenges.look(id)?.userId ?? null
+      return userId === null ? null : users.get(userId)
     },
 
     code(id, code, origin) {

@@ -22,10 +22,11 @@ export function createActivity({
   nameOf,
 }: ActivityDeps): Pick<Engine, 'record' | 'denied' | 'activity' | 'verifyActivity' | 'exportActivity'> {
   return {
-    record: ({ what, text, result, caller, who, from }) =>
+    record: ({ what, text, result, caller, who, userId, from }) =>
       journal.write({
         ...{ what, text, result, caller },
         ...(who !== undefined && { who }),
+        ...(userId !== undefined && { userId }),
         ...(from !== undefined && { from }),
       }),
     denied(what, text, caller, about) {

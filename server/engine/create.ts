@@ -665,7 +665,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     transfers,
     backups: backups.engine,
     appliances,
-    projects: createProjectEngine({ store, access, journal, names, contents }),
+    projects: createProjectEngine({ store, access, journal, names, quotas, contents }),
     objectAccess: createObjectAccess({
       ...{ store, access, quotas, records, volumes, library, journal, locks, names, snapshotsOf },
       runningSpec: admission.runningSpec,

@@ -199,6 +199,25 @@ test('somebody who has gone does not keep a project from being changed; of two w
   expect(members?.revision).toBe(group.revision + 1)
 })
 
+test('somebody with limits gets no more by beginning projects: those begin without room, and an administrator gives it', async () => {
+  const { projects, usage } = now.engine
+  const person = { type: 'person', id: ANN.userId } as const
+  await usage.setQuota(ada, person, { vms: 1, consoles: 3 })
+  const input = (name: string) => ({ name, description: '', members: [] })
+  const project = await projects.create(ann, input('more for me'))
+  const put = () => now.engine.vms.create(ann, { ...VmSpecInput.parse(spec('beyond')), project: project.id })
+  await expect(put()).rejects.toMatchObject({ code: 'quota_exceeded', details: { item: 'vms', limit: 0 } })
+  const { holders } = await usage.view(ada)
+  const limits = holders.find(({ id }) => id === project.id)?.limits
+  // Consoles are somebody's, never a project's.
+  expect(limits).toMatchObject({ vms: 0, vcpus: null, consoles: null })
+  await usage.setQuota(ada, { type: 'project', id: project.id }, { vms: 1 })
+  await put()
+  const free = await projects.create(ada, input('on purpose'))
+  expect((await usage.view(ada)).holders.find(({ id }) => id === free.id)?.limits.vms).toBeNull()
+  await usage.setQuota(ada, person, null)
+})
+
 test('a VM, its disk and a free disk say which project they are of, to whoever sees them', async () => {
   const project = await now.engine.projects.create(ann, { name: 'shelf', description: '', members: [] })
   const disks = [{ device: 'disk', sizeGiB: 1 }]

@@ -4,9 +4,11 @@ import * as z from 'zod'
 import { mayOnSite, OBJECT_PRIVILEGES, PRIVILEGES, projectPrivileges, ROLE_PRIVILEGES } from '#lib/auth/privileges.ts'
 import { GroupId, ProjectId, RoleId, UserId } from '#lib/schema/ids.ts'
 import type { CustomRole, Group, Membership, Party, Project } from '#lib/schema/project.ts'
+import { QUOTA_ITEMS, type QuotaItem } from '#lib/schema/quota.ts'
 import { Role } from '#lib/schema/user.ts'
 import type { Access } from '#server/access/access.ts'
 import { type GroupDocument, type ProjectDocument, type RoleDocument, sameParty } from '#server/access/documents.ts'
+import type { Quotas } from '#server/access/quotas.ts'
 import type { Collection, Store } from '#server/store/types.ts'
 import { EngineError } from './errors.ts'
 import type { Journal } from './journal.ts'
@@ -18,11 +20,14 @@ export interface ProjectEngineDeps {
   readonly access: Access
   readonly journal: Journal
   readonly names: Names
+  readonly quotas: Pick<Quotas, 'limitsOf' | 'set'>
   /** VMs, free disks and images a project owns. */
   readonly contents: (projectId: string) => { vms: number; running: number; volumes: number; images: number }
   readonly now?: () => Date
 }
 
+/** What somebody does, whatever project it is for. */
+const OF_PEOPLE_ALONE: readonly QuotaItem[] = ['uploads', 'consoles']
 const fold = (name: string) => name.normalize('NFKC').toLowerCase()
 const User = z.object({
   id: z.string(),
@@ -32,7 +37,7 @@ const User = z.object({
 })
 
 export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
-  const { store, access, journal, names } = deps
+  const { store, access, journal, names, quotas } = deps
   const now = () => (deps.now ?? (() => new Date()))().toISOString()
   const users = () =>
     store.list('user').flatMap(({ value }) => {
@@ -62,6 +67,16 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
     const found = all.get(id)
     if (found === undefined) throw new EngineError('not_found', `There is no such ${what}.`)
     return found
+  }
+  /**
+   * Projects count for themselves, so that somebody with limits would have as many times as much as they begin projects.
+   * Theirs begin without room, and an administrator gives it.
+   */
+  const limitsAtFirst = (caller: Caller): { [K in QuotaItem]?: number } | null => {
+    if (mayOnSite(caller, 'quota.manage')) return null
+    const { limits } = quotas.limitsOf({ type: 'person', id: caller.userId })
+    const held = QUOTA_ITEMS.filter((item) => limits[item] !== null && !OF_PEOPLE_ALONE.includes(item))
+    return held.length === 0 ? null : Object.fromEntries(held.map((item) => [item, 0]))
   }
   /** Reads and writes in one step, so that no change of somebody else is lost. */
   const replace = <T extends { id: string }>(
@@ -149,7 +164,11 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
         ...{ v: 1, id: randomUUIDv7(), name: input.name, description: input.description },
         ...{ members: [self, ...others], archivedAt: null, createdAt: now() },
       }
-      store.put('project', project.id, project)
+      const limits = limitsAtFirst(caller)
+      store.transaction(() => {
+        store.put('project', project.id, project)
+        if (limits !== null) quotas.set({ type: 'project', id: project.id }, limits)
+      })
       note(
         'projectCreate',
         caller,

@@ -456,6 +456,8 @@ export interface Engine {
     result: 'ok' | 'denied' | 'failed' | 'info'
     caller: Caller | null
     who?: string
+    /** Of the person named in `who`, where there is no caller: they may read the line. */
+    userId?: string
     from?: string
   }): void
   /** Records that somebody asked for what they may not; `about` is an object they reach, and is named. */

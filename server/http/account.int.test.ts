@@ -67,12 +67,18 @@ test('with a second factor the first step says the same whether the password was
   expect((await answerWith(again.json.challenge, code)).status).toBe(401)
 })
 
-test('guessing codes ends after five tries, and each counts for the address', async () => {
+test('guessing codes ends after five tries, each counts for the address, and the log says whose they were', async () => {
   const ann = await rig.person('ann', 'operator')
   const app = await withApp(ann)
   const { challenge } = (await signIn('ann')).json
   for (let i = 0; i < 5; i++) expect((await answerWith(challenge, `00000${i}`)).status).toBe(401)
   expect((await answerWith(challenge, app.next())).json.error.message).toContain('begin again')
+  // The log says whose password somebody has, to administrators and to the person.
+  const refused = rig.calls.flatMap(({ args: [line] }) => line as { what?: string; result: string; who?: string }[])
+  expect(refused.filter(({ what, result }) => what === 'secondFactorCreate' && result === 'denied')).toEqual([
+    ...Array.from({ length: 5 }, () => expect.objectContaining({ who: 'ann', userId: ann.user.id })),
+    expect.objectContaining({ who: 'somebody' }),
+  ])
   const statuses = []
   for (let i = 0; i < 6; i++) statuses.push((await signIn('ann')).status)
   expect(statuses.at(-1)).toBe(429)

@@ -1,8 +1,13 @@
 /** The event socket from outside: who gets in, what arrives, and what a reader that does not read costs. */
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import WebSocket from 'ws'
 import type { DeckEvent } from '#lib/schema/event.ts'
+import { createProxyPolicy } from '#server/auth/client-address.ts'
+import { createEventsSocket } from '#server/http/events-socket.ts'
+import { createHostPolicy } from '#server/http/guard.ts'
 import { type Rig, startRig } from '#server/http/test-rig.ts'
 
 let rig: Rig
@@ -77,6 +82,38 @@ test('a reader that comes back gets what it missed, or a reset when that is gone
 
 test.each(['since=x', 'since=-1', 'since=1e9', 'since='])('?%s is 400', async (query) => {
   expect(await open(ann.bearer, `?${query}`).outcome).toBe(400)
+})
+
+test('one person does not take the last place of all others', async () => {
+  const bob = await rig.person('bob', 'viewer')
+  const policy = {
+    ...{ hosts: createHostPolicy([], '127.0.0.1'), proxies: createProxyPolicy([]) },
+    ...{ insecureHttp: false, tls: false },
+  }
+  const sockets = createEventsSocket(rig.engine, rig.auth, policy, 2)
+  const server = createServer().on('upgrade', sockets.upgrade)
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const opened: WebSocket[] = []
+  const outcome = async (headers: Record<string, string>) => {
+    const ws = new WebSocket(`ws://127.0.0.1:${port}${PATH}`, { headers })
+    opened.push(ws)
+    const refused = once(ws, 'unexpected-response').then(([, response]) => response.statusCode)
+    return Promise.race([once(ws, 'open').then(() => 101), refused])
+  }
+  try {
+    expect(await outcome(ann.bearer)).toBe(101)
+    expect(await outcome(ann.bearer)).toBe(101)
+    expect(await outcome(ann.bearer)).toBe(503)
+    expect(await outcome(bob.bearer)).toBe(101)
+    opened[0]?.close()
+    await expect.poll(() => sockets.clients).toBe(2)
+    expect(await outcome(ann.bearer)).toBe(101)
+  } finally {
+    for (const ws of opened) ws.on('error', () => {}).terminate()
+    sockets.close()
+    server.close()
+  }
 })
 
 test('a reader that talks too much is cut off (W04)', async () => {

@@ -17,6 +17,8 @@ import { answerSocket } from '#server/http/guard.ts'
 const BACKLOG_MAX_BYTES = 1024 * 1024
 const PING_EVERY_MS = 20_000
 const CLIENTS_MAX = 2000
+/** One person does not take the last place of all others. */
+const CLIENTS_MAX_OF_ONE = 1500
 /** Readers have nothing to say. */
 const MESSAGE_MAX_BYTES = 1024
 const CLOSE_REVOKED = 4401
@@ -59,7 +61,12 @@ export function callerOfUpgrade(request: IncomingMessage, auth: Auth, policy: Cr
   return caller
 }
 
-export function createEventsSocket(engine: Engine, auth: Auth, policy: CredentialPolicy): EventsSocket {
+export function createEventsSocket(
+  engine: Engine,
+  auth: Auth,
+  policy: CredentialPolicy,
+  mostOfOne: number = CLIENTS_MAX_OF_ONE,
+): EventsSocket {
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -67,6 +74,12 @@ export function createEventsSocket(engine: Engine, auth: Auth, policy: Credentia
     maxPayload: MESSAGE_MAX_BYTES,
   })
   const open = new Map<WebSocket, { alive: boolean }>()
+  const ofPerson = new Map<string, number>()
+  const count = (userId: string, more: 1 | -1): void => {
+    const now = (ofPerson.get(userId) ?? 0) + more
+    if (now === 0) ofPerson.delete(userId)
+    else ofPerson.set(userId, now)
+  }
 
   const pinger = setInterval(() => {
     for (const [ws, entry] of open) {
@@ -83,6 +96,7 @@ export function createEventsSocket(engine: Engine, auth: Auth, policy: Credentia
   const serve = (ws: WebSocket, caller: Caller, since: ReturnType<typeof sinceOf>): void => {
     const entry = { alive: true }
     open.set(ws, entry)
+    count(caller.userId, 1)
     let behind = false
     const hello = JSON.stringify({
       seq: since?.seq ?? 0,
@@ -130,6 +144,7 @@ export function createEventsSocket(engine: Engine, auth: Auth, policy: Credentia
     const offRevoked = auth.onRevoked(caller.credentialId, () => end(CLOSE_REVOKED, 'signed out'))
     ws.on('close', () => {
       open.delete(ws)
+      count(caller.userId, -1)
       offRevoked()
       unsubscribe()
     })
@@ -151,6 +166,8 @@ export function createEventsSocket(engine: Engine, auth: Auth, policy: Credentia
         const caller = callerOfUpgrade(request, auth, policy)
         const since = sinceOf(request.url ?? '')
         if (open.size >= CLIENTS_MAX) throw new EngineError('busy', 'Too many connections are open.')
+        if ((ofPerson.get(caller.userId) ?? 0) >= mostOfOne)
+          throw new EngineError('busy', 'You have too many connections open. Close some pages or scripts.')
         server.handleUpgrade(request, socket, head, (ws) => serve(ws, caller, since))
       } catch (error) {
         if (error instanceof EngineError) answerSocket(socket, error.code, error.message)

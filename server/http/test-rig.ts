@@ -226,6 +226,8 @@ export function engineDouble(): EngineDouble {
       },
     },
     record: (entry: unknown) => calls.push({ method: 'record', args: [entry] }),
+    denied: (what: string, text: string, caller: Caller, about: unknown) =>
+      calls.push({ method: 'record', args: [{ what, text, result: 'denied', caller, about }] }),
     redeemConsoleTicket: () => null,
   } as unknown as Engine
   return { engine, calls, hub, on: (name, answer) => answers.set(name, answer) }

@@ -95,7 +95,7 @@ export const backupsOperations = {
     method: 'GET',
     path: '/backups/:id/screenshot.png',
     summary: 'The screen of a backup that was started in isolation',
-    privilege: 'vm.view',
+    privilege: 'vm.console.view',
     params: one,
     /** Changes with the picture, so that a browser does not show an old one. */
     query: z.strictObject({ at: z.string().max(40).optional() }),

@@ -94,7 +94,7 @@ export const snapshotsOperations = {
     method: 'GET',
     path: '/vms/:id/snapshots/:snapshotId/screenshot.png',
     summary: 'The screen at the moment a snapshot was taken',
-    privilege: 'vm.view',
+    privilege: 'vm.console.view',
     params: one,
     raw: 'image/png',
   }),

@@ -1,6 +1,7 @@
 /** Signing in and out, set-up, and how people may sign in. */
 import type { Auth } from '#server/auth/auth.ts'
 import { clientAddress } from '#server/auth/client-address.ts'
+import type { UserDocument } from '#server/auth/documents.ts'
 import type { Challenged, SignedIn } from '#server/auth/sign-in.ts'
 import { EngineError } from '#server/engine/errors.ts'
 import type { Caller, Engine } from '#server/engine/types.ts'
@@ -52,12 +53,26 @@ export function sessionRoutes(engine: Engine, auth: Auth, policy: CredentialPoli
   }
 
   /** The person is known by name only until there is a session. */
-  const record = (call: AnyCall, what: string, text: string, result: 'ok' | 'denied' | 'info', who: string) =>
-    engine.record({ what, text, result, who, from: clientAddress(call.request.raw, policy.proxies), caller: null })
+  const record = (
+    call: AnyCall,
+    what: string,
+    text: string,
+    result: 'ok' | 'denied' | 'info',
+    who: string | Pick<UserDocument, 'id' | 'name'>,
+  ) =>
+    engine.record({
+      ...{ what, text, result, from: clientAddress(call.request.raw, policy.proxies), caller: null },
+      ...(typeof who === 'string' ? { who } : { who: who.name, userId: who.id }),
+    })
   const recordOwn = (what: string, text: string, caller: Caller) => engine.record({ what, text, result: 'ok', caller })
 
   /** One step of signing in: its end is recorded, whatever it is. */
-  const signIn = async (call: AnyCall, what: string, who: string, step: () => Promise<SignedIn | Challenged>) => {
+  const signIn = async (
+    call: AnyCall,
+    what: string,
+    who: string | Pick<UserDocument, 'id' | 'name'>,
+    step: () => Promise<SignedIn | Challenged>,
+  ) => {
     let result: SignedIn | Challenged
     try {
       result = await step()
@@ -67,8 +82,8 @@ export function sessionRoutes(engine: Engine, auth: Auth, policy: CredentialPoli
       throw error
     }
     if ('challenge' in result) return { ...auth.session(null), challenge: result.challenge }
-    for (const sentence of result.notes) record(call, 'userUpdate', sentence, 'info', result.user.name)
-    record(call, what, `${result.user.name} signed in.`, 'ok', result.user.name)
+    for (const sentence of result.notes) record(call, 'userUpdate', sentence, 'info', result.user)
+    record(call, what, `${result.user.name} signed in.`, 'ok', result.user)
     return welcome(call, result)
   }
 
@@ -90,12 +105,12 @@ export function sessionRoutes(engine: Engine, auth: Auth, policy: CredentialPoli
     sessionCreate: (call) =>
       signIn(call, 'sessionCreate', call.body.name, () => signIns.password(call.body, originOf(call))),
     secondFactorCreate: (call) =>
-      signIn(call, 'secondFactorCreate', 'somebody', async () =>
+      signIn(call, 'secondFactorCreate', signIns.whoseStep(call.body.challenge) ?? 'somebody', async () =>
         signIns.code(call.body.challenge, call.body.code, originOf(call)),
       ),
     passkeyOptions: (call) => auth.passkeys.answerBegin(page(call), call.body.challenge === undefined),
     passkeySession: (call) =>
-      signIn(call, 'passkeySession', 'somebody', () => {
+      signIn(call, 'passkeySession', signIns.whoseStep(call.body.challenge ?? '') ?? 'somebody', () => {
         const { id, response, challenge = null } = call.body
         return signIns.passkey({ id, response, challenge }, page(call), originOf(call))
       }),

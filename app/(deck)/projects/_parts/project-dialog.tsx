@@ -1,4 +1,5 @@
 'use client'
+import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Button } from '#components/ui/button.tsx'
 import { Dialog } from '#components/ui/dialog.tsx'
@@ -6,6 +7,8 @@ import { Banner } from '#components/ui/feedback.tsx'
 import { TextArea, TextField } from '#components/ui/field.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
+import { queries } from '#lib/client/queries.ts'
+import { useCan, useUser } from '#lib/client/session.ts'
 import { showToast } from '#lib/client/toasts.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { projects as messages } from '#lib/i18n/messages/en/projects.ts'
@@ -39,6 +42,11 @@ export function ProjectDialog({
       onClose()
     },
   })
+  const me = useUser()?.id
+  const setsLimits = useCan('quota.manage')
+  const holders = useQuery({ ...queries.usage(), enabled: project === null && !setsLimits }).data?.holders
+  const own = holders?.find(({ type, id }) => type === 'person' && id === me)
+  const isLimited = own !== undefined && Object.values(own.limits).some((limit) => limit !== null)
   const isPending = create.isPending || update.isPending
   const error = create.error ?? update.error
   const isNameError = error?.code === 'name_taken' || error?.field === 'name'
@@ -91,6 +99,7 @@ export function ProjectDialog({
           onChange={(event) => setDescription(event.target.value)}
         />
         {project === null && <p className="text-dim">{t('form.manage')}</p>}
+        {project === null && isLimited && <p className="text-dim">{t('form.noRoom')}</p>}
       </form>
     </Dialog>
   )

@@ -33,6 +33,7 @@ export const projects = defineMessages('projects', {
     description: 'Description',
     descriptionHint: 'What it is for. Everybody in it sees this.',
     manage: 'You manage it, and take people in on its page.',
+    noRoom: 'You have limits, so the project begins without room: an administrator gives it some.',
     submit: 'Create project',
     created: 'The project {name} has begun',
     saved: '{name} is saved',

@@ -31,6 +31,7 @@ export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Sn
   const canLook = useMayNotVm(vm, 'vm.snapshot') === null
   const canCreate = useCan('vm.create')
   const tClones = useT(cloneMessages)
+  const seesScreen = useMayNotVm(vm, 'vm.console.view') === null
   const locale = useLocale()
   const [open, setOpen] = useState<'revert' | 'edit' | 'clone' | null>(null)
   const { mutateAsync } = useOperation('snapshotDelete')
@@ -48,7 +49,7 @@ export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Sn
     })
   return (
     <section aria-label={t('details', { name })} className="flex min-w-0 flex-col gap-3">
-      {snapshot.hasScreenshot ? (
+      {snapshot.hasScreenshot && seesScreen ? (
         // biome-ignore lint/performance/noImgElement: a small picture of our own server
         <img
           src={`/api/v1/vms/${snapshot.vmId}/snapshots/${snapshot.id}/screenshot.png`}
