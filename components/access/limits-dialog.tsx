@@ -17,6 +17,7 @@ const UNIT: Partial<Record<QuotaItem, string>> = {
   runningMemoryMiB: 'MiB',
   libraryMiB: 'MiB',
   diskGiB: 'GiB',
+  backupGiB: 'GiB',
 }
 
 export interface LimitsOf {

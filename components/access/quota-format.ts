@@ -10,6 +10,7 @@ export function formatQuota(item: QuotaItem, value: number, locale: string): str
     case 'libraryMiB':
       return formatMiB(value, locale)
     case 'diskGiB':
+    case 'backupGiB':
       return formatBytes(value * GIB, locale)
     default:
       return formatNumber(value, locale)

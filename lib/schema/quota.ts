@@ -3,7 +3,8 @@ import * as z from 'zod'
 
 /**
  * What is counted, each for itself. `running…` counts what is promised to guests that run; `uploads` what is on its way
- * into the library, downloads as well; `libraryMiB` what lies there together with what is on its way.
+ * into the library, downloads as well; `libraryMiB` what lies there together with what is on its way;
+ * `backupGiB` what backups take, wherever they lie.
  */
 export const QUOTA_ITEMS = [
   'vms',
@@ -15,6 +16,7 @@ export const QUOTA_ITEMS = [
   'snapshots',
   'uploads',
   'libraryMiB',
+  'backupGiB',
   'ports',
   'consoles',
 ] as const
@@ -30,6 +32,7 @@ const each = <T extends z.ZodType>(value: T) => ({
   snapshots: value,
   uploads: value,
   libraryMiB: value,
+  backupGiB: value,
   ports: value,
   consoles: value,
 })
@@ -72,6 +75,7 @@ export const UsageHolder = z
           'delete-snapshots',
           /** Images that no VM and no disk needs. */
           'delete-images',
+          'delete-backups',
           'cancel-uploads',
           'close-consoles',
         ]),

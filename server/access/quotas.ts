@@ -28,6 +28,8 @@ export interface QuotaSources {
   vms(): Iterable<CountedVm>
   /** Disks of no VM, trash included. */
   freeDisks(): Iterable<{ readonly ownerId: string; readonly projectId: string | null; readonly sizeBytes: number }>
+  /** Wherever they lie, also of VMs that have gone. */
+  backups(): Iterable<{ readonly ownerId: string; readonly projectId: string | null; readonly sizeBytes: number }>
   snapshotsOf(vmId: string): number
   /** What somebody has on its way into the library: uploads and downloads. */
   uploadsOf(userId: string): number
@@ -51,7 +53,7 @@ export interface Quotas {
 
 export const NO_USE: QuotaUse = {
   ...{ vms: 0, vcpus: 0, runningVcpus: 0, memoryMiB: 0, runningMemoryMiB: 0 },
-  ...{ diskGiB: 0, snapshots: 0, uploads: 0, libraryMiB: 0, ports: 0, consoles: 0 },
+  ...{ diskGiB: 0, snapshots: 0, uploads: 0, libraryMiB: 0, backupGiB: 0, ports: 0, consoles: 0 },
 }
 const Document = z.object({ limits: QuotaLimits.partial() })
 const GIB = 2 ** 30
@@ -80,6 +82,7 @@ const WORDS: Readonly<Record<QuotaItem, string>> = {
   snapshots: 'snapshots',
   uploads: 'uploads and downloads under way',
   libraryMiB: 'MiB in the image library (what is on its way counts)',
+  backupGiB: 'GiB of backups',
   ports: 'forwarded ports',
   consoles: 'open consoles',
 }
@@ -96,6 +99,7 @@ const WAYS: Readonly<Record<QuotaItem, string>> = {
   snapshots: 'Delete a snapshot',
   uploads: 'Wait until one is done, or cancel one',
   libraryMiB: 'Delete an image, or cancel an upload',
+  backupGiB: 'Delete a backup',
   ports: 'Take a forwarded port out of a VM',
   consoles: 'Close a console',
 }
@@ -131,6 +135,7 @@ export function createQuotas(store: Pick<Store, 'get' | 'put' | 'delete'>, sourc
       use.runningMemoryMiB += memoryOf(vm.running)
     }
     for (const disk of sources.freeDisks()) if (isOurs(disk)) use.diskGiB += Math.ceil(disk.sizeBytes / GIB)
+    for (const backup of sources.backups()) if (isOurs(backup)) use.backupGiB += backup.sizeBytes / GIB
     if (holder.type === 'person') use.uploads += sources.uploadsOf(holder.id)
     use.libraryMiB += sources.libraryBytesOf(holder) / MIB
     for (const [item, count] of held.get(keyOf(holder)) ?? []) use[item] += count

@@ -44,6 +44,8 @@ export interface BackupMakeDeps {
   readonly jobs: JobRegistry
   readonly busy: VmBusy
   readonly journal: Journal
+  /** Room for a backup of it, which counts until released. @throws EngineError quota_exceeded */
+  readonly hold: (record: VmRecord) => () => void
   readonly onChange: (backupId: string, ownerId: string, vmId: string) => void
   readonly warn: (message: string, error?: unknown) => void
 }
@@ -56,7 +58,7 @@ export interface BackupStart {
 }
 
 export interface BackupMaker {
-  /** @throws EngineError vm_busy, wrong_state, pool_unavailable */
+  /** @throws EngineError vm_busy, wrong_state, pool_unavailable, quota_exceeded */
   start(
     record: VmRecord,
     options: BackupOptions,
@@ -231,6 +233,7 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
     start(record, options, by, scheduleId) {
       const id = randomUUIDv7()
       const pool = pools.require(options.pool ?? LOCAL_POOL_ID)
+      const release = deps.hold(record)
       const handle = deps.jobs.start({
         kind: 'backup-create',
         title: `Backup of ${record.spec.name}`,
@@ -268,6 +271,7 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
           }
         },
       })
+      void handle.finished.then(release, release)
       return { jobId: handle.id, view: handle.view, finished: handle.finished }
     },
   }

@@ -8,6 +8,7 @@ import { createRestorer, type RestoreDeps } from './backup-restore.ts'
 import { type BackupScheduleDeps, createBackupSchedules } from './backup-schedules.ts'
 import { type BackupEngineDeps, createBackupEngine } from './backups.ts'
 import { createKeyedLock } from './keyed-lock.ts'
+import type { BackupSize } from './quota-sources.ts'
 import type { BackupEngine } from './types.ts'
 
 type Parts = 'catalog' | 'maker' | 'restorer' | 'prover' | 'schedules' | 'exclusive' | 'onChange'
@@ -28,6 +29,8 @@ export function createBackups(setup: BackupSetup): {
   usesPool(poolId: string): string | null
   /** What a backup is of, as far as access goes; null: there is no such backup. */
   reachable(id: string): Promise<Reachable | null>
+  /** What each takes, by what was last read of its folders. */
+  sizes(): BackupSize[]
   open(): Promise<void>
 } {
   const catalog = createCatalog(setup.pools, setup.warn)
@@ -46,6 +49,11 @@ export function createBackups(setup: BackupSetup): {
       const count = catalog.all().filter((backup) => backup.poolId === poolId).length
       return count === 0 ? null : `It holds ${count === 1 ? 'a backup' : `${count} backups`}; delete them first.`
     },
+    sizes: () =>
+      catalog.all().map(({ manifest }) => ({
+        ...{ vmId: manifest.vm.id, ownerId: manifest.ownerId },
+        sizeBytes: filesOf(manifest).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      })),
     async reachable(id) {
       if (catalog.get(id) === null) await catalog.fresh()
       const manifest = catalog.get(id)?.manifest
@@ -57,6 +65,8 @@ export function createBackups(setup: BackupSetup): {
     engine: createBackupEngine({ ...setup, ...shared, maker, restorer, prover, schedules }),
     async open() {
       await prover.sweep()
+      // Quotas count them from the start.
+      void catalog.fresh().catch((error: unknown) => setup.warn('The backups could not be looked at.', error))
       // A pool that hangs must not keep the dashboard from starting.
       for (const pool of setup.pools.all())
         void sweepBackups(setup.pools.rootOf(pool)).catch((error: unknown) =>

@@ -63,7 +63,7 @@ import { createPoolEngine } from './pools.ts'
 import { createNames } from './project-names.ts'
 import { createProjectEngine } from './projects.ts'
 import { createQuotaDoors } from './quota-doors.ts'
-import { createQuotaSources } from './quota-sources.ts'
+import { allocatedOf, createQuotaSources } from './quota-sources.ts'
 import { createReaders } from './readers.ts'
 import { createRecordingShelf } from './recording-shelf.ts'
 import { createRecordings } from './recordings.ts'
@@ -295,6 +295,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     ...{ access, records, volumes, intake, snapshotsOf, nameOf: names.party },
     images: () => library.all(),
     recordings: () => recordings.totals(),
+    backups: () => backups.sizes(),
     runningSpec: (id) => admission.runningSpec(id),
   })
   const quotas = createQuotas(store, sources)
@@ -494,6 +495,9 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     capabilities: deps.capabilities,
     isImage: (id) => library.get(id) !== null,
     becomes,
+    hold: ({ id, ownerId }) =>
+      // At least something: who has nothing left makes none.
+      quotas.hold(places.holderOf(id, ownerId), 'backupGiB', Math.max(1, allocatedOf(volumes, usage, id)) / 2 ** 30),
     deleteVm: (vmId) => definer.delete(null, vmId, null),
     user: person,
     userName,

@@ -17,9 +17,28 @@ export interface QuotaSourceDeps {
   readonly intake: Pick<Intake, 'countOf' | 'bytesOf'>
   readonly images: () => Iterable<ImageDocument>
   readonly recordings: () => Iterable<{ readonly vmId: string; readonly sizeBytes: number }>
+  readonly backups: () => Iterable<BackupSize>
   readonly runningSpec: StartAdmission['runningSpec']
   readonly snapshotsOf: (vmId: string) => number
   readonly nameOf: Names['party']
+}
+
+export interface BackupSize {
+  readonly vmId: string
+  /** Whom the backup names; where its VM is still there, whose that is counts. */
+  readonly ownerId: string
+  readonly sizeBytes: number
+}
+
+/** What a VM's own files take, as they were last looked at: what a backup of all of it is about to take. */
+export function allocatedOf(volumes: Volumes, usage: Usage, vmId: string): number {
+  const layers = new Map(volumes.layers().map((layer) => [layer.id, layer]))
+  const sums = sumVolumes({
+    ...{ volumes: volumes.ofVm(vmId), layers },
+    allocated: (id) => usage.of(id)?.size?.allocatedBytes ?? null,
+    holdsSnapshots: (id) => volumes.heldBy(id).length > 0,
+  })
+  return [...sums.values()].reduce((total, { allocatedBytes }) => total + (allocatedBytes ?? 0), 0)
 }
 
 /** Whether an image takes room of the holder's. Files that lie elsewhere take nothing of ours. */
@@ -49,6 +68,10 @@ export function createQuotaSources(deps: QuotaSourceDeps): QuotaSources {
         if (ownerId !== undefined && sizeBytes >= GIB)
           yield { ownerId, projectId: access.projectOf('vm', vmId), sizeBytes: Math.floor(sizeBytes / GIB) * GIB }
       }
+    },
+    *backups() {
+      for (const { vmId, ownerId, sizeBytes } of deps.backups())
+        yield { ownerId: records.get(vmId)?.ownerId ?? ownerId, projectId: access.projectOf('vm', vmId), sizeBytes }
     },
     snapshotsOf: deps.snapshotsOf,
     uploadsOf: intake.countOf,

@@ -86,6 +86,10 @@ export function createUsageEngine(deps: UsageDeps): UsageEngine {
       const images = deps.library
         .all()
         .filter((image) => takesLibraryOf(access, holder, image) && !deps.isImageUsed(image.id))
+      const backups = [...sources.backups()].filter(({ ownerId, projectId }) => {
+        const { type, id } = holderFor(ownerId, projectId)
+        return type === holder.type && id === holder.id
+      })
       const used = quotas.countOf(holder)
       const coming = holder.type === 'person' ? deps.intake.bytesOf(holder.id) : 0
       const none = { memoryMiB: 0, vcpus: 0, bytes: 0 }
@@ -102,6 +106,10 @@ export function createUsageEngine(deps: UsageDeps): UsageEngine {
         {
           ...{ ...none, how: 'delete-images', count: images.length },
           bytes: images.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
+        },
+        {
+          ...{ ...none, how: 'delete-backups', count: backups.length },
+          bytes: backups.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
         },
         { ...none, how: 'cancel-uploads', count: used.uploads, bytes: coming },
         { ...none, how: 'close-consoles', count: used.consoles },

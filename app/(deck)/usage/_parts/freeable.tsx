@@ -15,6 +15,7 @@ const MIB = 2 ** 20
 function whereOf({ type, name }: UsageHolder, how: How['how']): string {
   if (how === 'empty-trash') return paths.storage()
   if (how === 'delete-free-disks') return paths.storage({ use: 'free' })
+  if (how === 'delete-backups') return paths.backups()
   if (how === 'delete-images' || how === 'cancel-uploads') return paths.images()
   const term = (key: SearchTerm['key'], value: string): SearchTerm => ({
     ...{ key, value: value.toLowerCase(), negated: false },

@@ -12,6 +12,7 @@ export const quotas = defineMessages('quotas', {
     snapshots: 'Snapshots',
     uploads: 'Uploads and downloads',
     libraryMiB: 'Image library',
+    backupGiB: 'Backups',
     ports: 'Forwarded ports',
     consoles: 'Open consoles',
   },

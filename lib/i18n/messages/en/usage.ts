@@ -30,6 +30,7 @@ export const usage = defineMessages('usage', {
       'delete-free-disks': '{count, plural, one {Delete # disk of no VM} other {Delete # disks of no VM}}',
       'delete-stopped-vms': '{count, plural, one {Delete # VM that is off} other {Delete # VMs that are off}}',
       'delete-snapshots': '{count, plural, one {Delete # snapshot} other {Delete # snapshots}}',
+      'delete-backups': '{count, plural, one {Delete # backup} other {Delete # backups}}',
       'delete-images': '{count, plural, one {Delete # image nothing needs} other {Delete # images nothing needs}}',
       'cancel-uploads': '{count, plural, one {Cancel # upload or download} other {Cancel # uploads and downloads}}',
       'close-consoles': '{count, plural, one {Close # console} other {Close # consoles}}',

@@ -73,6 +73,6 @@ function takesOf({ form }: CreateForm): QuotaUse {
   const ports = draft.cards.reduce((sum, card) => sum + card.forwards.length, 0)
   return {
     ...{ vms: 1, vcpus: cpus, runningVcpus: cpus, memoryMiB, runningMemoryMiB: memoryMiB, diskGiB, ports },
-    ...{ snapshots: 0, uploads: 0, libraryMiB: 0, consoles: 0 },
+    ...{ snapshots: 0, uploads: 0, libraryMiB: 0, backupGiB: 0, consoles: 0 },
   }
 }
