@@ -1,6 +1,6 @@
 /** Puts the parts of backups together. */
 import type { Reachable } from '#lib/auth/privileges.ts'
-import { createCatalog } from '#server/backup/catalog.ts'
+import { createCatalog, filesOf } from '#server/backup/catalog.ts'
 import { sweepBackups } from '#server/backup/remove.ts'
 import { type BackupMakeDeps, createBackupMaker } from './backup-make.ts'
 import { createProver, type ProverDeps } from './backup-proof.ts'

@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeAll, expect, test } from 'vitest'
+import { BackupOptions } from '#lib/schema/backup.ts'
 import { CloneInput } from '#lib/schema/clone.ts'
 import type { Job } from '#lib/schema/job.ts'
 import type { QuotaItem } from '#lib/schema/quota.ts'
@@ -170,4 +171,27 @@ test('a running guest is given no more than its owner may run, and of two that a
   const { freeable } = await usage()
   expect(freeable.map(({ how }) => how)).toEqual(['shut-down', 'close-consoles'])
   expect(freeable[0]).toMatchObject({ count: 2, vcpus: 3, memoryMiB: 128 })
+})
+
+test('backups count where they lie, also those of a VM that has gone, and who has no room left makes none', async () => {
+  const vm = await create(ann, { ...SMALL, name: 'kept twice', disks: [{ device: 'disk', sizeGiB: 1 }] })
+  const { backups } = now.engine
+  const make = () => backups.create(ann, vm.id, BackupOptions.parse({}))
+  await limit({ backupGiB: 0 })
+  await expect(make()).rejects.toMatchObject({
+    ...exceeded('backupGiB'),
+    message: expect.stringMatching(/Delete a backup/),
+  })
+  await limit({ backupGiB: 1 })
+  expect(await ended(await make())).toMatchObject({ state: 'done' })
+  const { used, freeable } = await usage()
+  expect(used.backupGiB).toBeGreaterThan(0)
+  // What was held for it is let go: it counts once.
+  expect(used.backupGiB).toBeLessThan(0.01)
+  expect(freeable).toContainEqual(expect.objectContaining({ how: 'delete-backups', count: 1 }))
+  await now.engine.vms.delete(ann, vm.id, null)
+  expect((await usage()).used.backupGiB).toBe(used.backupGiB)
+  const [mine] = (await backups.list(ann, {})).items.filter((backup) => backup.vm.id === vm.id)
+  await ended(await backups.delete(ann, mine?.id ?? '', { dependents: 'refuse' }))
+  expect((await usage()).used.backupGiB).toBe(0)
 })

@@ -22,6 +22,7 @@ function rig(records: readonly VmRecord[], limits = { mostMiB: 1000, mostVcpus: 
         yield { id, ownerId, spec, projectId: null, running: admission.runningSpec(id) }
     },
     freeDisks: () => [],
+    backups: () => [],
     ...{ snapshotsOf: () => 0, uploadsOf: () => 0, libraryBytesOf: () => 0, nameOf: () => 'ann' },
   }
   const store = {
