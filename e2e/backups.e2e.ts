@@ -40,7 +40,14 @@ test('a VM is backed up, checked with a picture of its screen, restored as a new
 
   await page.getByRole('button', { name: 'Add a schedule' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Save' }).click()
-  await expect(page.getByText('0 2 * * *')).toBeVisible()
+  await expect(page.getByText('Every night at 2')).toBeVisible()
+  await page.getByRole('button', { name: 'Actions for the schedule 0 2 * * *' }).click()
+  await page.getByRole('menuitem', { name: 'Change…' }).click()
+  await page.getByRole('dialog').getByLabel('When').selectOption('weekly')
+  await page.getByRole('dialog').getByLabel('weekly').fill('9')
+  await page.getByRole('dialog').getByRole('button', { name: 'Save' }).click()
+  await expect(page.getByText('Sundays at 3')).toBeVisible()
+  await expect(page.getByText(/^keeps .*9 weekly/)).toBeVisible()
   await page.goto('/backups')
   await expect(page.getByRole('link', { name: VM }).first()).toBeVisible()
 

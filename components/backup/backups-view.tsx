@@ -81,7 +81,7 @@ export function BackupsView({ vm }: { readonly vm: { readonly id: string; readon
         ) : schedules.data?.items.length === 0 ? (
           <p className="text-dim">{t('schedules.none')}</p>
         ) : schedules.data ? (
-          <ScheduleList items={schedules.data.items} showVm={vm === null} />
+          <ScheduleList items={schedules.data.items} targets={targets} showVm={vm === null} />
         ) : (
           <Skeleton className="h-10 w-full" />
         )}

@@ -8,44 +8,48 @@ import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { backups as messages } from '#lib/i18n/messages/en/backups.ts'
+import type { BackupSchedule } from '#lib/schema/backup.ts'
 import { DEFAULT_OPTIONS, OptionFields, type Target } from './make-dialog.tsx'
+import { PRESETS, presetOf } from './schedule-presets.ts'
 
-const PRESETS = { nightly: '0 2 * * *', hourly: '0 * * * *', weekly: '0 3 * * 0' } as const
 type Preset = keyof typeof PRESETS | 'own'
-export const presetOf = (cron: string) =>
-  // Object.keys knows no literal types.
-  (Object.keys(PRESETS) as (keyof typeof PRESETS)[]).find((key) => PRESETS[key] === cron)
 const RULES = ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const
 
+/** A new schedule, or (given one) what can be changed of it. */
 export function ScheduleDialog({
   vm,
+  schedule,
   targets,
   onClose,
 }: {
   readonly vm: { readonly id: string; readonly name: string }
+  readonly schedule?: BackupSchedule
   readonly targets: readonly Target[]
   readonly onClose: () => void
 }) {
   const t = useT(messages)
   const tApp = useT(app)
-  const [preset, setPreset] = useState<Preset>('nightly')
-  const [own, setOwn] = useState<string>(PRESETS.nightly)
-  const [zone, setZone] = useState(() => Intl.DateTimeFormat().resolvedOptions().timeZone)
-  const [retention, setRetention] = useState({ last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 0, yearly: 0 })
-  const [options, setOptions] = useState(DEFAULT_OPTIONS)
+  const [preset, setPreset] = useState<Preset>(schedule ? (presetOf(schedule.cron) ?? 'own') : 'nightly')
+  const [own, setOwn] = useState<string>(schedule?.cron ?? PRESETS.nightly)
+  const [zone, setZone] = useState(() => schedule?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone)
+  const [retention, setRetention] = useState(
+    schedule?.retention ?? { last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 0, yearly: 0 },
+  )
+  const [options, setOptions] = useState(schedule?.options ?? DEFAULT_OPTIONS)
   const create = useOperation('backupScheduleCreate', { onSuccess: onClose })
-  const { error } = create
+  const update = useOperation('backupScheduleUpdate', { onSuccess: onClose })
+  const { error, isPending } = schedule ? update : create
   return (
     <Dialog
       title={t('scheduleDialog.title', { name: vm.name })}
       closeLabel={tApp('close')}
       onClose={onClose}
       width="md"
-      locked={create.isPending}
+      locked={isPending}
       footer={
         <>
           <Button onClick={onClose}>{tApp('cancel')}</Button>
-          <Button type="submit" form="backup-schedule" variant="primary" pending={create.isPending}>
+          <Button type="submit" form="backup-schedule" variant="primary" pending={isPending}>
             {t('scheduleDialog.submit')}
           </Button>
         </>
@@ -57,9 +61,9 @@ export function ScheduleDialog({
         onSubmit={(event) => {
           event.preventDefault()
           const cron = preset === 'own' ? own.trim() : PRESETS[preset]
-          create.mutate({
-            input: { params: { id: vm.id }, body: { cron, timeZone: zone.trim(), retention, options, paused: false } },
-          })
+          const body = { cron, timeZone: zone.trim(), retention, options }
+          if (schedule) update.mutate({ input: { params: { id: schedule.id }, body }, ifMatch: schedule.revision })
+          else create.mutate({ input: { params: { id: vm.id }, body: { ...body, paused: false } } })
         }}
       >
         {error && error.field !== 'cron' && error.field !== 'timeZone' && (

@@ -1,6 +1,8 @@
 'use client'
 import { useQuery } from '@tanstack/react-query'
 import { EllipsisVertical } from 'lucide-react'
+import dynamic from 'next/dynamic'
+import { useState } from 'react'
 import { useMayOnVm } from '#components/access/use-may-vm.ts'
 import { Link } from '#components/nav/link.tsx'
 import { Time } from '#components/text/time.tsx'
@@ -15,27 +17,40 @@ import { app } from '#lib/i18n/messages/en/app.ts'
 import { backups as messages } from '#lib/i18n/messages/en/backups.ts'
 import { paths } from '#lib/paths.ts'
 import type { BackupSchedule } from '#lib/schema/backup.ts'
-import { presetOf } from './schedule-dialog.tsx'
+import type { Target } from './make-dialog.tsx'
+import { presetOf } from './schedule-presets.ts'
+
+const ScheduleDialog = dynamic(() => import('./schedule-dialog.tsx').then((m) => m.ScheduleDialog), { ssr: false })
 
 const RULES = ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const
 
 export function ScheduleList({
   items,
+  targets,
   showVm,
 }: {
   readonly items: readonly BackupSchedule[]
+  readonly targets: readonly Target[]
   readonly showVm: boolean
 }) {
   return (
     <ul className="-mt-3 flex flex-col">
       {items.map((schedule) => (
-        <ScheduleLine key={schedule.id} schedule={schedule} showVm={showVm} />
+        <ScheduleLine key={schedule.id} schedule={schedule} targets={targets} showVm={showVm} />
       ))}
     </ul>
   )
 }
 
-function ScheduleLine({ schedule, showVm }: { readonly schedule: BackupSchedule; readonly showVm: boolean }) {
+function ScheduleLine({
+  schedule,
+  targets,
+  showVm,
+}: {
+  readonly schedule: BackupSchedule
+  readonly targets: readonly Target[]
+  readonly showVm: boolean
+}) {
   const t = useT(messages)
   const tApp = useT(app)
   const mayNot = useMayOnVm(schedule.vm.id, 'vm.backup') ? null : tApp('mayLook')
@@ -46,6 +61,7 @@ function ScheduleLine({ schedule, showVm }: { readonly schedule: BackupSchedule;
   const remove = useOperation('backupScheduleDelete')
   const params = { id: schedule.id }
   const { lastRun } = schedule
+  const [isChanging, setChanging] = useState(false)
   const preset = presetOf(schedule.cron)
   const rules = RULES.filter((rule) => schedule.retention[rule] > 0).map((rule) =>
     t(`schedules.rules.${rule}`, { count: String(schedule.retention[rule]) }),
@@ -107,6 +123,7 @@ function ScheduleLine({ schedule, showVm }: { readonly schedule: BackupSchedule;
             onSelect: () =>
               update.mutate({ input: { params, body: { paused: !schedule.paused } }, ifMatch: schedule.revision }),
           },
+          { id: 'change', label: t('schedules.change'), onSelect: () => setChanging(true) },
           { kind: 'separator', id: 'line' },
           {
             id: 'remove',
@@ -125,6 +142,9 @@ function ScheduleLine({ schedule, showVm }: { readonly schedule: BackupSchedule;
       >
         <EllipsisVertical size={16} aria-hidden="true" />
       </Menu>
+      {isChanging && (
+        <ScheduleDialog vm={schedule.vm} schedule={schedule} targets={targets} onClose={() => setChanging(false)} />
+      )}
     </li>
   )
 }

@@ -77,13 +77,30 @@ export function JobsMenu() {
   )
 }
 
+/** Kinds whose title is the name of what they work on alone. */
+const NAMED = [
+  'image-upload',
+  'image-register',
+  'image-download',
+  'image-import',
+  'starter-add',
+  'volume-copy',
+  'volume-convert',
+  'volume-compact',
+  'volume-move',
+] as const
+
 function JobLine({ job }: { readonly job: Job }) {
   const t = useT(app)
   const locale = useLocale()
+  const kind = NAMED.find((one) => one === job.kind)
   const facts = [
-    job.step,
-    job.bytesPerSecond === null ? null : formatRate(job.bytesPerSecond, locale),
-    job.secondsLeft === null ? null : t('jobs.left', { time: formatDuration(job.secondsLeft, locale) }),
+    kind === undefined ? null : t(`jobs.kinds.${kind}`),
+    isActive(job) ? job.step : null,
+    !isActive(job) || job.bytesPerSecond === null ? null : formatRate(job.bytesPerSecond, locale),
+    !isActive(job) || job.secondsLeft === null
+      ? null
+      : t('jobs.left', { time: formatDuration(job.secondsLeft, locale) }),
   ].filter((fact) => fact !== null)
   const cancel = useOperation('jobCancel', { onError: (error) => toastError(error, job.title) })
   return (
@@ -94,7 +111,7 @@ function JobLine({ job }: { readonly job: Job }) {
           {t(`jobs.${job.state}`)}
         </span>
       </div>
-      {isActive(job) && facts.length > 0 && <p className="figures text-dim text-sm">{facts.join(' · ')}</p>}
+      {facts.length > 0 && <p className="figures text-dim text-sm">{facts.join(' · ')}</p>}
       {isActive(job) ? (
         <div className="flex items-center gap-2">
           <ProgressBar label={job.title} value={job.progress} />

@@ -90,6 +90,7 @@ export const backups = defineMessages('backups', {
     run: 'Run now',
     pause: 'Pause',
     resume: 'Resume',
+    change: 'Change…',
     remove: 'Delete…',
     removeTitle: 'Delete this schedule?',
     removeStays: 'The backups it made',

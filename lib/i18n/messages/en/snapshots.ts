@@ -36,6 +36,7 @@ export const snapshots = defineMessages('snapshots', {
   noScreen: 'no picture',
   screenOf: 'Screen when {name} was taken',
   details: 'Snapshot {name}',
+  cloneRunning: 'It lies inside disk files that the running guest writes. Shut the guest down first.',
   revert: 'Go back',
   remove: 'Delete',
   edit: 'Rename or note',

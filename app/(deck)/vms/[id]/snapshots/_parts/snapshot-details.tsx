@@ -36,6 +36,8 @@ export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Sn
   const [open, setOpen] = useState<'revert' | 'edit' | 'clone' | null>(null)
   const { mutateAsync } = useOperation('snapshotDelete')
   const { name, actions } = snapshot
+  const isWritten = snapshot.kind === 'memory' && vm.live !== undefined && vm.live !== null
+  const mayNotClone = canCreate ? (isWritten ? t('cloneRunning') : null) : tApp('notAllowed')
   const params = { id: snapshot.vmId, snapshotId: snapshot.id }
   const remove = () =>
     askToConfirm({
@@ -91,7 +93,7 @@ export function SnapshotDetails({ snapshot, isCurrent }: { readonly snapshot: Sn
           {t('revert')}
         </Button>
         {snapshot.state === 'complete' && (
-          <Button disabledReason={canCreate ? null : tApp('notAllowed')} onClick={() => setOpen('clone')}>
+          <Button disabledReason={mayNotClone} onClick={() => setOpen('clone')}>
             {tClones('newFromTemplate')}
           </Button>
         )}
