@@ -76,10 +76,31 @@ export function createPowerSchedules(deps: PowerDeps): PowerSchedules {
       .filter(({ id, spec }) => (target.type === 'vm' ? id === target.id : spec.tags.includes(target.id)))
       .filter(({ id }) => !deps.isTemplate(id))
 
+  /** In whose name it runs; null: they have gone. */
+  const callerOf = (document: ScheduleDocument): Caller | null => {
+    const user = deps.user(document.ownerId)
+    if (user === null) return null
+    return {
+      userId: document.ownerId,
+      name: user.name,
+      role: user.role,
+      from: 'schedule',
+      credentialId: `schedule ${document.id}`,
+      via: 'session',
+      ...(user.grants !== undefined && { grants: user.grants }),
+    }
+  }
+  /** A tag is anybody's to name; whoever may not switch a VM decides nothing about it. */
+  const decidesAbout = (document: ScheduleDocument, record: VmRecord): boolean => {
+    const caller = callerOf(document)
+    return caller !== null && deps.may(caller) && mayOn(caller, record, 'vm.power')
+  }
+
   /** Whether a later time of another schedule has passed already that decides about this VM. */
   const isOverruled = (document: ScheduleDocument, record: VmRecord, dueAt: Date): boolean =>
     scheduler.list({ kind: 'power' }).some(({ document: other }) => {
       if (other.id === document.id || other.paused || !covered(other).includes(record)) return false
+      if (!decidesAbout(other, record)) return false
       const last = patternOf(other).previous(time.wallMs())
       return last !== null && last > dueAt.getTime() && new Date(last).toISOString() !== optionsOf(other).skippedAt
     })
@@ -116,19 +137,7 @@ export function createPowerSchedules(deps: PowerDeps): PowerSchedules {
       if (Date.parse(skippedAt) === dueAt.getTime())
         return { result: 'skipped' as const, message: 'It was left out once, as asked.' }
     }
-    const user = deps.user(document.ownerId)
-    const caller: Caller | null =
-      user === null
-        ? null
-        : {
-            userId: document.ownerId,
-            name: user.name,
-            role: user.role,
-            from: 'schedule',
-            credentialId: `schedule ${document.id}`,
-            via: 'session',
-            ...(user.grants !== undefined && { grants: user.grants }),
-          }
+    const caller = callerOf(document)
     if (caller === null || !deps.may(caller))
       throw new EngineError('forbidden', 'The person this schedule runs for may no longer start and stop VMs.')
     const done: string[] = []

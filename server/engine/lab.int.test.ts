@@ -294,13 +294,19 @@ describe('times of power', () => {
     expect(failed?.lastRun).toMatchObject({ result: 'failed', message: expect.stringContaining('lease ended') })
   })
 
-  it('stay at their hour when summer begins', async () => {
+  it('stay at their hour when summer begins, whatever others plan for a tag of theirs', async () => {
     await at('2027-03-26T12:00:00Z')
-    const vm = await create(ANN, { ...SMALL, name: 'summer' })
+    const vm = await create(ANN, { ...SMALL, name: 'summer', tags: ['season'] })
+    // Ben switches none of Ann's VMs, and so takes the place of none of her times.
+    const season = { type: 'tag', id: 'season' }
+    for (let hour = 0; hour < 16; hour += 1)
+      await plan(BEN, { target: season, action: 'off', cron: `30 ${hour} * * *` })
+    await plan(ANN, { target: season, action: 'off', cron: '0 3 * * *' })
     const on = await plan(ANN, { target: { type: 'vm', id: vm.id }, action: 'on', cron: '0 9 * * *' })
     expect(on.nextAt).toBe('2027-03-27T08:00:00.000Z')
     await at('2027-03-27T20:00:00Z')
-    const [next] = (await now.engine.lab.powerSchedules(ANN, { vm: vm.id })).items
+    expect(await state(vm.id)).toBe('running')
+    const next = (await now.engine.lab.powerSchedules(ANN, { vm: vm.id })).items.find(({ id }) => id === on.id)
     expect(next?.nextAt).toBe('2027-03-28T07:00:00.000Z')
   })
 

@@ -199,6 +199,29 @@ test('somebody who has gone does not keep a project from being changed; of two w
   expect(members?.revision).toBe(group.revision + 1)
 })
 
+test('who only looks in a project takes no disk of it into a VM of theirs, also one that was theirs (R11)', async () => {
+  const { objectAccess, projects, volumes, vms } = now.engine
+  const project = await projects.create(ada, { name: 'disks', description: '', members: [] })
+  const members = (role: string) =>
+    projects.update(ada, project.id, { members: [{ to: { type: 'person', id: ANN.userId }, role }] } as never, null)
+  await members('member')
+  const disk = await volumes.create(ann, { name: 'given away', sizeGiB: 1 } as never)
+  await objectAccess.update(ann, 'volume', disk.id, { projectId: project.id }, null)
+  const take = (name: string) =>
+    vms.create(ann, VmSpecInput.parse({ ...spec(name), disks: [{ device: 'disk', volume: disk.id }] }))
+  await members('viewer')
+  await expect(take('taker')).rejects.toMatchObject({ code: 'forbidden', field: 'disks.0.volume' })
+  const mine = await create(ann, spec('mine to fill'))
+  await expect(now.engine.authorize(ann, 'volume.change', 'volume', disk.id)).rejects.toMatchObject({
+    code: 'forbidden',
+  })
+  await expect(
+    vms.update(ann, mine.id, { disks: [{ device: 'disk', volume: disk.id }] } as never, null),
+  ).rejects.toMatchObject({ code: 'forbidden' })
+  await members('member')
+  expect((await take('taker')).name).toBe('taker')
+})
+
 test('somebody with limits gets no more by beginning projects: those begin without room, and an administrator gives it', async () => {
   const { projects, usage } = now.engine
   const person = { type: 'person', id: ANN.userId } as const

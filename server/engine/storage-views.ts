@@ -51,6 +51,11 @@ export interface StorageViews {
 export const canSeeVolume = (caller: Caller, { id, ownerId, vm }: VolumeDocument): boolean =>
   privilegesOn(caller, { ...(vm === null ? { kind: 'volume', id } : { kind: 'vm', id: vm.id }), ownerId }).size > 0
 
+export const mayChangeVolume = (caller: Caller, { id, ownerId, vm }: VolumeDocument): boolean =>
+  privilegesOn(caller, { ...(vm === null ? { kind: 'volume', id } : { kind: 'vm', id: vm.id }), ownerId }).has(
+    'volume.change',
+  )
+
 export function createStorageViews(deps: StorageViewDeps): StorageViews {
   const { pools, volumes, health, usage, library } = deps
   const layerMap = (): Map<string, LayerDocument> => new Map(volumes.layers().map((layer) => [layer.id, layer]))

@@ -9,8 +9,9 @@ import type { Usage } from '#server/storage/usage.ts'
 import type { VolumeDocument } from '#server/storage/volume-documents.ts'
 import type { Volumes } from '#server/storage/volume-types.ts'
 import type { Store } from '#server/store/types.ts'
+import { LOOK_ONLY } from './access.ts'
 import { EngineError } from './errors.ts'
-import { canSeeVolume } from './storage-views.ts'
+import { canSeeVolume, mayChangeVolume } from './storage-views.ts'
 import type { Caller } from './types.ts'
 import type { VolumeLocks } from './volume-locks.ts'
 import type { VolumeWork } from './volume-work.ts'
@@ -121,6 +122,9 @@ export function createVmDisks(deps: VmDisksDeps): VmDisks {
         const volume = volumes.get(volumeId)
         if (volume === null || !canSeeVolume(caller, volume))
           throw new EngineError('not_found', 'There is no such disk.', { field: `disks.${index}.volume` })
+        // In a project whose disk it was does not decide: taking it is a change.
+        if (!mayChangeVolume(caller, volume))
+          throw new EngineError('forbidden', LOOK_ONLY, { field: `disks.${index}.volume` })
         if (rest.image != null || rest.shared === true)
           throw new EngineError('bad_input', 'A disk that exists is not made from an image, nor shared.', {
             field: `disks.${index}.volume`,

@@ -22,6 +22,8 @@ import { createScheduleStore, type ScheduleDocument, type ScheduleProgress, type
 /** Schedules of one target, and of the host. */
 export const MAX_PER_TARGET = 16
 export const MAX_SCHEDULES = 2000
+/** One person does not use up what the host takes. */
+export const MAX_OF_ONE = 500
 const MAX_RUNNING = 2
 const LONGEST_SLEEP_MS = 30_000
 const SHORTEST_SLEEP_MS = 20
@@ -287,10 +289,16 @@ export function createScheduler({ store, clock, warn, onChange, onFailed }: Sche
     create(input) {
       checkTiming(input)
       const siblings = [...entries.values()].filter(
-        ({ document }) => document.kind === input.kind && document.target.id === input.target.id,
+        ({ document }) =>
+          document.kind === input.kind &&
+          document.target.id === input.target.id &&
+          // A tag is anybody's to name: each plans for their own VMs of it.
+          (input.target.type !== 'tag' || document.ownerId === input.ownerId),
       )
       if (siblings.length >= MAX_PER_TARGET)
         throw new EngineError('conflict', `There are ${MAX_PER_TARGET} schedules already; change one of them.`)
+      if ([...entries.values()].filter(({ document }) => document.ownerId === input.ownerId).length >= MAX_OF_ONE)
+        throw new EngineError('conflict', `You have ${MAX_OF_ONE} schedules, as many as one person may; remove some.`)
       if (entries.size >= MAX_SCHEDULES)
         throw new EngineError('conflict', `This host has ${MAX_SCHEDULES} schedules, which is as many as it takes.`)
       const document: ScheduleDocument = {
