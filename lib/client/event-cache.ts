@@ -31,7 +31,8 @@ export function without<T extends Identified>(list: Items<T>, id: string): Items
 const STALE: Record<NonNullable<DeckEvent['topic']>, readonly string[]> = {
   vm: [],
   image: ['starterList', 'catalogueList', 'imageSources'],
-  pool: ['poolList', 'storageNeedList'],
+  // Whether disks are there, and what they take, goes with their pool.
+  pool: ['poolList', 'storageNeedList', 'volumeList'],
   volume: ['volumeList', 'volumeView', 'poolList', 'storageNeedList'],
   job: [],
   backup: ['backupList', 'backupScheduleList', 'backupScheduleForecast'],

@@ -77,7 +77,7 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   poolCreate: ['poolList'],
   poolUpdate: ['poolList', 'volumeList'],
   poolDelete: ['poolList'],
-  poolCheck: ['poolList', 'storageNeedList'],
+  poolCheck: ['poolList', 'storageNeedList', 'volumeList'],
   volumeCreate: ['volumeList', 'poolList'],
   volumeUpdate: ['volumeList', 'poolList'],
   volumeGrow: ['volumeList', 'poolList'],

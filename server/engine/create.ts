@@ -257,6 +257,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     layerFiles,
     (id) => USABLE_POOL.has(health.view(id).state),
     (id) => void hub.publish('pool', id, null),
+    async (id) => USABLE_POOL.has((await health.look(id)).state),
   )
   const volumeLocks = createVolumeLocks()
   const volumeWork = createVolumeWork({

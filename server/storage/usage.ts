@@ -20,6 +20,8 @@ export function createUsage(
   isUsable: (poolId: string) => boolean,
   /** What files of a pool take, or whether they are there, is another than it was. */
   onChange: (poolId: string) => void,
+  /** Looks at the pool itself now. */
+  isUsableNow: (poolId: string) => Promise<boolean>,
 ): Usage {
   const known = new Map<string, { size: FileSize | null }>()
   /** Looks under way, and the one that whoever asks meanwhile waits for: it may be about a file that is new. */
@@ -31,6 +33,10 @@ export function createUsage(
     const paths = new Map<string, LayerDocument>()
     for (const layer of layers) paths.set(volumes.pathOf(layer), layer)
     const sizes = await filesOf(poolId).sizes([...paths.keys()])
+    // What is not there any more may be the whole pool, unmounted a moment ago: nobody is to bring disks back from backups
+    // then.
+    const hasLost = [...paths].some(([path, { id }]) => !sizes.get(path) && known.get(id)?.size !== null)
+    if (hasLost && !(await isUsableNow(poolId))) return
     const alive = new Set(volumes.layers().map(({ id }) => id))
     for (const id of known.keys()) if (!alive.has(id)) known.delete(id)
     let isOther = false

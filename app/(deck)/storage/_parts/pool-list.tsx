@@ -52,7 +52,8 @@ function PoolLine({ pool }: { readonly pool: Pool }) {
   const size = (bytes: number) => formatBytes(bytes, locale)
   const used = capacity === null ? 0 : capacity.totalBytes - capacity.freeBytes
   const more = pool.volumes.growthBytes
-  const isOver = capacity !== null && more > capacity.freeBytes
+  const isAway = pool.state === 'missing' || pool.state === 'unreachable'
+  const isOver = !isAway && capacity !== null && more > capacity.freeBytes
   const usedText = capacity === null ? '' : t('used', { used: size(used), total: size(capacity.totalBytes) })
   return (
     <li className="flex flex-wrap items-center gap-x-4 gap-y-2 border-line border-b py-3">
@@ -72,8 +73,8 @@ function PoolLine({ pool }: { readonly pool: Pool }) {
         )}
         {isOver && <p className="text-attention text-sm">{t('over')}</p>}
       </div>
-      {capacity && (
-        <div className="flex basis-72 flex-col gap-1 text-dim text-sm">
+      {capacity && !isAway && (
+        <div className="flex basis-80 flex-col gap-1 text-dim text-sm">
           <span className="figures">{usedText}</span>
           <MeterBar
             label={usedText}
