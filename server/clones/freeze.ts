@@ -15,9 +15,9 @@ import { basename, dirname, extname, join, relative } from 'node:path'
 import { EngineError } from '#server/engine/errors.ts'
 import { rootActs } from '#server/launcher/acts.ts'
 import { guestFile, readersFile } from '#server/launcher/shapes.ts'
+import { ownUid } from '#server/platform/privileges.ts'
 import { renameAbove } from '#server/storage/chain-headers.ts'
 import { syncDir } from '#server/storage/dirs.ts'
-import { dashboardUids } from '#server/storage/identity.ts'
 import { MAX_CHAIN } from '#server/storage/layer-graph.ts'
 import { LOCAL_POOL_ID } from '#server/storage/pools.ts'
 import { emptyQcow2Bytes, writeEmptyQcow2 } from '#server/storage/qcow2-write.ts'
@@ -284,7 +284,7 @@ export async function repairLayers(context: CloneContext): Promise<string[]> {
   for (const layer of volumes.layers()) {
     if (layer.poolId !== LOCAL_POOL_ID || layer.state !== 'ready') continue
     const facts = await stat(volumes.pathOf(layer)).catch(() => null)
-    if (facts === null || (layer.uid === null ? dashboardUids().includes(facts.uid) : facts.uid === layer.uid)) continue
+    if (facts === null || facts.uid === (layer.uid ?? ownUid())) continue
     // A private file of the dashboard's own user is nobody's base.
     if (layer.uid === null && isPrivate(context, layer)) continue
     // Its old name is there for a guest that runs, whose user it keeps until then (`settleOwners`).
