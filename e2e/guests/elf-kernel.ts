@@ -1,7 +1,7 @@
 /**
  * The guest of device tests without what takes a third of its boot under emulation: Debian's generic kernel unpacks
- * itself with xz. Under a BIOS QEMU starts the unpacked kernel as well (PVH); UEFI does not. The kernel then finds no
- * ACPI: not for tests of the board or of hotplug.
+ * itself with xz. Under a BIOS QEMU starts the unpacked kernel as well (PVH); UEFI does not. The kernel finds ACPI all the
+ * same, and what is plugged in while it runs.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'

@@ -5,7 +5,7 @@ import { readdir } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
-import { ensureDeviceGuest } from '#e2e/guests/build.ts'
+import { ensureBiosDeviceGuest } from '#e2e/guests/elf-kernel.ts'
 import { GuestShell } from '#e2e/guests/guest-shell.ts'
 import { VmSpecPatch } from '#lib/schema/vm-spec.ts'
 import type { Vm } from '#lib/schema/vm-state.ts'
@@ -17,7 +17,7 @@ import { ADMIN, create, data, imageDir, isRoot, now, runDir, shareDir, until, up
 let directKernel: { kernel: string; initrd: string; commandLine: string }
 
 beforeAll(async () => {
-  const guest = await ensureDeviceGuest()
+  const guest = await ensureBiosDeviceGuest()
   mkdirSync(imageDir, { recursive: true, mode: 0o755 })
   chmodSync(imageDir, 0o755)
   directKernel = { ...guest, kernel: join(imageDir, 'vmlinuz'), initrd: join(imageDir, 'initrd') }
