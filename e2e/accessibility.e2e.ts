@@ -85,6 +85,27 @@ test('the pages of one VM', async ({ adminPage: page, api }) => {
   }
 })
 
+test('under a finger the tabs of a VM lie side by side', async ({ adminPage, api, browser, dashboard }) => {
+  const vm = await api.createVm({ ...EMPTY_MACHINE, name: VM })
+  const phone = await browser.newContext({
+    ...{ baseURL: dashboard.url, storageState: await adminPage.context().storageState() },
+    ...{ viewport: { width: 390, height: 844 }, hasTouch: true },
+  })
+  try {
+    const page = await phone.newPage()
+    await page.goto(`/vms/${vm.id}`)
+    const tabs = page.getByRole('navigation', { name: 'Parts of this VM' }).getByRole('link')
+    await expect(tabs.first()).toBeVisible()
+    const cramped = await tabs.evaluateAll(
+      (links) => links.filter((link) => link.scrollWidth > link.clientWidth).length,
+    )
+    expect(cramped).toBe(0)
+    expect(await tabs.count()).toBeGreaterThan(5)
+  } finally {
+    await phone.close()
+  }
+})
+
 test('the keyboard goes everywhere: shortcuts, search, help and the palette', async ({ adminPage: page, api }) => {
   await api.createVm({ ...EMPTY_MACHINE, name: VM })
   await page.goto('/')

@@ -9,7 +9,7 @@ import { useOperation } from '#lib/client/mutations.ts'
 import { showToast } from '#lib/client/toasts.ts'
 import { app } from '#lib/i18n/messages/en/app.ts'
 import { quotas as messages } from '#lib/i18n/messages/en/quotas.ts'
-import { QUOTA_ITEMS, type QuotaItem, type QuotaLimits, type QuotaUse } from '#lib/schema/quota.ts'
+import { PROJECT_QUOTA_ITEMS, QUOTA_ITEMS, type QuotaItem, type QuotaLimits, type QuotaUse } from '#lib/schema/quota.ts'
 import { formatQuota } from './quota-format.ts'
 
 const UNIT: Partial<Record<QuotaItem, string>> = {
@@ -85,7 +85,7 @@ export function LimitsDialog({ of, onClose }: { readonly of: LimitsOf; readonly 
         <p className="text-dim">{t(isDefault ? 'edit.introDefault' : 'edit.intro')}</p>
         {of.type === 'person' && !of.own && <p className="text-dim">{t('edit.ofEverybody', { name: of.name })}</p>}
         <div className="grid gap-4 sm:grid-cols-2">
-          {QUOTA_ITEMS.map((item) => (
+          {(of.type === 'project' ? PROJECT_QUOTA_ITEMS : QUOTA_ITEMS).map((item) => (
             <NumberField
               key={item}
               label={t(`item.${item}`)}

@@ -22,7 +22,7 @@ export function Tabs({ label, tabs }: { readonly label: string; readonly tabs: r
             prefetch={false}
             aria-current={current ? 'page' : undefined}
             className={cx(
-              'touch inline-flex items-center whitespace-nowrap border-b-2 px-3 py-2 -outline-offset-2',
+              'touch inline-flex shrink-0 items-center whitespace-nowrap border-b-2 px-3 py-2 -outline-offset-2',
               current ? 'border-accent font-medium text-ink' : 'border-transparent text-dim hover:text-ink',
             )}
           >

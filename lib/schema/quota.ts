@@ -21,6 +21,9 @@ export const QUOTA_ITEMS = [
   'consoles',
 ] as const
 export type QuotaItem = (typeof QUOTA_ITEMS)[number]
+/** What somebody does, whatever project it is for: never counted for a project. */
+const OF_PEOPLE_ALONE: readonly QuotaItem[] = ['uploads', 'consoles']
+export const PROJECT_QUOTA_ITEMS: readonly QuotaItem[] = QUOTA_ITEMS.filter((item) => !OF_PEOPLE_ALONE.includes(item))
 
 const each = <T extends z.ZodType>(value: T) => ({
   vms: value,

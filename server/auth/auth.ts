@@ -27,6 +27,7 @@ import {
 } from '#server/auth/documents.ts'
 import { createFactors, hasFactor } from '#server/auth/factors.ts'
 import { hostAccountsUnavailable } from '#server/auth/host-accounts.ts'
+import { createKnownBrowsers, type KnownBrowsers } from '#server/auth/known-browsers.ts'
 import { ldapCheck } from '#server/auth/ldap.ts'
 import { createOidc, OIDC_RETURN_PATH, type OidcSignIn } from '#server/auth/oidc.ts'
 import { createPasskeys, type Passkeys, passkeysUnavailable } from '#server/auth/passkeys.ts'
@@ -53,6 +54,7 @@ const SETUP_LIMIT = { max: 10, windowMs: 60_000 }
 export interface Auth {
   readonly users: Users
   readonly tokens: Tokens
+  readonly browsers: Pick<KnownBrowsers, 'markFor'>
   readonly signIns: SignIns
   readonly passkeys: Passkeys
   readonly oidc: OidcSignIn
@@ -112,6 +114,7 @@ export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOpti
   const settings = createSettings(store, sealer)
   const oidc = createOidc(settings)
   const setupCode = createSetupCode()
+  const browsers = createKnownBrowsers(sealer)
   const setupByAddress = new AttemptLimiter(SETUP_LIMIT)
   /** Who waits for the end of which credential. */
   const listeners = new Map<string, Set<() => void>>()
@@ -167,7 +170,10 @@ export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOpti
     if (user === null) throw new EngineError('not_found', 'There is no such person.')
     return user
   }
-  const signIns = createSignIns({ users, passwords, factors, passkeys, oidc, settings, start, update: updateUser })
+  const signIns = createSignIns({
+    ...{ users, passwords, factors, passkeys, oidc, settings, browsers, start },
+    update: updateUser,
+  })
 
   const callerFor = (user: UserDocument, from: string) => ({
     userId: user.id,
@@ -181,6 +187,7 @@ export function createAuth(store: SqliteStore, sealer: Sealer, options: AuthOpti
     users,
     tokens,
     signIns,
+    browsers,
     passkeys,
     oidc,
     account: createAccount({

@@ -20,6 +20,8 @@ const ID_CHARS = 32
 export interface Origin {
   readonly from: string
   readonly device: string
+  /** What `known-browsers.ts` gave this browser at an earlier sign-in. */
+  readonly known?: string | null
 }
 
 /** A session's id for people: the start of its key, which is a digest and opens nothing. */

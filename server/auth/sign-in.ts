@@ -13,6 +13,7 @@ import { type AdmitDeps, admit, type ExternalAccount } from '#server/auth/extern
 import type { Factors } from '#server/auth/factors.ts'
 import { createFlows } from '#server/auth/flows.ts'
 import { hostSignIn } from '#server/auth/host-accounts.ts'
+import type { KnownBrowsers } from '#server/auth/known-browsers.ts'
 import { ldapSignIn } from '#server/auth/ldap.ts'
 import type { OidcSignIn } from '#server/auth/oidc.ts'
 import type { Passkeys } from '#server/auth/passkeys.ts'
@@ -45,6 +46,8 @@ interface Challenge {
   readonly userId: string | null
   readonly passwordHash: string | null
   readonly by: SignedInBy
+  /** Under which its attempts are counted. */
+  readonly counter: string
   readonly notes: readonly string[]
   triesLeft: number
   giveBack(): void
@@ -74,6 +77,7 @@ export interface SignIns {
 
 export interface SignInDeps extends AdmitDeps {
   readonly passwords: Passwords
+  readonly browsers: Pick<KnownBrowsers, 'counterOf'>
   readonly factors: Factors
   readonly passkeys: Passkeys
   readonly oidc: OidcSignIn
@@ -110,6 +114,9 @@ export function createSignIns(deps: SignInDeps): SignIns {
       throw error
     }
   }
+
+  const byNameIn = (realm: PasswordRealm, name: string) =>
+    realm === 'local' ? users.byName(name) : users.byLogin({ realm, subject: name.toLowerCase() })
 
   const isDemanded = (role: Role) => settings.read().policy.secondFactorRoles.includes(role)
 
@@ -155,7 +162,9 @@ export function createSignIns(deps: SignInDeps): SignIns {
     begin,
 
     async password({ name, password, realm }, origin) {
-      const giveBack = begin(addressKey(origin.from), realm === 'local' ? name : `${realm} ${name}`)
+      const claimed = byNameIn(realm, name)?.id ?? null
+      const counter = deps.browsers.counterOf(origin.known, claimed) ?? addressKey(origin.from)
+      const giveBack = begin(counter, realm === 'local' ? name : `${realm} ${name}`)
       let proved: Awaited<ReturnType<typeof prove>>
       try {
         proved = await prove(name, password, realm)
@@ -164,14 +173,14 @@ export function createSignIns(deps: SignInDeps): SignIns {
         giveBack()
         throw error
       }
-      const known =
-        proved?.user ?? (realm === 'local' ? users.byName(name) : users.byLogin({ realm, subject: name.toLowerCase() }))
+      const known = proved?.user ?? byNameIn(realm, name)
       const isAsked = known === null ? isDecoy(realm, name) : factors.has(known.id)
       if (isAsked) {
         const challenge = challenges.begin({
           userId: proved?.user.id ?? null,
           passwordHash: proved?.user.passwordHash ?? null,
           by: realm === 'local' ? 'password' : realm,
+          counter,
           notes: proved?.notes ?? [],
           triesLeft: TRIES_PER_CHALLENGE,
           giveBack,
@@ -189,8 +198,8 @@ export function createSignIns(deps: SignInDeps): SignIns {
     },
 
     code(id, code, origin) {
-      const giveBackAddress = byAddress.begin(addressKey(origin.from))
       const challenge = challenges.look(id)
+      const giveBackAddress = byAddress.begin(challenge?.counter ?? addressKey(origin.from))
       if (challenge === null) throw wrong('This sign-in took too long; begin again.')
       challenge.triesLeft -= 1
       if (challenge.triesLeft <= 0) challenges.take(id)

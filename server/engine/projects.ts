@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { mayOnSite, OBJECT_PRIVILEGES, PRIVILEGES, projectPrivileges, ROLE_PRIVILEGES } from '#lib/auth/privileges.ts'
 import { GroupId, ProjectId, RoleId, UserId } from '#lib/schema/ids.ts'
 import type { CustomRole, Group, Membership, Party, Project } from '#lib/schema/project.ts'
-import { QUOTA_ITEMS, type QuotaItem } from '#lib/schema/quota.ts'
+import { PROJECT_QUOTA_ITEMS, type QuotaItem } from '#lib/schema/quota.ts'
 import { Role } from '#lib/schema/user.ts'
 import type { Access } from '#server/access/access.ts'
 import { type GroupDocument, type ProjectDocument, type RoleDocument, sameParty } from '#server/access/documents.ts'
@@ -26,8 +26,6 @@ export interface ProjectEngineDeps {
   readonly now?: () => Date
 }
 
-/** What somebody does, whatever project it is for. */
-const OF_PEOPLE_ALONE: readonly QuotaItem[] = ['uploads', 'consoles']
 const fold = (name: string) => name.normalize('NFKC').toLowerCase()
 const User = z.object({
   id: z.string(),
@@ -75,7 +73,7 @@ export function createProjectEngine(deps: ProjectEngineDeps): ProjectEngine {
   const limitsAtFirst = (caller: Caller): { [K in QuotaItem]?: number } | null => {
     if (mayOnSite(caller, 'quota.manage')) return null
     const { limits } = quotas.limitsOf({ type: 'person', id: caller.userId })
-    const held = QUOTA_ITEMS.filter((item) => limits[item] !== null && !OF_PEOPLE_ALONE.includes(item))
+    const held = PROJECT_QUOTA_ITEMS.filter((item) => limits[item] !== null)
     return held.length === 0 ? null : Object.fromEntries(held.map((item) => [item, 0]))
   }
   /** Reads and writes in one step, so that no change of somebody else is lost. */

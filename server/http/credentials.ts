@@ -95,6 +95,30 @@ export function flowSecret(request: IncomingMessage, policy: CredentialPolicy): 
   return cookieValue(request.headers.cookie, name + FLOW_SUFFIX)
 }
 
+/**
+ * Says that somebody has signed in with this browser: wrong passwords of others at the same address do not count
+ * against it. It opens nothing, and stays when they sign out.
+ */
+const KNOWN_SUFFIX = '-known'
+const KNOWN_MAX_AGE_S = 400 * 86_400
+
+export function knownCookie(request: IncomingMessage, policy: CredentialPolicy, known: string): string {
+  const plain = usesPlainCookie(request, policy)
+  return [
+    `${plain ? PLAIN_COOKIE : SECURE_COOKIE}${KNOWN_SUFFIX}=${known}`,
+    'Path=/',
+    `Max-Age=${KNOWN_MAX_AGE_S}`,
+    'HttpOnly',
+    'SameSite=Strict',
+    ...(plain ? [] : ['Secure']),
+  ].join('; ')
+}
+
+export function knownBrowser(request: IncomingMessage, policy: CredentialPolicy): string | null {
+  const name = usesPlainCookie(request, policy) ? PLAIN_COOKIE : SECURE_COOKIE
+  return cookieValue(request.headers.cookie, name + KNOWN_SUFFIX)
+}
+
 /** What the browser calls itself; empty when it does not say. */
 export const deviceOf = (request: IncomingMessage): string => request.headers['user-agent'] ?? ''
 

@@ -116,6 +116,31 @@ test('the eleventh wrong password in a minute is 429, other addresses and right 
   await expect(rig.signInDirectly('ann', PASSWORD, '10.9.9.9')).resolves.toBeDefined()
 })
 
+test('whoever guesses at one address keeps nobody out who has signed in with their browser before, and a mark is worth no more than another address (B01)', async () => {
+  await rig.person('ann', 'viewer')
+  await rig.person('bob', 'viewer')
+  const first = await signIn('ann', PASSWORD)
+  const mark = first.headers['set-cookie']?.find((line) => line.includes('-known='))?.split(';')[0] ?? ''
+  expect(first.headers['set-cookie']?.find((line) => line.includes('-known='))).toMatch(
+    /HttpOnly; SameSite=Strict; Secure$/,
+  )
+  for (let i = 0; i < 11; i++) await signIn('bob', `wrong password ${i}`)
+  expect((await signIn('ann', PASSWORD)).status).toBe(429)
+  const withMark = (name: string, password: string, cookie = mark) =>
+    rig.json('POST', '/api/v1/session', { name, password }, { cookie })
+  const back = await withMark('ann', PASSWORD)
+  expect(back.status).toBe(201)
+  // Not for another's account, nor altered.
+  expect((await withMark('bob', PASSWORD)).status).toBe(429)
+  expect((await withMark('ann', PASSWORD, `${mark.slice(0, -2)}AA`)).status).toBe(429)
+  // A mark made again is the same browser: ten tries together.
+  const again = back.headers['set-cookie']?.find((line) => line.includes('-known='))?.split(';')[0] ?? ''
+  const statuses = []
+  for (let i = 0; i < 12; i++)
+    statuses.push((await withMark('ann', `wrong password ${i}`, i % 2 === 0 ? mark : again)).status)
+  expect(statuses).toEqual([...Array(10).fill(401), 429, 429])
+})
+
 test('200 wrong passwords at once are stopped too (B01)', async () => {
   await rig.person('ann', 'viewer')
   const answers = await Promise.all(Array.from({ length: 200 }, (_v, i) => signIn('ann', `wrong password ${i}`)))

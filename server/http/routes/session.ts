@@ -11,6 +11,8 @@ import {
   deviceOf,
   flowCookie,
   flowSecret,
+  knownBrowser,
+  knownCookie,
   pageOrigin,
   requirePageOrigin,
   sessionCookie,
@@ -41,14 +43,16 @@ export function sessionRoutes(engine: Engine, auth: Auth, policy: CredentialPoli
   const originOf = ({ request }: AnyCall) => ({
     from: clientAddress(request.raw, policy.proxies),
     device: deviceOf(request.raw),
+    known: knownBrowser(request.raw, policy),
   })
   const page = ({ request }: AnyCall) => requirePageOrigin(request.raw, policy)
 
   /** Gives the browser its cookie, in place of the one it had. */
-  const welcome = ({ request, reply }: AnyCall, { secret }: SignedIn) => {
+  const welcome = ({ request, reply }: AnyCall, { secret, user }: SignedIn) => {
     const old = sessionSecret(request.raw, policy)
     if (old !== null) auth.forget(old)
-    reply.header('set-cookie', sessionCookie(request.raw, policy, secret))
+    const mark = auth.browsers.markFor(user.id, knownBrowser(request.raw, policy))
+    reply.header('set-cookie', [sessionCookie(request.raw, policy, secret), knownCookie(request.raw, policy, mark)])
     return auth.session(auth.callerOfSession(secret, clientAddress(request.raw, policy.proxies)))
   }
 

@@ -24,6 +24,7 @@ import { projects as messages } from '#lib/i18n/messages/en/projects.ts'
 import { quotas } from '#lib/i18n/messages/en/quotas.ts'
 import { paths } from '#lib/paths.ts'
 import type { Project } from '#lib/schema/project.ts'
+import { PROJECT_QUOTA_ITEMS } from '#lib/schema/quota.ts'
 import { Belongings } from './belongings.tsx'
 import { Members } from './members.tsx'
 
@@ -177,7 +178,11 @@ function Limits({ project }: { readonly project: Project }) {
       }
     >
       {usage.error && !usage.data && <LoadError error={usage.error} onRetry={() => void usage.refetch()} />}
-      {holder ? <QuotaBars used={holder.used} limits={holder.limits} /> : <Skeleton className="h-24 w-full" />}
+      {holder ? (
+        <QuotaBars used={holder.used} limits={holder.limits} items={PROJECT_QUOTA_ITEMS} />
+      ) : (
+        <Skeleton className="h-24 w-full" />
+      )}
       {editing && holder && (
         <LimitsDialog
           of={{ ...holder, type: 'project', name: project.name, id: project.id }}
