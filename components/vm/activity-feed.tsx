@@ -23,7 +23,7 @@ export function ActivityFeed({ vmId }: { readonly vmId: string | null }) {
     return `?${next.toString()}`
   }
   const search = useActivitySearch()
-  const isSearch = vmId === null && (search.text !== undefined || search.who !== undefined)
+  const isSearch = vmId === null && Object.keys(search).length > 0
   const feed = useInfiniteQuery(activityPages(vmId, vmId === null ? search : {}))
   const entries = feed.data?.pages.flatMap((page) => page.items)
   const shown = problems ? entries?.filter((entry) => entry.result === 'failed' || entry.result === 'denied') : entries
@@ -44,7 +44,7 @@ export function ActivityFeed({ vmId }: { readonly vmId: string | null }) {
         ))}
       </fieldset>
       {shown?.length === 0 ? (
-        <p className="py-2 text-faint">{t(isSearch ? 'noMatch' : problems ? 'noProblems' : 'none')}</p>
+        <p className="py-2 text-faint">{t(problems && feed.hasNextPage ? 'noNewProblems' : isSearch ? 'noMatch' : problems ? 'noProblems' : 'none')}</p>
       ) : (
         <ActivityList entries={shown} linkObjects={vmId === null} />
       )}

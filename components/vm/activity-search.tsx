@@ -6,17 +6,19 @@ import { type FormEvent, useState } from 'react'
 import { Button } from '#components/ui/button.tsx'
 import { CopyButton } from '#components/ui/copy-button.tsx'
 import { TextField } from '#components/ui/field.tsx'
+import type { Search } from '#lib/client/activity-pages.ts'
 import { operationUrl } from '#lib/client/api-client.ts'
+import { dayRange } from '#lib/client/day-range.ts'
 import { useT } from '#lib/client/i18n.tsx'
 import { queries } from '#lib/client/queries.ts'
 import { activity as messages } from '#lib/i18n/messages/en/activity.ts'
 
 /** What the address says is searched for. */
-export function useActivitySearch(): { readonly text?: string; readonly who?: string } {
+export function useActivitySearch(): Search {
   const params = useSearchParams()
   const text = params.get('q')?.trim().slice(0, 200)
   const who = params.get('who')?.trim().slice(0, 64)
-  return { ...(text ? { text } : {}), ...(who ? { who } : {}) }
+  return { ...(text ? { text } : {}), ...(who ? { who } : {}), ...dayRange(params.get('from'), params.get('until')) }
 }
 
 /** Search, export and check of the whole log; the address holds what is searched for. */
@@ -30,7 +32,7 @@ export function ActivitySearchBar() {
     event.preventDefault()
     const form = new FormData(event.currentTarget)
     const next = new URLSearchParams(params)
-    for (const name of ['q', 'who']) {
+    for (const name of ['q', 'who', 'from', 'until']) {
       const value = String(form.get(name) ?? '').trim()
       if (value === '') next.delete(name)
       else next.set(name, value)
@@ -55,8 +57,18 @@ export function ActivitySearchBar() {
           defaultValue={search.who ?? ''}
           className="w-40"
         />
+        {(['from', 'until'] as const).map((name) => (
+          <TextField
+            key={`${name}-${params.get(name) ?? ''}`}
+            name={name}
+            type="date"
+            label={t(`search.${name}`)}
+            defaultValue={params.get(name) ?? ''}
+            className="w-36"
+          />
+        ))}
         <Button type="submit">{t('search.go')}</Button>
-        {(search.text !== undefined || search.who !== undefined) && (
+        {Object.keys(search).length > 0 && (
           <Button variant="quiet" onClick={() => router.replace('?', { scroll: false })}>
             {t('search.clear')}
           </Button>

@@ -4,8 +4,16 @@ import { call } from './api-client.ts'
 
 const PAGE_LINES = 50
 
+/** `from` and `until` are instants. */
+export interface Search {
+  readonly text?: string
+  readonly who?: string
+  readonly from?: string
+  readonly until?: string
+}
+
 /** Newest first; `vmId` null for everything the reader may see. The key starts with the operation, as all do. */
-export const activityPages = (vmId: string | null, search: { readonly text?: string; readonly who?: string } = {}) =>
+export const activityPages = (vmId: string | null, search: Search = {}) =>
   infiniteQueryOptions({
     queryKey: vmId === null ? ['activityList', 'pages', search] : ['vmActivity', 'pages', vmId],
     initialPageParam: undefined as number | undefined,
