@@ -44,7 +44,9 @@ export function ActivityFeed({ vmId }: { readonly vmId: string | null }) {
         ))}
       </fieldset>
       {shown?.length === 0 ? (
-        <p className="py-2 text-faint">{t(problems && feed.hasNextPage ? 'noNewProblems' : isSearch ? 'noMatch' : problems ? 'noProblems' : 'none')}</p>
+        <p className="py-2 text-faint">
+          {t(problems && feed.hasNextPage ? 'noNewProblems' : isSearch ? 'noMatch' : problems ? 'noProblems' : 'none')}
+        </p>
       ) : (
         <ActivityList entries={shown} linkObjects={vmId === null} />
       )}
