@@ -1,7 +1,7 @@
 /**
  * The guest of device tests without what takes a third of its boot under emulation: Debian's generic kernel unpacks
- * itself with xz. Under a BIOS QEMU starts the unpacked kernel as well (PVH); UEFI does not. The kernel finds ACPI all the
- * same, and what is plugged in while it runs.
+ * itself with xz. Under a BIOS QEMU starts the unpacked kernel as well (PVH); UEFI does not. On q35 the kernel finds ACPI and
+ * what is plugged in while it runs; on pc it finds no ACPI.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'

@@ -6,7 +6,7 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import * as z from 'zod'
-import { ensureDeviceGuest } from '#e2e/guests/build.ts'
+import { ensureBiosDeviceGuest } from '#e2e/guests/elf-kernel.ts'
 import { GuestShell } from '#e2e/guests/guest-shell.ts'
 import { createCapabilitiesProbe } from '#server/capabilities/probe.ts'
 import { vmRunPaths } from '#server/paths.ts'
@@ -83,7 +83,7 @@ describe.each(['installed', '10.0', '11.1'] as const)('QEMU %s', async (wanted) 
 
   let directKernel: { kernel: string; initrd: string; commandLine: string }
   beforeAll(async () => {
-    const guest = await ensureDeviceGuest()
+    const guest = await ensureBiosDeviceGuest()
     mkdirSync(imageDir, { recursive: true, mode: 0o755 })
     chmodSync(imageDir, 0o755)
     directKernel = { ...guest, kernel: join(imageDir, 'vmlinuz'), initrd: join(imageDir, 'initrd') }
