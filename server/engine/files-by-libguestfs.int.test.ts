@@ -53,6 +53,8 @@ NAMES.push(Buffer.from('fffe80', 'hex'))
 const big = randomBytes(2 * 2 ** 20 + 7)
 
 let disk: string
+/** With the smallest of them alone. */
+let other: string
 
 beforeAll(async () => {
   if (LACK !== null || tools === null) return
@@ -88,14 +90,15 @@ beforeAll(async () => {
   writeFileSync(at('proto'), `/none\n0 0\nd--755 0 0\nfile ---640 0 0 ${at('file')}\nlink l--777 0 0 /file\n$\n`)
   run('mkfs.xfs', '-q', '-L', 'rooty', '-p', at('proto'), sized('xfs', 300))
 
-  // Nobody but a kernel makes logical volumes.
+  // Nobody but a kernel makes logical volumes, and subvolumes in a file system that is there already.
   const script = [
     ...['run', 'pvcreate /dev/sda', 'vgcreate vg0 /dev/sda', 'lvcreate root vg0 16', 'lvcreate swap vg0 4'],
     ...['mkfs ext4 /dev/vg0/root', 'mkswap /dev/vg0/swap', 'mount /dev/vg0/root /', 'write /l "in a logical volume"'],
+    ...['umount-all', 'mount /dev/sdb /', 'btrfs-subvolume-create /sub', 'write /sub/inside "in a subvolume"'],
     ...['umount-all', 'shutdown'],
   ]
   const places = { LIBGUESTFS_PATH: appliance, LIBGUESTFS_CACHEDIR: dir, LIBGUESTFS_TMPDIR: dir }
-  execFileSync('guestfish', ['--format=raw', '-a', sized('lvm', 32)], {
+  execFileSync('guestfish', ['--format=raw', '-a', sized('lvm', 32), '-a', at('btrfs')], {
     input: script.join('\n'),
     env: { ...process.env, ...places, LIBGUESTFS_BACKEND: 'direct', LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg' },
   })
@@ -104,6 +107,7 @@ beforeAll(async () => {
     at('raw'),
     ['btrfs', 'ntfs', 'lvm', 'xfs'].map((name) => ({ type: LINUX, file: at(name) })),
   )
+  other = makeGptDisk(at('other'), [{ type: LINUX, file: at('ntfs') }])
   disk = at('disk.qcow2')
   run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', raw, disk)
 }, 900_000)
@@ -142,14 +146,21 @@ test.skipIf(LACK !== null)(
       ...['NTFS', 'LVM', 'XFS'].map((fileSystem) => ({ fileSystem, isHelped: true, problem: null })),
     ])
     expect(helpers()).toBe(0)
+    const others = await Promise.all(['second', 'third'].map((name) => add(other, `${name}.img`)))
+    const [second, third] = others.map(({ id }) => ({ kind: 'image', id }) as const)
+    if (second === undefined || third === undefined) throw new Error('no images')
     const first = await ask(source, { part: 1 })
+    // Two at once, and whoever comes third is told.
+    expect(await ask(second, { part: 1 })).toMatchObject({ preparing: { step: 'starting' } })
+    await expect(ask(third, { part: 1 })).rejects.toMatchObject({ code: 'busy', message: /two at once/ })
     expect(first).toMatchObject({ part: 1, entries: [], preparing: { step: 'starting' } })
     expect(helpers()).toBeGreaterThan(0)
-    // Nobody asks again: it is given up.
+    // Nobody asks again: they are given up.
     await expect.poll(helpers, { timeout: 60_000 }).toBe(0)
+    for (const { id } of others) await now.engine.images.delete(ADMIN, id)
 
     const root = await list(source, { part: 1 })
-    expect(root).toMatchObject({ part: 1, total: 8, preparing: null })
+    expect(root).toMatchObject({ part: 1, total: 9, preparing: null })
     const find = (name: string) => root.entries.find((entry) => entry.name === name)
     expect(find('big.bin')).toMatchObject({ type: 'file', sizeBytes: big.length, path: '/big.bin', problem: null })
     expect(find('empty')).toMatchObject({ type: 'file', sizeBytes: 0, mode: '-rws--x--x' })
@@ -159,6 +170,7 @@ test.skipIf(LACK !== null)(
     expect((await read(source, { part: 1, path: '/big.bin' })).equals(big)).toBe(true)
     expect((await read(source, { part: 1, path: '/secret/deep/x' })).toString()).toBe('deep')
     expect((await read(source, { part: 1, path: '/empty' })).length).toBe(0)
+    expect((await read(source, { part: 1, path: '/sub/inside' })).toString()).toBe('in a subvolume')
     for (const path of ['/link/deep/x', '/../big.bin', '/secret/../big.bin', '/nothing', '/big.bin/x', '/%00'])
       await expect(read(source, { part: 1, path }), path).rejects.toMatchObject({ code: 'not_found' })
     for (const path of ['/passwd', '/link', '/secret', '/pipe'])
