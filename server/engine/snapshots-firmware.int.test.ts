@@ -67,8 +67,14 @@ const EXISTS_ALREADY = /^8001........0000014c/
 
 /** Names of variables in the flash, as a running QEMU has written it; UEFI's names are UCS-2. */
 async function hasVariable(vmId: string, name: string): Promise<boolean> {
+  // A QEMU that had no time to answer on a busy machine counts as silent for another two seconds.
+  const { state } = await until(
+    () => now.supervisor.runtime(vmId),
+    ({ state }) => state === 'running' || state === 'off',
+    60_000,
+  )
   // What QEMU holds back of its file is written first.
-  if (now.supervisor.runtime(vmId).state === 'running')
+  if (state === 'running')
     await now.supervisor.work(vmId, (guest) =>
       guest.ask('human-monitor-command', { 'command-line': `qemu-io ${QEMU_IDS.firmwareVars} flush` }),
     )
