@@ -1,13 +1,11 @@
 /**
  * For tests that start many dashboards: each program with all its modules in a few files. Started from its sources a
  * dashboard uses two thirds of its time to find 1,300 modules and to take the types out of them, 4 s of a processor, and
- * tests that kill start hundreds. What the modules do is left as it is; the package, the browser's tests and those of a
- * dashboard without root run the sources.
+ * tests that kill start hundreds. What the modules do is left as it is; the package and the browser's tests run the sources.
  *
  *   node server/testing/join-programs.ts DIR
  */
 import { dirname, join } from 'node:path'
-// Vitest is made of it and brings it.
 import { type InputOption, rolldown } from 'rolldown'
 
 const ROOT = join(import.meta.dirname, '../..')
