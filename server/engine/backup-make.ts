@@ -101,8 +101,8 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
     use: (source: OpenSource, spec: VmSpec, left: readonly string[], signal: AbortSignal) => Promise<T>,
   ): Promise<T> => {
     const { state } = supervisor.runtime(record.id)
-    const user = identity.launchUser(record.uid, null, await layerReaders.admit(record.id))
     if (state === 'off' || state === 'crashed') {
+      const user = identity.launchUser(record.uid, null, await layerReaders.admit(record.id))
       const { parts, left } = partsOf(record, record.spec)
       return withDisksOfOffGuest({ binary: deps.binary, user, parts, signal }, (source) =>
         use(source, record.spec, left, signal),
@@ -125,7 +125,7 @@ export function createBackupMaker(deps: BackupMakeDeps): BackupMaker {
         return await use(
           {
             monitor,
-            writer: user,
+            writer: identity.launchUser(record.uid, null, []),
             parts: open,
             running: true,
             agent: state === 'running' && work.agent?.open === true ? work.agent.path : null,

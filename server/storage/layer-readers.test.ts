@@ -109,6 +109,12 @@ it('a file stays readable for all while a guest runs that was started without it
   expect(await start('one')).toEqual([gid])
 })
 
+it('for a guest that runs nothing is closed, whoever asks', async () => {
+  states.set('one', 'up')
+  expect(await readers.admit('one')).toEqual([])
+  expect(done).toEqual([])
+})
+
 it('a guest that is given a disk while it runs may read what that stands on, and so may all', async () => {
   const [gid] = await start('one')
   layer('free', null, 'base')

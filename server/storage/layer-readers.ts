@@ -23,7 +23,7 @@ export interface LayerReadersDeps {
 export interface LayerReaders {
   /** Groups on record for the layers that a VM's disks stand on, in order. */
   groups(vmId: string): number[]
-  /** The same for a guest that is just being started; gives layers their groups first. Never throws for the storage. */
+  /** The same for one that is about to be started; gives layers their groups first. Never throws for the storage. */
   admit(vmId: string): Promise<number[]>
   /** Before a running guest opens a volume: whatever of it the guest is not in the group of, all guests may read. @throws EngineError */
   letIn(vmId: string, volumeId: string): Promise<void>
@@ -83,6 +83,8 @@ export function createLayerReaders({ volumes, identity, stateOf, groupsOf, warn 
   return {
     groups,
     async admit(vmId) {
+      // Whoever runs stays in the groups it was started with.
+      if (stateOf(vmId) === 'up') return groups(vmId)
       for (const id of admitted) if (stateOf(id) === 'off') admitted.delete(id)
       admitted.delete(vmId)
       if (identity.readersGid !== null)
