@@ -265,3 +265,55 @@ test('a role of one’s own is put together, given to a person and explained; a 
   await dialog.getByRole('button', { name: 'Delete Switcher' }).click()
   await expect(page.getByText('None yet.')).toBeVisible()
 })
+
+test('a bridge of the host is opened to a project by a name, seen by its people, and closed again', async ({
+  adminPage: page,
+  api,
+  browser,
+  dashboard,
+}) => {
+  test.setTimeout(240_000)
+  await api.createPerson(MIA, 'member')
+  const people = await api.call<{ people: { id: string; name: string }[] }>('GET', '/directory')
+  const id = people.people.find(({ name }) => name === MIA.name)?.id ?? ''
+  const members = [{ to: { type: 'person', id }, role: 'member' }]
+  const project = await api.call<{ id: string }>('POST', '/projects', { name: 'Wired', members })
+  const networks = page.getByRole('region', { name: 'Networks' })
+  const dialog = page.getByRole('dialog')
+
+  await page.goto('/host')
+  await expect(networks.getByText('No networks yet')).toBeVisible()
+  await networks.getByRole('button', { name: 'New network' }).click()
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await expect(dialog.getByText('Give it a name.')).toBeVisible()
+  await dialog.getByLabel('Name').fill('Course LAN')
+  await dialog.getByLabel('Bridge of the host').fill('no bridge')
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await expect(dialog.getByLabel('Bridge of the host')).toHaveAccessibleDescription(/Which bridge is it/)
+  await dialog.getByLabel('Bridge of the host').fill('gdcourse0')
+  await dialog.getByRole('checkbox', { name: 'Wired' }).check()
+  await isAccessible(page)
+  await page.setViewportSize({ width: 1280, height: 800 })
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await expect(dialog).toBeHidden()
+  await expect(networks.getByRole('listitem')).toContainText('open to Wired')
+  await expect(networks.getByRole('listitem')).toContainText('the host has no such bridge now')
+  await isAccessible(page)
+  await page.setViewportSize({ width: 1280, height: 800 })
+
+  const mia = await pageOf(browser, dashboard, MIA)
+  await mia.goto('/host')
+  const hers = mia.getByRole('region', { name: 'Networks' })
+  await expect(hers.getByRole('listitem')).toContainText('Course LAN')
+  await isDisabledBecause(hers.getByRole('button', { name: 'New network' }), /may not|not allowed/i)
+  await mia.context().close()
+
+  await networks.getByRole('button', { name: 'Edit Course LAN' }).click()
+  await dialog.getByRole('checkbox', { name: 'Everybody' }).check()
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await expect(networks.getByRole('listitem')).toContainText('open to everybody')
+  await networks.getByRole('button', { name: 'Close Course LAN' }).click()
+  await dialog.getByRole('button', { name: 'Close Course LAN' }).click()
+  await expect(networks.getByText('No networks yet')).toBeVisible()
+  await api.send('DELETE', `/projects/${project.id}`)
+})

@@ -14,7 +14,10 @@ export const VERB_GROUPS = [
   { id: 'copies', verbs: ['vm.snapshot', 'vm.backup', 'backup.restore'] },
   { id: 'images', verbs: ['image.view', 'image.add', 'image.delete', 'image.common', 'image.register'] },
   { id: 'storage', verbs: ['volume.view', 'volume.change', 'pool.view', 'pool.manage'] },
-  { id: 'sharing', verbs: ['share.manage', 'project.view', 'project.create', 'project.manage'] },
+  {
+    id: 'sharing',
+    verbs: ['share.manage', 'project.view', 'project.create', 'project.manage', 'network.view', 'network.manage'],
+  },
   { id: 'lab', verbs: ['vm.lease', 'device.book', 'lab.manage'] },
   { id: 'server', verbs: ['usage.view', 'host.view', 'recording.manage', 'activity.view.all'] },
 ] as const satisfies readonly { readonly id: string; readonly verbs: readonly ChoosableVerb[] }[]

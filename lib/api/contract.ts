@@ -14,6 +14,7 @@ import { hostOperations } from './operations/host.ts'
 import { imagesOperations } from './operations/images.ts'
 import { jobsOperations } from './operations/jobs.ts'
 import { labOperations } from './operations/lab.ts'
+import { networksOperations } from './operations/networks.ts'
 import { peopleOperations } from './operations/people.ts'
 import { projectsOperations } from './operations/projects.ts'
 import { recordingsOperations } from './operations/recordings.ts'
@@ -33,6 +34,7 @@ export const operations = {
   ...accountOperations,
   ...peopleOperations,
   ...projectsOperations,
+  ...networksOperations,
   ...vmsOperations,
   ...consolesOperations,
   ...recordingsOperations,

@@ -38,6 +38,8 @@ export const PRIVILEGES = [
   'project.view',
   'project.create',
   'project.manage',
+  'network.view',
+  'network.manage',
   'usage.view',
   'quota.manage',
   'host.view',
@@ -58,6 +60,7 @@ const VIEWER: readonly Privilege[] = [
   'pool.view',
   'volume.view',
   'project.view',
+  'network.view',
   'usage.view',
   'host.view',
 ]

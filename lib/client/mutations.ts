@@ -111,6 +111,9 @@ const STALE: Partial<Record<OperationId, readonly OperationId[]>> = {
   vmAccessUpdate: ['vmAccessView', 'vmList', 'vmView', 'volumeList', 'projectList', 'projectView', 'usageView'],
   imageAccessUpdate: ['imageAccessView', 'imageList', 'imageView', 'projectList', 'projectView'],
   volumeAccessUpdate: ['volumeAccessView', 'volumeList', 'projectList', 'projectView', 'usageView'],
+  networkCreate: ['networkList'],
+  networkUpdate: ['networkList'],
+  networkDelete: ['networkList'],
   quotaUpdate: ['usageView'],
 }
 

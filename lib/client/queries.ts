@@ -58,6 +58,7 @@ type ReadOperation =
   | 'directoryList'
   | 'groupList'
   | 'roleList'
+  | 'networkList'
   | 'usageView'
   | 'vmAccessView'
   | 'imageAccessView'
@@ -194,6 +195,7 @@ export const queries = {
   directory: () => ({ ...read('directoryList', {}), staleTime: 5_000 }),
   groupList: () => read('groupList', {}),
   roleList: () => ({ ...read('roleList', {}), staleTime: 60_000 }),
+  networkList: () => read('networkList', {}),
   usage: () => ({ ...read('usageView', {}), refetchInterval: HOST_REFRESH_MS }),
   access: (kind: 'vm' | 'image' | 'volume', id: string) => read(`${kind}AccessView`, { params: { id } }),
   activityList: (limit = 50) => read('activityList', { query: { limit } }),

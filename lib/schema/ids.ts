@@ -46,6 +46,9 @@ export type ProjectId = z.output<typeof ProjectId>
 export const GroupId = z.string().regex(UUID).brand('GroupId').meta({ id: 'GroupId' })
 export type GroupId = z.output<typeof GroupId>
 
+export const NetworkId = z.string().regex(UUID).brand('NetworkId').meta({ id: 'NetworkId' })
+export type NetworkId = z.output<typeof NetworkId>
+
 /** Of a custom role. */
 export const RoleId = z.string().regex(UUID).brand('RoleId').meta({ id: 'RoleId' })
 export type RoleId = z.output<typeof RoleId>

@@ -10,6 +10,7 @@ import type { VmSpec } from '#lib/schema/vm-spec.ts'
 import type { VmExit } from '#lib/schema/vm-state.ts'
 import { type Access, createAccess } from '#server/access/access.ts'
 import { placementKey } from '#server/access/documents.ts'
+import { createNetworks } from '#server/access/networks.ts'
 import { createQuotas } from '#server/access/quotas.ts'
 import { createSteadyClock } from '#server/auth/steady-clock.ts'
 import { createCloneCleaner } from '#server/clones/clean-up/clean-up.ts'
@@ -55,6 +56,7 @@ import { createKeyedLock } from './keyed-lock.ts'
 import { createLabRoom } from './lab.ts'
 import { createLauncher } from './launch.ts'
 import { createLossRecord } from './loss-record.ts'
+import { createNetworkEngine } from './networks.ts'
 import { createObjectAccess } from './object-access.ts'
 import { createPeople } from './people.ts'
 import { careForPlacements } from './placement-care.ts'
@@ -229,12 +231,14 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     generationOf: records.generationOf,
     confine: storage.confine,
   })
+  const networks = createNetworks(store)
   const authority = createVmAuthority({
     allowRawArgs: config.allowRawArgs,
     shareDirs: config.shareDirs,
     imageDirs: config.imageDirs,
     ownDirs: [config.dataDir, config.runDir],
     hostDevices: () => deps.host.devices({ details: true }),
+    isOpen: (bridge, projectId) => networks.isOpen(bridge, projectId),
   })
   /** @param caller who may be told their names; null: nobody */
   const runningBut = (vmId: string, caller: Caller | null) =>
@@ -336,6 +340,7 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     locks,
     authority,
     ...{ runningBut, places, admission },
+    projectOf: (id) => access.projectOf('vm', id),
     assertMayPlug: (ownerId, spec, launched) => lab.assertMayPlug(ownerId, spec, launched),
     place: (vmId, projectId) => void store.put('placement', placementKey('vm', vmId), { v: 1, projectId, shares: [] }),
     dashboardPort: deps.listenPort ?? (() => config.port),
@@ -672,10 +677,12 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     appliances,
     projects: createProjectEngine({ store, access, journal, names, quotas, contents }),
     objectAccess: createObjectAccess({
-      ...{ store, access, quotas, records, volumes, library, journal, locks, names, snapshotsOf },
+      ...{ store, access, quotas, records, volumes, library, journal, locks, names, networks },
+      snapshotsOf,
       runningSpec: admission.runningSpec,
       announce: (record) => announcer.definitionChanged(record, false),
     }),
+    networks: createNetworkEngine({ store, access, networks, records, journal }),
     usage: createUsageEngine({
       ...{ store, access, quotas, sources, volumes, usage, health, names, journal, library, intake },
       isImageUsed: (id) => uses.of(id).length > 0,

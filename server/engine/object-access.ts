@@ -5,6 +5,7 @@
 
 import type * as z from 'zod'
 import {
+  may,
   mayOnSite,
   OBJECT_PRIVILEGES,
   type ObjectKind,
@@ -18,6 +19,7 @@ import type { ObjectAccess, ObjectAccessPatch, Party, Share } from '#lib/schema/
 import { Role } from '#lib/schema/user.ts'
 import type { Access } from '#server/access/access.ts'
 import { type PlacementDocument, placementKey } from '#server/access/documents.ts'
+import type { Networks } from '#server/access/networks.ts'
 import { defined, memoryOf, type Quotas } from '#server/access/quotas.ts'
 import type { ImageLibrary } from '#server/images/library.ts'
 import { sharedDisksOf } from '#server/storage/shared-disks.ts'
@@ -43,6 +45,7 @@ export interface ObjectAccessDeps {
   readonly journal: Journal
   readonly locks: KeyedLock
   readonly names: Names
+  readonly networks: Pick<Networks, 'isOpen'>
   readonly snapshotsOf: (vmId: string) => number
   readonly runningSpec: (vmId: string) => VmRecord['spec'] | null
   readonly announce: (record: VmRecord) => void
@@ -64,7 +67,7 @@ interface Subject {
 }
 
 export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
-  const { store, access, quotas, records, volumes, library, journal, locks, names } = deps
+  const { store, access, quotas, records, volumes, library, journal, locks, names, networks } = deps
 
   const subjectOf = (kind: ObjectKind, id: string): Subject => {
     if (kind === 'vm') {
@@ -157,6 +160,17 @@ export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
         field: 'projectId',
       })
   }
+  /** A card on a bridge stays one whose VM may have it. @throws EngineError forbidden */
+  const assertReaches = (caller: Caller, { spec }: VmRecord, projectId: string | null): void => {
+    if (may(caller, 'vm.host')) return
+    for (const { network, bridge } of spec.networks)
+      if (network === 'bridge' && bridge !== null && !networks.isOpen(bridge, projectId))
+        throw new EngineError(
+          'forbidden',
+          `It has a network card on the bridge ${bridge}, which is not open to ${projectId === null ? 'everybody' : 'that project'}; take the card off it first, or ask an administrator.`,
+          { field: 'projectId' },
+        )
+  }
   /** @throws EngineError forbidden, bad_input, conflict, name_taken */
   const assertMayGive = (caller: Caller, { spec }: VmRecord, projectId: string | null, ownerId: string): void => {
     const manages = projectId !== null && access.inProject(caller.userId, projectId).has('project.manage')
@@ -211,6 +225,7 @@ export function createObjectAccess(deps: ObjectAccessDeps): ObjectAccessEngine {
     const projectId = patch.projectId === undefined ? before.projectId : patch.projectId
     if (patch.shares !== undefined) assertShareable(caller, subject, before, patch.shares)
     if (projectId !== before.projectId) assertMayMove(caller, subject, before.projectId, projectId)
+    if (projectId !== before.projectId && record !== null) assertReaches(caller, record, projectId)
     if (ownerId !== subject.ownerId) {
       if (record === null) throw new EngineError('bad_input', 'Only a VM changes its owner.', { field: 'ownerId' })
       assertMayGive(caller, record, projectId, ownerId)

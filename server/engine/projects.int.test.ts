@@ -259,3 +259,53 @@ test('a VM, its disk and a free disk say which project they are of, to whoever s
   expect(await whose(free.id)).toEqual(shelf)
   expect((await now.engine.projects.view(ann, project.id)).counts).toMatchObject({ vms: 1, volumes: 1 })
 })
+
+test('a bridge that is open to a project is for its VMs alone, and a VM that is on it does not leave with it', async () => {
+  const { networks, projects, objectAccess, vms } = now.engine
+  const project = await projects.create(ann, { name: 'wired', description: '', members: [] })
+  const onBridge = (name: string, bridge: string) => ({
+    ...spec(name),
+    networks: [{ network: 'bridge' as const, bridge }],
+  })
+  const inProject = (name: string, bridge: string) =>
+    vms.create(ann, { ...VmSpecInput.parse(onBridge(name, bridge)), project: project.id })
+  const refused = { code: 'forbidden', details: { field: 'networks.0.network' } }
+  const field = (error: unknown) => {
+    const { code, field } = error as { code: string; field?: string }
+    return { code, details: { field } }
+  }
+  expect(await inProject('early', 'gdbr0').catch(field)).toEqual(refused)
+
+  const input = { description: '', everybody: false, projectIds: [project.id] }
+  const lan = await networks.create(ada, { ...input, name: 'LAN', bridge: 'gdbr0' })
+  await expect(networks.create(ada, { ...input, name: 'lan', bridge: 'gdbr1' })).rejects.toMatchObject({
+    code: 'name_taken',
+  })
+  const vm = await inProject('wired', 'gdbr0')
+  expect(await inProject('other', 'gdbr1').catch(field)).toEqual(refused)
+  expect(await create(ann, onBridge('own', 'gdbr0')).catch(field)).toEqual(refused)
+  expect(await create(ben, onBridge('own', 'gdbr0')).catch(field)).toEqual(refused)
+  expect((await networks.list(ann)).items).toMatchObject([
+    { name: 'LAN', bridge: 'gdbr0', projects: [{ name: 'wired' }], vms: [{ id: vm.id, name: 'wired' }] },
+  ])
+  expect((await networks.list(ben)).items).toEqual([])
+  await expect(objectAccess.update(ann, 'vm', vm.id, { projectId: null }, null)).rejects.toMatchObject({
+    code: 'forbidden',
+    field: 'projectId',
+  })
+
+  // Closed to it, what is plugged in stays, and nothing more comes.
+  await networks.update(ada, lan.id, { projectIds: [] }, lan.revision)
+  await expect(networks.update(ada, lan.id, { name: 'x' }, lan.revision)).rejects.toMatchObject({
+    code: 'stale_revision',
+  })
+  const changed = await vms.update(ann, vm.id, { memoryMiB: 96 } as never, null)
+  expect(changed.spec.networks).toMatchObject([{ network: 'bridge', bridge: 'gdbr0' }])
+  expect(await inProject('late', 'gdbr0').catch(field)).toEqual(refused)
+  // Open to everybody it is for those in no project too.
+  await networks.update(ada, lan.id, { everybody: true }, null)
+  await create(ben, onBridge('bens', 'gdbr0'))
+  expect((await networks.list(ben)).items).toMatchObject([{ name: 'LAN', projects: [], vms: [{ name: 'bens' }] }])
+  await networks.delete(ada, lan.id)
+  expect((await networks.list(ada)).items).toEqual([])
+})

@@ -289,6 +289,18 @@ export interface ObjectAccessEngine {
   ): Promise<Out<'vmAccessUpdate'>>
 }
 
+export interface NetworkEngine {
+  list(caller: Caller): Promise<Out<'networkList'>>
+  create(caller: Caller, input: Body<'networkCreate'>): Promise<Out<'networkCreate'>>
+  update(
+    caller: Caller,
+    id: string,
+    patch: Body<'networkUpdate'>,
+    expectedRevision: number | null,
+  ): Promise<Out<'networkUpdate'>>
+  delete(caller: Caller, id: string): Promise<void>
+}
+
 export interface UsageEngine {
   view(caller: Caller): Promise<Out<'usageView'>>
   setQuota(
@@ -438,6 +450,7 @@ export interface Engine {
   readonly appliances: ApplianceEngine
   readonly projects: ProjectEngine
   readonly objectAccess: ObjectAccessEngine
+  readonly networks: NetworkEngine
   readonly usage: UsageEngine
   readonly pools: PoolEngine
   readonly volumes: VolumeEngine

@@ -35,6 +35,7 @@ const authority = (extra: Partial<AuthorityDeps> = {}) =>
     imageDirs: [isos],
     ownDirs: [own],
     hostDevices: async () => ({ pci: [], usb: [], mdev: { types: [], instances: [] } }),
+    isOpen: () => false,
     ...extra,
   })
 
@@ -85,6 +86,20 @@ describe('who may set what', () => {
     expect(() => judge.assertMaySet(OPERATOR, on('br1'), on('br0'))).toThrow(refusal('forbidden', 'networks.0.network'))
     expect(() => judge.assertMaySet(OPERATOR, on('br0'), { ...on('br0'), memoryMiB: 64 })).not.toThrow()
     expect(() => judge.assertMaySet(ADMIN, spec(), on('br0'))).not.toThrow()
+  })
+
+  it('a bridge that is open to its project is for whoever may change a VM in it', () => {
+    const on = (bridge: string) => spec({ networks: [{ mac: '52:54:00:00:00:01', network: 'bridge', bridge }] })
+    const judge = authority({ isOpen: (bridge, projectId) => bridge === 'br0' && projectId === 'lab' })
+    expect(() => judge.assertMaySet(OPERATOR, null, on('br0'), 'lab')).not.toThrow()
+    for (const [bridge, projectId] of [
+      ['br1', 'lab'],
+      ['br0', 'other'],
+      ['br0', null],
+    ] as const)
+      expect(() => judge.assertMaySet(OPERATOR, spec(), on(bridge), projectId)).toThrow(
+        refusal('forbidden', 'networks.0.network'),
+      )
   })
 
   it('an operator gives a guest less of the host than is usual, or as much; more, and no limit of memory, an administrator', () => {

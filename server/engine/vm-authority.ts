@@ -19,6 +19,8 @@ export interface AuthorityDeps {
   /** The dashboard's own directories, which no guest may see whatever else is allowed. */
   readonly ownDirs: readonly string[]
   hostDevices(): Promise<Pick<HostDevices, 'pci' | 'usb' | 'mdev'>>
+  /** Whether a bridge of the host is open to VMs of a project; null: to those in none. */
+  readonly isOpen: (bridge: string, projectId: string | null) => boolean
 }
 
 /** A VM that runs, and what it was started with. */
@@ -35,8 +37,8 @@ export interface VmAuthority {
    * @throws EngineError forbidden with `field`
    */
   assertMayAsk(caller: Caller, before: VmSpec | null, asked: VmSpecInput | VmSpecPatch): void
-  /** @throws EngineError forbidden with `field` */
-  assertMaySet(caller: Caller, before: VmSpec | null, after: VmSpec): void
+  /** @param projectId where the VM is or will be; left out or null: in no project @throws EngineError forbidden with `field` */
+  assertMaySet(caller: Caller, before: VmSpec | null, after: VmSpec, projectId?: string | null): void
   /** Files and directories of the host. @throws EngineError forbidden, bad_input with `field` */
   assertHostPaths(spec: VmSpec): Promise<void>
   /** Everything a start depends on. @throws EngineError forbidden, bad_input, conflict with `field` */
@@ -100,7 +102,7 @@ export function createVmAuthority(deps: AuthorityDeps): VmAuthority {
         if (name === 'rawArgs') assertRawArgs(asked.rawArgs ?? [])
       }
     },
-    assertMaySet(caller, before, after) {
+    assertMaySet(caller, before, after, projectId = null) {
       if (!same(after.rawArgs, before?.rawArgs ?? [])) assertRawArgs(after.rawArgs)
       if (may(caller, 'vm.host')) return
       for (const [name, message] of FIELDS) {
@@ -117,7 +119,11 @@ export function createVmAuthority(deps: AuthorityDeps): VmAuthority {
         if (card.network !== 'bridge') return
         const old = before?.networks.find((candidate) => candidate.id === card.id)
         if (old?.network === 'bridge' && old.bridge === card.bridge) return
-        forbid(`networks.${index}.network`, `${ADMIN_ONLY} connect a VM to a bridge of the host.`)
+        if (card.bridge !== null && deps.isOpen(card.bridge, projectId)) return
+        forbid(
+          `networks.${index}.network`,
+          `${ADMIN_ONLY} connect a VM to a bridge of the host that is not open to ${projectId === null ? 'everybody' : 'its project'}.`,
+        )
       })
     },
     assertHostPaths,

@@ -59,6 +59,8 @@ export interface DefineDeps {
   readonly locks: KeyedLock
   readonly authority: VmAuthority
   readonly places: VmPlaces
+  /** Project that a VM is in; null: in none. */
+  readonly projectOf: (vmId: string) => string | null
   /** Stores that a new VM belongs to a project, within the transaction that stores the VM. */
   readonly place: (vmId: string, projectId: string) => void
   readonly admission: Pick<StartAdmission, 'grow'>

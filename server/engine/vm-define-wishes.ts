@@ -131,7 +131,7 @@ export function createVmWishes(deps: DefineDeps) {
       spec = applyPatch(spec, withSeed(spec, { id: seedId, bus: seed.bus }), known)
       seeds.assertGood(seed, subjectOf(PREVIEW_ID, null, spec))
     }
-    authority.assertMaySet(caller, null, spec)
+    authority.assertMaySet(caller, null, spec, projectId)
     await authority.assertHostPaths(spec)
     return { spec, seedId, wishes }
   }
@@ -153,7 +153,7 @@ export function createVmWishes(deps: DefineDeps) {
       spec = applyPatch(spec, withSeed(spec, { id: seedId, bus: request.seed.bus }), known)
       seeds.assertGood(request.seed, subjectOf(PREVIEW_ID, null, spec))
     }
-    authority.assertMaySet(caller, null, spec)
+    authority.assertMaySet(caller, null, spec, projectId)
     await authority.assertHostPaths(spec)
     return { spec, seedId, projectId }
   }

@@ -35,6 +35,7 @@ import { consoleRoutes } from '#server/http/routes/consoles.ts'
 import { hostRoutes } from '#server/http/routes/host.ts'
 import { imageRoutes } from '#server/http/routes/images.ts'
 import { labRoutes } from '#server/http/routes/lab.ts'
+import { networkRoutes } from '#server/http/routes/networks.ts'
 import { peopleRoutes } from '#server/http/routes/people.ts'
 import { projectRoutes } from '#server/http/routes/projects.ts'
 import { recordingRoutes } from '#server/http/routes/recordings.ts'
@@ -250,6 +251,7 @@ export function createHttpApp(options: HttpOptions): HttpApp {
       ...labRoutes(engine),
       ...recordingRoutes(engine),
       ...projectRoutes(engine),
+      ...networkRoutes(engine),
     },
     {
       identify: (request) => identify(request.raw, auth, credentials),

@@ -49,7 +49,18 @@ async function ask(rig: MatrixRig, operation: Operation, who: Record<string, str
 
 /** What there is, as an administrator sees it; without what changes by itself. */
 async function everything(rig: MatrixRig): Promise<unknown> {
-  const lists = ['/vms', '/images', '/volumes', '/projects', '/groups', '/roles', '/users', '/backups', '/bookings']
+  const lists = [
+    '/vms',
+    '/images',
+    '/volumes',
+    '/projects',
+    '/groups',
+    '/roles',
+    '/users',
+    '/backups',
+    '/bookings',
+    '/networks',
+  ]
   lists.push('/power-schedules', '/backup-schedules', '/appliances', '/images/uploads', '/pools')
   lists.push(...['snapshots', 'snapshot-schedules', 'guest-links', 'viewers'].map((one) => `/vms/${rig.main}/${one}`))
   const found: Record<string, unknown> = {}

@@ -44,6 +44,7 @@ const authority = createVmAuthority({
   imageDirs: [images],
   ownDirs: [own],
   hostDevices: async () => ({ pci: [], usb: [], mdev: { types: [], instances: [] } }),
+  isOpen: () => false,
 })
 const caller = (role: Caller['role']): Caller => ({
   ...{ userId: 'ann', name: 'ann', role, from: '127.0.0.1' },

@@ -23,6 +23,7 @@ export type Collection =
   | 'group'
   | 'project'
   | 'placement'
+  | 'network'
   | 'quota'
   | 'session'
   | 'token'

@@ -168,6 +168,7 @@ export async function matrixRig(port: number, root: Headers) {
       return id
     },
     group: async () => (await made(administrator, '/groups', { name: unique('group') })).id,
+    network: async () => (await made(administrator, '/networks', { name: unique('lan'), bridge: 'br0' })).id,
     role: async () => (await made(administrator, '/roles', { name: unique('role'), privileges: ['vm.view'] })).id,
     user: async () =>
       (await made(root, '/users', { name: unique('user').replace(' ', ''), password: PASSWORD, role: 'viewer' })).id,
@@ -324,6 +325,10 @@ export const RECIPES: Readonly<Record<OperationId, Recipe>> = {
   imageAccessUpdate: fresh('image', { shares: [] }),
   volumeAccessView: fresh('volume'),
   volumeAccessUpdate: fresh('volume', { shares: [] }),
+  networkList: plain,
+  networkCreate: (rig) => ({ body: { name: rig.unique('lan'), bridge: 'br0' } }),
+  networkUpdate: fresh('network', { description: 'other' }),
+  networkDelete: fresh('network'),
   usageView: plain,
   quotaUpdate: (rig) => ({ params: { type: 'person', id: rig.ids.other }, body: { limits: null } }),
   vmList: plain,

@@ -17,7 +17,8 @@ export function CardDetails({ form, index }: { readonly form: SpecForm; readonly
   const t = useT(deviceForms)
   const rate = useWords()('rateLimit')
   const mac = useWords()('mac')
-  const isAdmin = useCan('user.manage')
+  const isAdmin = useCan('vm.host')
+  const networks = useNetworks()
   const scope = cardScope(form, index)
   const model = scope.get('model')
   const network = scope.get('network')
@@ -36,7 +37,7 @@ export function CardDetails({ form, index }: { readonly form: SpecForm; readonly
         scope={scope}
         name="network"
         family="network"
-        refuse={(choice) => (choice === 'bridge' && !isAdmin ? t('adminOnly') : null)}
+        refuse={(choice) => (choice === 'bridge' && !isAdmin && networks?.length === 0 ? t('field.noNetworks') : null)}
       />
       {network === 'bridge' && <BridgeField scope={scope} />}
       <SwitchField scope={scope} name="link" family="link" />
@@ -120,10 +121,21 @@ export function CardDetails({ form, index }: { readonly form: SpecForm; readonly
   )
 }
 
+/** Bridges that are open to this person; undefined: not known. */
+const useNetworks = () => useQuery({ ...queries.networkList(), enabled: useCan('network.view') }).data?.items
+
 function BridgeField({ scope }: { readonly scope: FieldScope }) {
   const t = useT(deviceForms)
+  const isAdmin = useCan('vm.host')
+  const networks = useNetworks() ?? []
   const interfaces = useQuery(queries.hostDevices()).data?.interfaces
-  const bridges = (interfaces ?? []).filter((entry) => entry.kind === 'bridge').map((entry) => entry.name)
+  const bridges = isAdmin
+    ? (interfaces ?? []).filter((entry) => entry.kind === 'bridge').map((entry) => entry.name)
+    : networks.map(({ bridge }) => bridge)
+  const nameOf = (bridge: string) =>
+    [bridge, networks.flatMap((network) => (network.bridge === bridge ? network.name : [])).join(', ')]
+      .filter(Boolean)
+      .join(' · ')
   const value = scope.get('bridge')
   const chosen = typeof value === 'string' ? value : ''
   return (
@@ -138,7 +150,7 @@ function BridgeField({ scope }: { readonly scope: FieldScope }) {
           { value: '', label: '–' },
           ...[...new Set([...bridges, ...(chosen === '' ? [] : [chosen])])].map((name) => ({
             value: name,
-            label: name,
+            label: nameOf(name),
           })),
         ]}
       />

@@ -17,6 +17,8 @@ export const PortForward = z.strictObject({
 export const CardModel = z.enum(['virtio-net', 'e1000e', 'e1000', 'rtl8139', 'vmxnet3', 'usb-net'])
 export type CardModel = z.output<typeof CardModel>
 
+export const BridgeName = z.string().regex(/^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$/, 'name of a bridge on the host')
+
 export const NetworkCard = z
   .strictObject({
     id: DeviceId,
@@ -27,10 +29,7 @@ export const NetworkCard = z
      * `bridge`: a tap on the host bridge `bridge`, made by the dashboard (root). `none`: a card without cable.
      */
     network: z.enum(['user', 'bridge', 'none']),
-    bridge: z
-      .string()
-      .regex(/^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$/, 'name of a bridge on the host')
-      .nullable(),
+    bridge: BridgeName.nullable(),
     /** True: the guest reaches nothing at all, only port forwards lead in. User network. */
     restrict: z.boolean(),
     forwards: z.array(PortForward).max(32),

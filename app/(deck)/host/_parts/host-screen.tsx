@@ -16,6 +16,7 @@ import { formatDuration } from '#lib/i18n/format.ts'
 import { host as messages } from '#lib/i18n/messages/en/host.ts'
 import { ConnectionFact } from './connection-fact.tsx'
 import { HostDevices } from './host-devices.tsx'
+import { Networks } from './networks.tsx'
 import { Readiness } from './readiness.tsx'
 import { Stack } from './stack.tsx'
 import { Verdict } from './verdict.tsx'
@@ -93,6 +94,7 @@ export function HostScreen() {
               />
             </Section>
           </div>
+          <Networks />
           <HostDevices />
         </>
       )}

@@ -136,6 +136,8 @@ export const account = defineMessages('account', {
     project_view: 'see projects',
     project_create: 'begin projects',
     project_manage: 'manage projects',
+    network_view: 'see networks',
+    network_manage: 'open bridges of the host to projects',
     usage_view: 'see who uses what',
     quota_manage: 'set quotas',
     host_view: 'see the host and metrics',

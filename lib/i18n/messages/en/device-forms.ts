@@ -167,6 +167,7 @@ export const deviceForms = defineMessages('deviceForms', {
     zeroIsNone: '0 is no limit.',
     bridge: 'Bridge',
     bridgeNone: 'The host has no bridge yet.',
+    noNetworks: 'No bridge of the host is open to you; an administrator opens one to a project on the Host page.',
     pxe: 'Boot from the network at position',
     rateLimit: 'Limit this card',
     inKBps: 'Into the guest',

@@ -61,7 +61,7 @@ export const devicesNetwork = defineMessages('devicesNetwork', {
       bridge: {
         name: 'Bridge of the host',
         what: 'The guest is a machine of its own in the host’s network.',
-        needs: 'A bridge on the host; administrators only.',
+        needs: 'A bridge on the host that is open to the VM’s project, or an administrator.',
         cost: 'With vhost the least of all; everyone in that network reaches the guest.',
       },
       none: { name: 'Nothing', what: 'A card without cable.' },

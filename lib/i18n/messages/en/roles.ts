@@ -93,6 +93,8 @@ export const roles = defineMessages('roles', {
     project_view: 'Projects they are in.',
     project_create: 'Who begins one manages it.',
     project_manage: 'Name, people, roles, archive.',
+    network_view: 'Networks that their VMs may be plugged into.',
+    network_manage: 'Say whose VMs reach which bridge of the host.',
     usage_view: 'Of themselves and their projects; who sees everything sees everybody’s.',
     host_view: 'Readiness, versions, load, devices.',
     activity_view_all: 'The log of what everybody did.',

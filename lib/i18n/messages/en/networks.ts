@@ -1,0 +1,38 @@
+import { defineMessages } from '../../define.ts'
+
+/** Bridges of the host that are open to projects. */
+export const networks = defineMessages('networks', {
+  title: 'Networks',
+  intro:
+    'A network is a bridge of this host with a name, open to projects: whoever may change a VM there may plug its cards in. Any other bridge is for administrators alone.',
+  introUser: 'Bridges of this host that your VMs may be plugged into, on the Devices page of the VM.',
+  create: 'New network',
+  none: 'No networks yet',
+  noneBody: 'Open a bridge to a project, and its people give their VMs a card on it without you.',
+  noneUser: 'No bridge is open to you. VMs reach the network through QEMU’s own user network.',
+  everybody: 'open to everybody',
+  nobody: 'open to nobody yet',
+  projects: 'open to {projects}',
+  gone: 'the host has no such bridge now',
+  vms: '{count, plural, =0 {no VM on it} one {# VM on it} other {# VMs on it}}',
+  edit: 'Edit {name}',
+  remove: 'Close {name}',
+  removeTitle: 'Close the network {name}?',
+  removeBody: 'No more cards can be plugged into {bridge} by those it was open to.',
+  removeStays: '{count, plural, one {# VM stays} other {# VMs stay}} on it until its card is changed: {names}',
+  removed: 'The network {name} is closed',
+  formTitle: 'New network',
+  editTitle: 'Edit {name}',
+  name: 'Name',
+  needName: 'Give it a name.',
+  description: 'Description',
+  bridge: 'Bridge of the host',
+  bridgeHint: 'Made by the host’s own tools (ip, systemd-networkd, NetworkManager).',
+  needBridge: 'Which bridge is it? A letter first, then letters, digits, dots, dashes; 15 at most.',
+  who: 'Who may use it',
+  forEverybody: 'Everybody, in any project or none',
+  noProjects: 'There is no project yet.',
+  created: 'The network {name} is open',
+  saved: 'The network {name} is saved',
+  stale: 'Close this and open it again to see what counts now.',
+})
