@@ -34,6 +34,14 @@ describe('compile', () => {
     expect(compile(input)).toEqual(compile(structuredClone(input)))
   })
 
+  it('boards before 2.9 get room for all that the firmware is told', () => {
+    const room = 'fw_cfg_io.x-file-slots=32'
+    for (const machine of ['pc-i440fx-2.8', 'pc-q35-2.8', 'pc-i440fx-1.4'])
+      expect(valuesOf(planOf(inputFor({ machine })), '-global'), machine).toContain(room)
+    for (const machine of ['pc-i440fx-2.9', 'pc-q35-7.2', 'microvm'])
+      expect(valuesOf(planOf(inputFor({ machine })), '-global'), machine).not.toContain(room)
+  })
+
   it('every option says what it does and why, in sentences, and where it comes from', () => {
     const plan = planOf(
       inputFor({

@@ -19,6 +19,7 @@ import { inputOptions } from './devices/input.ts'
 import { iommuOptions } from './devices/iommu.ts'
 import {
   clockOptions,
+  firmwareFilesOptions,
   generationOptions,
   machineOptions,
   pvpanicOptions,
@@ -79,6 +80,7 @@ function deviceOptions(input: CompileInput): PlannedOption[] {
     ...machineOptions(input),
     ...clockOptions(input),
     ...sleepOptions(input),
+    ...firmwareFilesOptions(input),
     ...transportOptions(input),
     ...bootOptions(input),
     ...cpuOptions(input),

@@ -1,6 +1,6 @@
 /** Mainboard, accelerator, clock, power. Sources: QEMU docs `system/invocation`, `system/i386/microvm`, `hw/i386/pc*.c`. */
 import type { VmSpec } from '#lib/schema/vm-spec.ts'
-import { familyOf, type MachineFamily, slotPlace } from '../bus.ts'
+import { familyOf, type MachineFamily, slotPlace, versionOf } from '../bus.ts'
 import { QEMU_IDS } from '../ids.ts'
 import { jsonOption, option } from '../option.ts'
 import type { CompileInput, PlannedOption } from '../types.ts'
@@ -136,6 +136,19 @@ export function sleepOptions({ spec }: CompileInput): PlannedOption[] {
       origin: 'default',
     }),
   )
+}
+
+/** Files for the firmware (fw_cfg) that boards before 2.9 have room for are 16 (`hw_compat_2_8`), and QEMU aborts at one more. */
+export function firmwareFilesOptions({ spec }: CompileInput): PlannedOption[] {
+  if (familyOf(spec.machine) === 'microvm' || versionOf(spec.machine) >= 2009) return []
+  return [
+    option(['-global', 'fw_cfg_io.x-file-slots=32'], {
+      group: 'machine',
+      what: 'Gives QEMU room for as many descriptions of the hardware as newer boards have, which the firmware reads.',
+      why: 'This old board has room for 16. With several disks and a TPM there are more, and QEMU ends at once.',
+      origin: 'plumbing',
+    }),
+  ]
 }
 
 /** virtio-mmio transports of microvm (`hw/virtio/virtio-mmio.c`). */
