@@ -363,6 +363,8 @@ export async function createEngine(deps: EngineDeps): Promise<RunningEngine> {
     runningBut: (vmId) => runningBut(vmId, null),
     hold: ({ id, ownerId }) => quotas.hold(places.holderOf(id, ownerId), 'snapshots'),
     ...{ becomes, admission },
+    assertMayBecome: (caller, { id, spec }, next) =>
+      authority.assertMaySet(caller, spec, next, access.projectOf('vm', id)),
     onDefinition(record) {
       announcer.definitionChanged(record, false)
       uses.announce(record, false)

@@ -1,7 +1,8 @@
 /** Projects, shares and quotas on the whole engine: who reaches what, and how much. */
 import { beforeAll, expect, test } from 'vitest'
-import { VmSpecInput } from '#lib/schema/vm-spec.ts'
-import { ADMIN, ANN, BEN, create, now } from './test-rig.ts'
+import { SnapshotInput, SnapshotRevertInput } from '#lib/schema/snapshot.ts'
+import { VmSpecInput, VmSpecPatch } from '#lib/schema/vm-spec.ts'
+import { ADMIN, ANN, BEN, create, now, until } from './test-rig.ts'
 import type { Caller } from './types.ts'
 
 let ada: Caller
@@ -294,6 +295,21 @@ test('a bridge that is open to a project is for its VMs alone, and a VM that is 
     field: 'projectId',
   })
 
+  // A snapshot of a VM on it, taken off it since.
+  const kept = await vms.create(ann, {
+    ...VmSpecInput.parse({ ...onBridge('kept', 'gdbr0'), disks: [{ device: 'disk', sizeGiB: 1 }] }),
+    project: project.id,
+  })
+  const taking = await now.engine.snapshots.create(ann, kept.id, SnapshotInput.parse({ kind: 'disk' }))
+  const ended = (jobId: string) =>
+    until(
+      () => now.engine.jobs.view(ann, jobId),
+      ({ endedAt }) => endedAt !== null,
+      60_000,
+    )
+  const snapshotId = (await ended(taking.id)).result ?? ''
+  await vms.update(ann, kept.id, VmSpecPatch.parse({ networks: [] }), null)
+
   // Closed to it, what is plugged in stays, and nothing more comes.
   await networks.update(ada, lan.id, { projectIds: [] }, lan.revision)
   await expect(networks.update(ada, lan.id, { name: 'x' }, lan.revision)).rejects.toMatchObject({
@@ -302,6 +318,14 @@ test('a bridge that is open to a project is for its VMs alone, and a VM that is 
   const changed = await vms.update(ann, vm.id, { memoryMiB: 96 } as never, null)
   expect(changed.spec.networks).toMatchObject([{ network: 'bridge', bridge: 'gdbr0' }])
   expect(await inProject('late', 'gdbr0').catch(field)).toEqual(refused)
+  const goBack = (definition: 'restore' | 'keep') =>
+    now.engine.snapshots.revert(ann, kept.id, snapshotId, SnapshotRevertInput.parse({ definition }))
+  await expect(goBack('restore')).rejects.toMatchObject({
+    code: 'forbidden',
+    message: expect.stringContaining('Keep the present definition'),
+  })
+  expect(await ended((await goBack('keep')).id)).toMatchObject({ state: 'done' })
+  expect((await vms.view(ann, kept.id)).spec.networks).toEqual([])
   // Open to everybody it is for those in no project too.
   await networks.update(ada, lan.id, { everybody: true }, null)
   await create(ben, onBridge('bens', 'gdbr0'))

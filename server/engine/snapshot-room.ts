@@ -18,7 +18,7 @@ import { createRunningPlan } from './running-plan.ts'
 import { createScheduleEngine } from './schedules.ts'
 import { createSnapshotEngine } from './snapshots.ts'
 import type { StartAdmission } from './start-admission.ts'
-import type { ScheduleEngine, SnapshotEngine } from './types.ts'
+import type { Caller, ScheduleEngine, SnapshotEngine } from './types.ts'
 import type { RunningVm, VmAuthority } from './vm-authority.ts'
 import type { VmBusy } from './vm-busy.ts'
 import type { VmRecord, VmRecords } from './vm-records.ts'
@@ -37,6 +37,8 @@ export interface SnapshotRoomDeps {
   /** Counts one snapshot more against a quota until it is released. @throws EngineError quota_exceeded */
   readonly hold: (record: VmRecord) => () => void
   readonly admission: Pick<StartAdmission, 'admit' | 'settle'>
+  /** Whether this person may give the VM what this definition has. @throws EngineError forbidden */
+  readonly assertMayBecome: (caller: Caller, record: VmRecord, spec: VmSpec) => void
   /** Counts a definition in place of the one there is until it is released. @throws EngineError quota_exceeded */
   readonly becomes: (record: VmRecord, spec: VmSpec) => () => void
   readonly runningBut: (vmId: string) => readonly RunningVm[]
@@ -195,7 +197,7 @@ export function createSnapshotRoom(room: SnapshotRoomDeps): SnapshotRoom {
     scheduler,
     userName: room.userName,
     hold: room.hold,
-    becomes: room.becomes,
+    ...{ becomes: room.becomes, assertMayBecome: room.assertMayBecome },
     authorityOf(userId) {
       const person = room.person(userId)
       return person === null ? null : { ...person, userId, via: 'session' }

@@ -47,6 +47,8 @@ export interface SnapshotEngineDeps {
   readonly authorityOf: SnapshotScheduleDeps['authorityOf']
   /** Counts one more against its owner's or project's quota until it is released. @throws EngineError quota_exceeded */
   readonly hold: (record: VmRecord) => () => void
+  /** Whether this person may give the VM what this definition has. @throws EngineError forbidden */
+  readonly assertMayBecome: (caller: Caller, record: VmRecord, spec: VmSpec) => void
   /** Counts a definition in place of the one there is until it is released. @throws EngineError quota_exceeded */
   readonly becomes: (record: VmRecord, spec: VmSpec) => () => void
 }
@@ -370,6 +372,16 @@ export function createSnapshotEngine(deps: SnapshotEngineDeps): SnapshotEngine {
       const { name } = stored.document
       const { memoryBytes } = stored.document
       const after = definitionAfter(record.spec, stored.document, memoryBytes === null ? input.definition : 'restore')
+      try {
+        deps.assertMayBecome(caller, record, after)
+      } catch (error) {
+        if (!(error instanceof EngineError) || error.code !== 'forbidden') throw error
+        throw new EngineError(
+          'forbidden',
+          `Going back would change what this VM has of the host. ${error.message} ${memoryBytes === null ? 'Keep the present definition, or ask one.' : 'Ask one.'}`,
+          { cause: error },
+        )
+      }
       using promised = new DisposableStack()
       promised.defer(deps.becomes(record, after))
       if (input.keepPresent) promised.defer(deps.hold(record))

@@ -54,7 +54,7 @@ beforeEach(() => {
       layer: (id) => layers.get(id) ?? null,
       readerGids: () => [...layers.values()].flatMap(({ gid }) => gid ?? []),
       async setReaders(id, gid) {
-        await new Promise((resolve) => setTimeout(resolve, 1))
+        await new Promise(setImmediate)
         if (broken) throw new Error('the storage refuses')
         done.push([id, gid])
         return alter(id, { gid })
