@@ -53,6 +53,14 @@ export type NetworkId = z.output<typeof NetworkId>
 export const RoleId = z.string().regex(UUID).brand('RoleId').meta({ id: 'RoleId' })
 export type RoleId = z.output<typeof RoleId>
 
+/** What people call something of theirs. */
+export const Label = z
+  .string()
+  .trim()
+  .min(1)
+  .max(64)
+  .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$/u, 'no control characters')
+
 /** ISO 8601 instant in UTC. */
 export const Instant = z.iso.datetime().meta({ id: 'Instant' })
 

@@ -1,14 +1,7 @@
 /** Networks: bridges of the host, opened by name to projects or to everybody. */
 import * as z from 'zod'
-import { Instant, NetworkId, ProjectId, Revision, VmId } from './ids.ts'
+import { Instant, Label, NetworkId, ProjectId, Revision, VmId } from './ids.ts'
 import { BridgeName } from './vm-spec/networks.ts'
-
-const Label = z
-  .string()
-  .trim()
-  .min(1)
-  .max(64)
-  .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$/u, 'no control characters')
 
 export const Network = z
   .strictObject({

@@ -1,15 +1,8 @@
 /** Projects, groups, custom roles, and who else reaches one object. */
 import * as z from 'zod'
 import { OBJECT_PRIVILEGES, PRIVILEGES } from '../auth/privileges.ts'
-import { GroupId, Instant, ProjectId, Revision, RoleId, UserId } from './ids.ts'
+import { GroupId, Instant, Label, ProjectId, Revision, RoleId, UserId } from './ids.ts'
 import { Role } from './user.ts'
-
-const Label = z
-  .string()
-  .trim()
-  .min(1)
-  .max(64)
-  .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$/u, 'no control characters')
 
 /** A built-in role, or the id of a custom one. */
 export const GrantedRole = z.union([Role, RoleId]).meta({ id: 'GrantedRole' })

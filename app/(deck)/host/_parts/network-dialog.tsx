@@ -1,16 +1,13 @@
 'use client'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
-import { Button } from '#components/ui/button.tsx'
+import { SaveDialog } from '#components/nav/save-dialog.tsx'
 import { Checkbox } from '#components/ui/choice.tsx'
-import { Dialog } from '#components/ui/dialog.tsx'
-import { Banner } from '#components/ui/feedback.tsx'
 import { TextArea, TextField } from '#components/ui/field.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
 import { showToast } from '#lib/client/toasts.ts'
-import { app } from '#lib/i18n/messages/en/app.ts'
 import { networks as messages } from '#lib/i18n/messages/en/networks.ts'
 import type { Network } from '#lib/schema/network.ts'
 import { BridgeName } from '#lib/schema/vm-spec/networks.ts'
@@ -24,7 +21,6 @@ export function NetworkDialog({
   readonly onClose: () => void
 }) {
   const t = useT(messages)
-  const tApp = useT(app)
   const client = useQueryClient()
   const projects = useQuery(queries.projectList()).data?.items
   const bridges = (useQuery(queries.hostDevices()).data?.interfaces ?? []).filter(({ kind }) => kind === 'bridge')
@@ -52,103 +48,80 @@ export function NetworkDialog({
   const field = error?.code === 'name_taken' ? 'name' : error?.field
   const isBridge = BridgeName.safeParse(bridge.trim()).success
   return (
-    <Dialog
+    <SaveDialog
       title={network === null ? t('formTitle') : t('editTitle', { name: network.name })}
-      closeLabel={tApp('close')}
+      isPending={isPending}
+      error={error && field !== 'name' && field !== 'bridge' ? error : null}
       onClose={onClose}
-      locked={isPending}
-      footer={
-        <>
-          <Button onClick={onClose}>{tApp('cancel')}</Button>
-          <Button type="submit" form="network-form" variant="primary" pending={isPending}>
-            {tApp('save')}
-          </Button>
-        </>
-      }
+      onSubmit={() => {
+        setTried(true)
+        const body = { name: name.trim(), description, bridge: bridge.trim(), everybody, projectIds }
+        if (body.name === '' || !isBridge) return
+        if (network === null) create.mutate({ input: { body } })
+        else update.mutate({ input: { params: { id: network.id }, body }, ifMatch: network.revision })
+      }}
     >
-      <form
-        id="network-form"
-        noValidate
-        className="flex flex-col gap-4"
-        onSubmit={(event) => {
-          event.preventDefault()
-          setTried(true)
-          const body = { name: name.trim(), description, bridge: bridge.trim(), everybody, projectIds }
-          if (body.name === '' || !isBridge) return
-          if (network === null) create.mutate({ input: { body } })
-          else update.mutate({ input: { params: { id: network.id }, body }, ifMatch: network.revision })
-        }}
-      >
-        {error && field !== 'name' && field !== 'bridge' && (
-          <div role="alert">
-            <Banner tone="error">
-              <p>{error.message}</p>
-              {error.code === 'stale_revision' && <p>{t('stale')}</p>}
-            </Banner>
-          </div>
-        )}
-        <TextField
-          label={t('name')}
-          required
-          maxLength={64}
-          value={name}
-          onChange={(event) => setName(event.target.value)}
-          error={isTried && name.trim() === '' ? t('needName') : field === 'name' ? error?.message : undefined}
-        />
-        <TextField
-          label={t('bridge')}
-          hint={t('bridgeHint')}
-          required
-          mono
-          spellCheck={false}
-          maxLength={15}
-          list="bridges-of-host"
-          value={bridge}
-          onChange={(event) => setBridge(event.target.value)}
-          error={isTried && !isBridge ? t('needBridge') : field === 'bridge' ? error?.message : undefined}
-        />
-        <datalist id="bridges-of-host">
-          {bridges.map((entry) => (
-            <option key={entry.name} value={entry.name} />
-          ))}
-        </datalist>
-        <TextArea
-          label={t('description')}
-          rows={2}
-          maxLength={2000}
-          value={description}
-          onChange={(event) => setDescription(event.target.value)}
-        />
-        <fieldset className="min-w-0 rounded-md border border-line px-3 pb-3">
-          <legend className="px-1 font-medium text-dim text-sm">{t('who')}</legend>
-          <div className="flex flex-col gap-2">
-            <Checkbox
-              label={t('forEverybody')}
-              checked={everybody}
-              onChange={(event) => setEverybody(event.target.checked)}
-            />
-            {!everybody && projects?.length === 0 && <p className="text-faint text-sm">{t('noProjects')}</p>}
-            {!everybody && (
-              <div className="grid max-h-56 gap-x-4 gap-y-1.5 overflow-y-auto sm:grid-cols-2">
-                {projects?.map((project) => (
-                  <Checkbox
-                    key={project.id}
-                    label={project.name}
-                    checked={projectIds.includes(project.id)}
-                    onChange={(event) =>
-                      setProjects(
-                        event.target.checked
-                          ? [...projectIds, project.id]
-                          : projectIds.filter((known) => known !== project.id),
-                      )
-                    }
-                  />
-                ))}
-              </div>
-            )}
-          </div>
-        </fieldset>
-      </form>
-    </Dialog>
+      <TextField
+        label={t('name')}
+        required
+        maxLength={64}
+        value={name}
+        onChange={(event) => setName(event.target.value)}
+        error={isTried && name.trim() === '' ? t('needName') : field === 'name' ? error?.message : undefined}
+      />
+      <TextField
+        label={t('bridge')}
+        hint={t('bridgeHint')}
+        required
+        mono
+        spellCheck={false}
+        maxLength={15}
+        list="bridges-of-host"
+        value={bridge}
+        onChange={(event) => setBridge(event.target.value)}
+        error={isTried && !isBridge ? t('needBridge') : field === 'bridge' ? error?.message : undefined}
+      />
+      <datalist id="bridges-of-host">
+        {bridges.map((entry) => (
+          <option key={entry.name} value={entry.name} />
+        ))}
+      </datalist>
+      <TextArea
+        label={t('description')}
+        rows={2}
+        maxLength={2000}
+        value={description}
+        onChange={(event) => setDescription(event.target.value)}
+      />
+      <fieldset className="min-w-0 rounded-md border border-line px-3 pb-3">
+        <legend className="px-1 font-medium text-dim text-sm">{t('who')}</legend>
+        <div className="flex flex-col gap-2">
+          <Checkbox
+            label={t('forEverybody')}
+            checked={everybody}
+            onChange={(event) => setEverybody(event.target.checked)}
+          />
+          {!everybody && projects?.length === 0 && <p className="text-faint text-sm">{t('noProjects')}</p>}
+          {!everybody && (
+            <div className="grid max-h-56 gap-x-4 gap-y-1.5 overflow-y-auto sm:grid-cols-2">
+              {projects?.map((project) => (
+                <Checkbox
+                  key={project.id}
+                  label={project.name}
+                  checked={projectIds.includes(project.id)}
+                  onChange={(event) =>
+                    setProjects(
+                      event.target.checked
+                        ? [...projectIds, project.id]
+                        : projectIds.filter((known) => known !== project.id),
+                    )
+                  }
+                />
+              ))}
+            </div>
+          )}
+        </div>
+      </fieldset>
+    </SaveDialog>
   )
 }

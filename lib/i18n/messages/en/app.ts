@@ -119,6 +119,8 @@ export const app = defineMessages('app', {
   guest: { linux: 'Linux', windows: 'Windows', bsd: 'BSD', other: 'Other' },
   close: 'Close',
   cancel: 'Cancel',
+  /** Under what says that somebody else was faster. */
+  stale: 'Close this and open it again to see what counts now.',
   save: 'Save',
   details: 'Details',
   retry: 'Try again',

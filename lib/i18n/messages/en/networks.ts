@@ -34,5 +34,4 @@ export const networks = defineMessages('networks', {
   noProjects: 'There is no project yet.',
   created: 'The network {name} is open',
   saved: 'The network {name} is saved',
-  stale: 'Close this and open it again to see what counts now.',
 })

@@ -5,7 +5,6 @@ export const roles = defineMessages('roles', {
   tabs: { label: 'Parts of People', people: 'People', groups: 'Groups', roles: 'Roles' },
   intro:
     'A role says what somebody may do. One of your own takes the place of a built-in one, for a person, in a project or of a share.',
-  stale: 'Close this and open it again to see what counts now.',
   builtIn: {
     title: 'Built-in roles',
     note: 'They stay as they are.',

@@ -1,23 +1,19 @@
 'use client'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
-import { Button } from '#components/ui/button.tsx'
+import { SaveDialog } from '#components/nav/save-dialog.tsx'
 import { Checkbox } from '#components/ui/choice.tsx'
-import { Dialog } from '#components/ui/dialog.tsx'
-import { Banner } from '#components/ui/feedback.tsx'
 import { TextField } from '#components/ui/field.tsx'
 import { useT } from '#lib/client/i18n.tsx'
 import { useOperation } from '#lib/client/mutations.ts'
 import { queries } from '#lib/client/queries.ts'
 import { showToast } from '#lib/client/toasts.ts'
-import { app } from '#lib/i18n/messages/en/app.ts'
 import { roles as messages } from '#lib/i18n/messages/en/roles.ts'
 import type { Group } from '#lib/schema/project.ts'
 
 /** A new group, or one that exists. */
 export function GroupDialog({ group, onClose }: { readonly group: Group | null; readonly onClose: () => void }) {
   const t = useT(messages)
-  const tApp = useT(app)
   const people = useQuery(queries.userList()).data?.items
   const [name, setName] = useState(group?.name ?? '')
   const [memberIds, setMembers] = useState<readonly string[]>(group?.members.map(({ id }) => id) ?? [])
@@ -46,76 +42,53 @@ export function GroupDialog({ group, onClose }: { readonly group: Group | null; 
     external: external.trim() === '' ? null : external.trim(),
   }
   return (
-    <Dialog
+    <SaveDialog
       title={group === null ? t('groups.formTitle') : t('groups.editTitle', { name: group.name })}
-      closeLabel={tApp('close')}
+      isPending={isPending}
+      error={error && field !== 'name' && field !== 'external' ? error : null}
       onClose={onClose}
-      locked={isPending}
-      footer={
-        <>
-          <Button onClick={onClose}>{tApp('cancel')}</Button>
-          <Button type="submit" form="group-form" variant="primary" pending={isPending}>
-            {tApp('save')}
-          </Button>
-        </>
-      }
+      onSubmit={() => {
+        setTried(true)
+        if (body.name === '') return
+        if (group === null) create.mutate({ input: { body } })
+        else update.mutate({ input: { params: { id: group.id }, body }, ifMatch: group.revision })
+      }}
     >
-      <form
-        id="group-form"
-        noValidate
-        className="flex flex-col gap-4"
-        onSubmit={(event) => {
-          event.preventDefault()
-          setTried(true)
-          if (body.name === '') return
-          if (group === null) create.mutate({ input: { body } })
-          else update.mutate({ input: { params: { id: group.id }, body }, ifMatch: group.revision })
-        }}
-      >
-        {error && field !== 'name' && field !== 'external' && (
-          <div role="alert">
-            <Banner tone="error">
-              <p>{error.message}</p>
-              {error.code === 'stale_revision' && <p>{t('stale')}</p>}
-            </Banner>
-          </div>
-        )}
-        <TextField
-          label={t('groups.name')}
-          required
-          maxLength={64}
-          value={name}
-          onChange={(event) => setName(event.target.value)}
-          error={isTried && body.name === '' ? t('groups.needName') : field === 'name' ? error?.message : undefined}
-        />
-        <fieldset className="min-w-0 rounded-md border border-line px-3 pb-3">
-          <legend className="px-1 font-medium text-dim text-sm">{t('groups.members')}</legend>
-          <div className="grid max-h-56 gap-x-4 gap-y-1.5 overflow-y-auto sm:grid-cols-2">
-            {people?.map((person) => (
-              <Checkbox
-                key={person.id}
-                label={person.name}
-                checked={memberIds.includes(person.id)}
-                onChange={(event) =>
-                  setMembers(
-                    event.target.checked ? [...memberIds, person.id] : memberIds.filter((known) => known !== person.id),
-                  )
-                }
-              />
-            ))}
-          </div>
-        </fieldset>
-        <TextField
-          label={t('groups.external')}
-          hint={t('groups.externalHint')}
-          placeholder="oidc:staff"
-          mono
-          spellCheck={false}
-          value={external}
-          onChange={(event) => setExternal(event.target.value)}
-          error={field === 'external' ? error?.message : undefined}
-        />
-      </form>
-    </Dialog>
+      <TextField
+        label={t('groups.name')}
+        required
+        maxLength={64}
+        value={name}
+        onChange={(event) => setName(event.target.value)}
+        error={isTried && body.name === '' ? t('groups.needName') : field === 'name' ? error?.message : undefined}
+      />
+      <fieldset className="min-w-0 rounded-md border border-line px-3 pb-3">
+        <legend className="px-1 font-medium text-dim text-sm">{t('groups.members')}</legend>
+        <div className="grid max-h-56 gap-x-4 gap-y-1.5 overflow-y-auto sm:grid-cols-2">
+          {people?.map((person) => (
+            <Checkbox
+              key={person.id}
+              label={person.name}
+              checked={memberIds.includes(person.id)}
+              onChange={(event) =>
+                setMembers(
+                  event.target.checked ? [...memberIds, person.id] : memberIds.filter((known) => known !== person.id),
+                )
+              }
+            />
+          ))}
+        </div>
+      </fieldset>
+      <TextField
+        label={t('groups.external')}
+        hint={t('groups.externalHint')}
+        placeholder="oidc:staff"
+        mono
+        spellCheck={false}
+        value={external}
+        onChange={(event) => setExternal(event.target.value)}
+        error={field === 'external' ? error?.message : undefined}
+      />
+    </SaveDialog>
   )
 }
